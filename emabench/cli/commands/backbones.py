@@ -1,0 +1,104 @@
+"""``emabench backbones``: the models of timm, and the blocks that one is cut into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emabench.cli.options import JsonOption
+from emabench.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from emabench.cost.flops import BlockCost
+
+
+def command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show the blocks of this model.")
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option("--search", metavar="TEXT", help="List names with this text or pattern."),
+    ] = None,
+    image_size: Annotated[
+        int, typer.Option("--image-size", min=8, max=1024, help="Side of the images in pixels.")
+    ] = 32,
+    stem: Annotated[
+        str, typer.Option("--stem", metavar="NAME", help="auto, original, 3x3 or 3x3-stride2.")
+    ] = "auto",
+    json: JsonOption = False,
+) -> None:
+    """List the backbones, or the blocks of one with their parameters and FLOPs.
+
+    FLOPs are those of one image's forward pass; a multiply-add counts as 2.
+
+    Examples:
+        emabench backbones resnet18
+        emabench backbones vit_tiny_patch16_224 --image-size 224 --stem original
+        emabench backbones --search convnext
+    """
+    if name is None:
+        _list(search, json=json)
+    else:
+        _show(name, image_size, stem, json=json)
+
+
+def _list(search: str | None, *, json: bool) -> None:
+    import timm
+
+    from emabench.cli.console import print_json
+    from emabench.networks.backbone import family_of
+
+    pattern = search if search is None or set(search) & set("*?[") else f"*{search}*"
+    found: list[str] = timm.list_models(pattern or "")
+    if not found:
+        raise NotFoundError(
+            f"no backbone has {search!r} in its name", hint="'emabench backbones' lists all"
+        )
+    rows = [{"name": each, "family": family_of(each)} for each in found]
+    if json:
+        print_json({"schema_version": 1, "backbones": rows})
+        return
+    for row in rows:
+        cut = "one block" if row["family"] is None else f"cut into blocks ({row['family']})"
+        typer.echo(f"{row['name']:44} {cut}")
+
+
+def _show(name: str, image_size: int, stem: str, *, json: bool) -> None:
+    from emabench.cli.console import print_json
+    from emabench.cost.flops import block_costs
+    from emabench.networks.backbone import build_backbone
+    from emabench.spec import BackboneSpec
+
+    spec = BackboneSpec.parse({"name": name, "stem": stem}, what="backbone")
+    backbone = build_backbone(spec, image_size)
+    costs = block_costs(backbone.blocks, image_size)
+    if json:
+        blocks: list[dict[str, Any]] = [
+            {"name": cost.name, "parameters": cost.parameters, "flops": cost.flops}
+            for cost in costs
+        ]
+        head = {"name": name, "image_size": image_size, "cut": backbone.cut}
+        print_json(
+            {"schema_version": 1, **head, "feature_dim": backbone.feature_dim, "blocks": blocks}
+        )
+        return
+    _print_blocks(f"{name} at {image_size} pixels, {backbone.feature_dim} features", costs)
+
+
+def _print_blocks(title: str, costs: list[BlockCost]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from emabench.cli.console import out
+
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+    table.add_column("block", "all")
+    table.add_column("parameters", f"{sum(cost.parameters for cost in costs):,}", justify="right")
+    table.add_column("MFLOPs", f"{sum(cost.flops for cost in costs) / 1e6:,.2f}", justify="right")
+    for cost in costs:
+        table.add_row(cost.name, f"{cost.parameters:,}", f"{cost.flops / 1e6:,.2f}")
+    console = out()
+    console.print(title)
+    console.print(table)

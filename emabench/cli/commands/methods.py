@@ -1,0 +1,54 @@
+"""``emabench methods``: the self-supervised methods and their options."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from emabench.cli.options import JsonOption
+
+
+def command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Describe only this one.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the methods, or one with the options that a spec can give it.
+
+    Examples:
+        emabench methods
+        emabench methods moco --json
+    """
+    from emabench.cli.console import print_json
+    from emabench.methods import method_names
+
+    found = [describe(each) for each in ([name] if name else method_names())]
+    if json:
+        print_json(found)
+        return
+    for method in found:
+        typer.echo(f"{method['name']:14}{method['summary']}")
+        if name:
+            gradient = "stops" if method["stop_gradient"] else "keeps"
+            typer.echo(f"{'':14}The published method {gradient} the gradient of its targets.")
+            for option, default in method["options"].items():
+                typer.echo(f"{'':14}--set method.options.{option}={default}")
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Return name, summary, whether the targets are detached, and the options with their defaults.
+
+    Raises:
+        UnknownNameError: there is no such method.
+    """
+    from emabench.methods import load_method
+
+    method = load_method(name)
+    return {
+        "name": name,
+        "summary": (method.__doc__ or "").strip().partition("\n")[0],
+        "stop_gradient": method.stop_gradient,
+        "options": method.Options().model_dump(mode="json"),
+    }

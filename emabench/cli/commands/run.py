@@ -1,0 +1,211 @@
+"""``emabench run``: train, evaluate, record; one experiment or a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+from emabench.cli.spec_flags import (
+    BackboneFlag,
+    BatchFlag,
+    DataDirFlag,
+    DatasetFlag,
+    DeviceFlag,
+    EpochsFlag,
+    LrFlag,
+    MethodFlag,
+    PrecisionFlag,
+    PresetFlag,
+    ScopeFlag,
+    SeedFlag,
+    SetFlag,
+    SpecFiles,
+    TestSubsetFlag,
+    TrainSubsetFlag,
+    grid,
+)
+
+if TYPE_CHECKING:
+    from emabench.records import PlannedRun, RunFinished, RunRecord
+
+
+def command(
+    ctx: typer.Context,
+    specs: SpecFiles = None,
+    preset: PresetFlag = None,
+    method: MethodFlag = None,
+    ema_scope: ScopeFlag = None,
+    backbone: BackboneFlag = None,
+    dataset: DatasetFlag = None,
+    data_dir: DataDirFlag = None,
+    epochs: EpochsFlag = None,
+    batch_size: BatchFlag = None,
+    lr: LrFlag = None,
+    seed: SeedFlag = None,
+    train_subset: TrainSubsetFlag = None,
+    test_subset: TestSubsetFlag = None,
+    device: DeviceFlag = None,
+    precision: PrecisionFlag = None,
+    set_: SetFlag = None,
+    name: Annotated[str | None, typer.Option("--name", help="Label of the runs.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Repeat runs that exist.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved specs; train nothing.")
+    ] = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Pretrain with a method and an EMA scope, evaluate, and record what it cost.
+
+    Comma lists and ranges make a grid; its runs go one after the other. A run that exists is not
+    repeated. A flag wins over its environment variable, that over a spec file, and that over the
+    preset.
+
+    Examples:
+        emabench run --method moco --ema-scope projector
+        emabench run --method simclr --ema-scope none,projector,full --seed 0..4
+        emabench run --dataset folder --data-dir images --set ema.decay=0.99,0.996
+        emabench run study.yaml --dry-run
+    """
+    points = list(grid(ctx.params, specs))
+    from emabench import experiment
+    from emabench.cli.console import err
+    from emabench.cli.progress import listener
+
+    with listener(err()) as on_event:
+        plans = [
+            experiment.resolve(point.spec, command=point.command, name=name, on_event=on_event)
+            for point in points
+        ]
+    if dry_run:
+        _print_plans(plans, json=json)
+        return
+    _execute(plans, db=db, folder=artifacts_folder(db, artifacts), force=force, json=json)
+
+
+def _execute(
+    plans: Sequence[PlannedRun], *, db: str, folder: Path, force: bool, json: bool
+) -> None:
+    from emabench.cli.console import err, print_json
+    from emabench.cli.interrupt import StopRequest
+    from emabench.cli.progress import listener
+    from emabench.engines import local
+    from emabench.errors import InterruptedRunError
+    from emabench.store import RunStore
+
+    with RunStore.open(db, mode="write") as store:
+        try:
+            with StopRequest() as stop, listener(err()) as on_event:
+                outcomes = local.run_all(
+                    store, plans, artifacts=folder, force=force, on_event=on_event, stop=stop
+                )
+        except InterruptedRunError as error:
+            raise InterruptedRunError(error.message, hint="the same command resumes it") from None
+        runs = {run_id: store.run(run_id) for run_id in dict.fromkeys(o.run.id for o in outcomes)}
+    existed = {outcome.run.id for outcome in outcomes if outcome.run.existed}
+    if json:
+        rows = [_as_json(run, existed=run.id in existed) for run in runs.values()]
+        print_json({"schema_version": 1, "runs": rows})
+    else:
+        _print_table(list(runs.values()))
+    _raise_unless_done(outcomes)
+
+
+def _raise_unless_done(outcomes: Sequence[RunFinished]) -> None:
+    """Turn what is not done into the error that says so.
+
+    Raises:
+        JobsFailedError: runs of a grid failed.
+        EmabenchError: the only run failed.
+    """
+    from emabench.errors import EmabenchError, JobsFailedError
+    from emabench.records import JobState
+
+    failed = [outcome for outcome in outcomes if outcome.state is not JobState.DONE]
+    if failed and len(outcomes) == 1:
+        hint = failed[0].hint or f"'emabench show {failed[0].run.id}' says more"
+        raise EmabenchError(failed[0].reason or f"run {failed[0].run.id} failed", hint=hint)
+    if failed:
+        first = f"{failed[0].run.id}: {failed[0].reason or 'no reason was left'}"
+        raise JobsFailedError(
+            f"{len(failed)} of {len(outcomes)} runs failed; the first is {first}",
+            hint="the same command tries the failed ones again",
+        )
+
+
+def _print_plans(plans: Sequence[PlannedRun], *, json: bool) -> None:
+    from emabench.cli.console import out, print_json
+    from emabench.spec.experiment import complete_yaml
+
+    if json:
+        runs = [
+            {
+                "command": plan.command,
+                "fingerprint": plan.fingerprint,
+                "identity": dict(plan.identity),
+                "spec": dict(plan.spec),
+            }
+            for plan in plans
+        ]
+        print_json({"schema_version": 1, "count": len(plans), "runs": runs})
+        return
+    console = out()
+    console.print(f"# {len(plans)} {'run' if len(plans) == 1 else 'runs'}", soft_wrap=True)
+    for plan in plans:
+        console.print(f"---\n# {plan.command}\n{complete_yaml(plan.spec)}", end="", soft_wrap=True)
+
+
+def _print_table(runs: Sequence[RunRecord]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from emabench.cli.console import out
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for header in ("run", "method", "ema scope", "seed"):
+        table.add_column(header)
+    for header in ("top1 %", "knn top1 %", "online top1 %", "images/s", "total"):
+        table.add_column(header, justify="right")
+    for run in runs:
+        table.add_row(
+            run.id,
+            *(str(_field(run, name)) for name in ("method", "ema_scope", "seed")),
+            *(
+                _figure(run.results.get(name), ".2f")
+                for name in ("top1", "knn_top1", "online_top1")
+            ),
+            _figure(run.cost.throughput, ",.0f"),
+            _figure(run.cost.total_s, ".1f", " s"),
+        )
+    out().print(table)
+
+
+def _as_json(run: RunRecord, *, existed: bool) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "name": run.name,
+        "state": run.state.value,
+        "existed": existed,
+        "method": _field(run, "method"),
+        "ema_scope": _field(run, "ema_scope"),
+        "seed": _field(run, "seed"),
+        "results": dict(run.results),
+        "cost": run.cost.as_dict(),
+        "fingerprint": run.fingerprint,
+        "command": run.command,
+    }
+
+
+def _field(run: RunRecord, name: str) -> Any:
+    from emabench.spec.paths import SHORT_NAMES, value_at
+
+    return value_at(run.spec, SHORT_NAMES[name])
+
+
+def _figure(value: float | None, form: str, unit: str = "") -> str:
+    return "–" if value is None else f"{value:{form}}{unit}"  # noqa: RUF001

@@ -1,0 +1,149 @@
+"""Show, check and describe the specs of experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emabench.cli.discovery import NamedCommands
+from emabench.cli.options import JsonOption
+from emabench.cli.spec_flags import (
+    BackboneFlag,
+    BatchFlag,
+    DataDirFlag,
+    DatasetFlag,
+    DeviceFlag,
+    EpochsFlag,
+    LrFlag,
+    MethodFlag,
+    PrecisionFlag,
+    PresetFlag,
+    ScopeFlag,
+    SeedFlag,
+    SetFlag,
+    SpecFiles,
+    TestSubsetFlag,
+    TrainSubsetFlag,
+    grid,
+)
+
+app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    specs: SpecFiles = None,
+    preset: PresetFlag = None,
+    method: MethodFlag = None,
+    ema_scope: ScopeFlag = None,
+    backbone: BackboneFlag = None,
+    dataset: DatasetFlag = None,
+    data_dir: DataDirFlag = None,
+    epochs: EpochsFlag = None,
+    batch_size: BatchFlag = None,
+    lr: LrFlag = None,
+    seed: SeedFlag = None,
+    train_subset: TrainSubsetFlag = None,
+    test_subset: TestSubsetFlag = None,
+    device: DeviceFlag = None,
+    precision: PrecisionFlag = None,
+    set_: SetFlag = None,
+    json: JsonOption = False,
+) -> None:
+    """Print complete specs as YAML, defaults included; a grid as several documents.
+
+    What depends on the method, the data or the machine is still open here;
+    'emabench run --dry-run' settles it.
+
+    Examples:
+        emabench spec show --preset cifar10 --method moco > moco.yaml
+        emabench spec show --ema-scope none,full --json
+    """
+    from emabench.cli.console import print_json
+
+    points = list(grid(ctx.params, specs))
+    if json:
+        found = [point.spec.model_dump(mode="json") for point in points]
+        print_json({"schema_version": 1, "specs": found})
+    else:
+        from emabench.spec.experiment import complete_yaml
+
+        fields = (point.spec.model_dump(mode="json") for point in points)
+        typer.echo("---\n".join(complete_yaml(each) for each in fields), nl=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of an experiment's spec: every field, its type and what it means.
+
+    Examples:
+        emabench spec schema > experiment.schema.json
+    """
+    from emabench.cli.console import print_json
+    from emabench.spec import ExperimentSpec
+    from emabench.spec.settings import DEFAULT_PRESET
+
+    fields = ExperimentSpec.model_json_schema()
+    preset = {
+        "type": "string",
+        "default": DEFAULT_PRESET,
+        "description": "Preset underneath the file, or none; --preset wins over it.",
+    }
+    fields["properties"] = {"preset": preset} | fields["properties"]
+    print_json({"$schema": "https://json-schema.org/draft/2020-12/schema"} | fields)
+
+
+@app.command()
+def presets(json: JsonOption = False) -> None:
+    """List the presets of the package.
+
+    Examples:
+        emabench spec presets
+    """
+    from emabench.cli.console import print_json
+    from emabench.spec.settings import DEFAULT_PRESET, load_preset, preset_names
+
+    found = [(name, load_preset(name)) for name in preset_names()]
+    if json:
+        rows = [
+            {"name": name, "description": p["description"], "methods": sorted(p.get("methods", {}))}
+            for name, p in found
+        ]
+        print_json({"schema_version": 1, "presets": rows})
+        return
+    for name, preset in found:
+        note = " (the default)" if name == DEFAULT_PRESET else ""
+        typer.echo(f"{name:10}{preset['description']}{note}")
+
+
+@app.command()
+def validate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Spec file to check.")],
+    preset: PresetFlag = None,
+    json: JsonOption = False,
+) -> None:
+    """Check the fields of a spec file; exit 2 with the field and the reason if one is wrong.
+
+    Examples:
+        emabench spec validate moco.yaml
+    """
+    from emabench.cli.console import print_json
+    from emabench.errors import SpecError
+    from emabench.methods import load_method
+    from emabench.spec.experiment import load_fields
+    from emabench.spec.settings import experiment_at
+
+    fields = load_fields(file)
+    try:
+        spec = experiment_at({}, preset=preset, file_fields=fields)
+    except SpecError as error:
+        raise SpecError(error.message.replace("spec:", f"{file}:", 1), hint=error.hint) from None
+    method = spec.pretrain.method
+    load_method(method.name).parse_options(method.name, method.options)
+    if json:
+        print_json({"schema_version": 1, "file": str(file), "valid": True})
+    else:
+        typer.echo(f"{file}: ok")

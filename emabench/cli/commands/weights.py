@@ -1,0 +1,84 @@
+"""``emabench weights``: take the trained backbone of a run elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+from emabench.errors import EmabenchError, NotFoundError, UnknownNameError, UsageError
+
+_NETWORKS = ("online", "target")
+
+
+def command(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Id of a run, its beginning, or @last.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Safetensors file to write.")
+    ],
+    network: Annotated[
+        str, typer.Option("--network", metavar="online|target", help="Whose backbone.")
+    ] = "online",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Copy the weights of a finished run's backbone, and print the code that loads them with timm.
+
+    Examples:
+        emabench weights @last -o backbone.safetensors
+        emabench weights 3f2a --network target -o target.safetensors
+    """
+    if network not in _NETWORKS:
+        raise UnknownNameError("network", network, _NETWORKS)
+    if output.exists() and not force:
+        raise UsageError(f"{output} exists already", hint="--force overwrites it")
+    if not output.parent.is_dir():
+        raise NotFoundError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
+    from emabench.cli.console import print_json
+    from emabench.cli.loading import loading_code
+    from emabench.experiment import weights_file
+    from emabench.store import RunStore
+
+    with RunStore.open(db, mode="read") as store:
+        found = store.run(run)
+    source = weights_file(artifacts_folder(db, artifacts), found.id, network)
+    _copy(source, output)
+    code = loading_code(found.spec, output)
+    if json:
+        print_json(
+            {
+                "schema_version": 1,
+                "run": found.id,
+                "network": network,
+                "file": str(output),
+                "code": code,
+            }
+        )
+    else:
+        typer.echo(code)
+
+
+def _copy(source: Path, output: Path) -> None:
+    """Copy such that a reader of ``output`` sees the old file or the whole new one."""
+    draft: str | None = None
+    try:
+        handle, draft = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+        os.close(handle)
+        shutil.copyfile(source, draft)
+        shutil.copymode(source, draft)
+        Path(draft).replace(output)
+    except OSError as error:
+        if draft is not None:
+            Path(draft).unlink(missing_ok=True)
+        raise EmabenchError(
+            f"cannot write {output}: {error.strerror}", hint="choose a place that you can write"
+        ) from None

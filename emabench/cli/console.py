@@ -1,0 +1,51 @@
+"""Where the commands print: data to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE = 100_000
+"""Columns of a pipe: nothing is ever cut or wrapped there."""
+
+
+def out() -> Console:
+    """Return the console for data: plain and unlimited in width unless it is a terminal."""
+    return _console(sys.stdout)
+
+
+def err() -> Console:
+    """Return the console for progress, notes and warnings."""
+    return _console(sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """Write plain values to stdout as JSON, on several lines.
+
+    Raises:
+        ValueError: a number is not finite, which JSON cannot say.
+    """
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    on_terminal = stream.isatty()
+    plain = not on_terminal or bool(os.environ.get("NO_COLOR"))
+    return Console(
+        file=stream,
+        width=None if on_terminal else _WIDE,
+        force_terminal=on_terminal,
+        color_system=None if plain else "auto",
+        no_color=plain,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not on_terminal,
+    )

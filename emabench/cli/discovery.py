@@ -1,0 +1,105 @@
+"""Finds the commands in their folder, and loads the one that is asked for.
+
+The help of all commands is read from their source, so that ``emabench --help`` imports none.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from importlib import resources
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from emabench.errors import UnknownNameError
+
+_PACKAGE = "emabench.cli.commands"
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class NamedCommands(TyperGroup):
+    """A group of commands that proposes near names for an unknown one, and shows help for none."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words before the command; no words at all ask for help."""
+        return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command that the words name, and the words that are left for it.
+
+        Raises:
+            UnknownNameError: no command bears the name.
+        """
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise UnknownNameError("command", args[0], known)
+        return super().resolve_command(ctx, args)
+
+
+class CommandFolder(NamedCommands):
+    """The commands of the folder, known by name and summary; loaded when one is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.help = laid_out(self.help)
+        for name in command_names():
+            self.commands[name] = TyperCommand(
+                name=name, short_help=summary(name), rich_markup_mode=None
+            )
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the loaded command, and the words that are left for it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else load_command(name), rest
+
+
+def command_names() -> list[str]:
+    """Return the names of all commands, sorted."""
+    files = (f.name for f in resources.files(_PACKAGE).iterdir())
+    names = (name.removesuffix(".py") for name in files if name.endswith(".py"))
+    return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
+
+
+def summary(name: str) -> str:
+    """Return the first line of a command's help, without importing the command."""
+    source = (resources.files(_PACKAGE) / f"{name.replace('-', '_')}.py").read_text("utf-8")
+    module = ast.parse(source)
+    functions = (node for node in module.body if isinstance(node, ast.FunctionDef))
+    function = next((node for node in functions if node.name == "command"), None)
+    text = ast.get_docstring(module if function is None else function) or ""
+    return text.partition("\n")[0]
+
+
+def load_command(name: str) -> Any:
+    """Import a command and return it in typer's form, with all its parameters.
+
+    A file defines a function ``command``, or a group of sub-commands named ``app`` whose help is
+    the docstring of the module.
+    """
+    module = importlib.import_module(f"{_PACKAGE}.{name.replace('-', '_')}")
+    group: typer.Typer | None = getattr(module, "app", None)
+    if group is None:
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(name, context_settings=_SETTINGS)(module.command)
+        command: Any = typer.main.get_command(single)
+    else:
+        command = typer.main.get_command(group)
+        command.name = name
+        command.help = module.__doc__
+        for inner in command.commands.values():
+            inner.short_help = (inner.help or "").partition("\n")[0]
+            inner.help = laid_out(inner.help)
+            inner.context_settings = {**inner.context_settings, **_SETTINGS}
+        command.context_settings = {**command.context_settings, **_SETTINGS}
+    command.help = laid_out(command.help)
+    return command
+
+
+def laid_out(text: str | None) -> str | None:
+    """Mark the paragraphs with indented lines, so that the help keeps their line breaks."""
+    if text is None:
+        return None
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(f"\b\n{part}" if "\n " in part else part for part in paragraphs)

@@ -1,0 +1,89 @@
+"""Options that several commands share, and what their values mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emabench.errors import UsageError
+
+DEFAULT_DB = "results.db"
+
+DbOption = Annotated[
+    str,
+    typer.Option(
+        "--db",
+        envvar="EMABENCH_DB",
+        metavar="PATH|URL",
+        help="The store: a file or a database URL.",
+    ),
+]
+ArtifactsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--artifacts",
+        envvar="EMABENCH_ARTIFACTS",
+        metavar="DIR",
+        help="Folder of weights, checkpoints and logs; beside the store unless it is given.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="FIELD=VALUE",
+        help="Only runs with this value of a field; may be repeated.",
+    ),
+]
+
+
+def where_filters(conditions: Sequence[str] | None) -> dict[str, Any]:
+    """Return the values that ``field=value`` conditions ask for, by complete field path.
+
+    Raises:
+        UsageError: there is no ``=``, no such field, or the value cannot be read.
+    """
+    from emabench.spec.experiment import parse_scalar
+    from emabench.spec.paths import full_path, is_text
+
+    filters: dict[str, Any] = {}
+    for condition in conditions or ():
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise UsageError(
+                f"--where {condition!r} has no '='", hint="write for example --where ema_scope=full"
+            )
+        path = full_path(name)
+        literal = is_text(path) and value != "null"
+        filters[path] = value if literal else parse_scalar(value, what=name)
+    return filters
+
+
+def artifacts_folder(db: str, artifacts: Path | None) -> Path:
+    """Return the folder of weights, checkpoints and logs that belongs to a store.
+
+    Args:
+        db: path or URL of the store.
+        artifacts: the folder that the user asked for; None is ``<store>-artifacts`` beside a store
+            that is a file, and in the current folder for any other.
+    """
+    if artifacts is not None:
+        return artifacts
+    scheme, is_url, rest = db.partition("://")
+    if not is_url:
+        return _beside(Path(db))
+    if scheme.startswith("sqlite") and rest.startswith("/") and rest != "/":
+        return _beside(Path(rest[1:].partition("?")[0]))
+    name = rest.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return Path(f"{name or 'results'}-artifacts")
+
+
+def _beside(store: Path) -> Path:
+    place = store.expanduser()
+    return place.with_name(f"{place.stem}-artifacts")

@@ -1,0 +1,1 @@
+"""What a run costs: time by phase, throughput, memory, floating-point operations."""

@@ -1,0 +1,157 @@
+"""Data sets that come as arrays: the embedded one, and those that torchvision downloads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import socket
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torchvision import datasets
+
+from emabench.data import fashion_mini
+from emabench.data.cache import ImageCache, locked
+from emabench.data.channels import ChannelStatistics, channel_statistics
+from emabench.data.decode import DECODER, resize_arrays
+from emabench.data.pool import in_pieces
+from emabench.data.source import Source
+from emabench.errors import DataError, SpecError
+from emabench.spec.data import DataSpec
+
+_PIECE = 512
+_STALL_SECONDS = 30.0
+
+_TORCHVISION: dict[str, tuple[Any, str]] = {
+    "fashion_mnist": (datasets.FashionMNIST, "FashionMNIST/raw/*-ubyte.gz"),
+    "cifar10": (datasets.CIFAR10, "cifar-10-python.tar.gz"),
+    "cifar100": (datasets.CIFAR100, "cifar-100-python.tar.gz"),
+}
+"""The class that reads each data set, and where below ``data_dir`` its download lies."""
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    classes: tuple[str, ...]
+    train: tuple[np.ndarray, np.ndarray]
+    """Images uint8 ``[N, S, S]`` or ``[N, S, S, 3]``, and labels int64 ``[N]``."""
+    test: tuple[np.ndarray, np.ndarray]
+
+
+def load_embedded(spec: DataSpec, cache: ImageCache) -> Source:
+    """Return fashion-mini.
+
+    Raises:
+        SpecError: the spec names a folder, which this data set does not read.
+    """
+    if spec.data_dir is not None:
+        raise SpecError(
+            f"data_dir={spec.data_dir!r} is not read by {spec.dataset}",
+            hint="for images of your own, set dataset=folder",
+        )
+    read = fashion_mini.read_split
+    arrays = _Arrays(fashion_mini.CLASSES, read("train"), read("test"))
+    return _to_source(arrays, spec, cache)
+
+
+def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
+    """Return a data set of torchvision, downloaded where it is missing.
+
+    Raises:
+        DataError: it is neither there nor can be downloaded, or its files are damaged.
+    """
+    reader, place = _TORCHVISION[spec.dataset]
+    given = spec.data_dir
+    folder = Path(given).expanduser() if given is not None else cache.folder / "downloads"
+    try:
+        train, test = _read_quietly(reader, folder)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{spec.dataset} is not in {folder} and cannot be downloaded: {reason}",
+            hint=f"put {place} into that folder (or name another by data_dir), "
+            "or use dataset=fashion-mini or dataset=folder, which need no download",
+        ) from error
+    arrays = _Arrays(tuple(train.classes), _pixels(train), _pixels(test))
+    return _to_source(arrays, spec, cache)
+
+
+def _read_quietly(reader: Any, folder: Path) -> tuple[Any, Any]:
+    with warnings.catch_warnings():
+        # CIFAR's pickles were written by an old NumPy, which a new one remarks on per file.
+        warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+        return _read_else_download(reader, folder)
+
+
+def _read_else_download(reader: Any, folder: Path) -> tuple[Any, Any]:
+    try:
+        # First without a lock or a download: the folder may be complete and read-only.
+        return reader(folder, train=True), reader(folder, train=False)
+    except (OSError, RuntimeError, EOFError, ValueError):
+        with locked(folder / f"{reader.__name__}.lock"), _network_stalls_raise():
+            return reader(folder, train=True, download=True), reader(folder, train=False)
+
+
+@contextlib.contextmanager
+def _network_stalls_raise() -> Iterator[None]:
+    """Give downloads a time limit without data; torchvision sets none."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_STALL_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _pixels(split: Any) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(split.data), np.asarray(split.targets, dtype=np.int64)
+
+
+def _to_source(arrays: _Arrays, spec: DataSpec, cache: ImageCache) -> Source:
+    digest = hashlib.blake2b(repr(arrays.classes).encode(), digest_size=16)
+    for images, labels in (arrays.train, arrays.test):
+        digest.update(f"{images.shape}".encode())
+        digest.update(np.ascontiguousarray(images).data)
+        digest.update(labels.data)
+    content_hash = digest.hexdigest()
+    size = spec.image_size or arrays.train[0].shape[1]
+    train, statistics = _to_rgb(arrays.train[0], size, f"{content_hash}-train", cache)
+    test, _ = _to_rgb(arrays.test[0], size, f"{content_hash}-test", cache)
+    return Source(
+        classes=arrays.classes,
+        size=size,
+        train_images=train,
+        train_labels=arrays.train[1],
+        test_images=test,
+        test_labels=arrays.test[1],
+        statistics=statistics,
+        content_hash=content_hash,
+        split="official",
+    )
+
+
+def _to_rgb(
+    images: np.ndarray, size: int, name: str, cache: ImageCache
+) -> tuple[np.ndarray, ChannelStatistics]:
+    """Return the images as RGB of the size asked for; only resized ones are worth caching."""
+
+    def coloured(part: np.ndarray) -> np.ndarray:
+        return np.repeat(part[..., None], 3, axis=3) if part.ndim == 3 else part
+
+    if size == images.shape[1]:
+        rgb = coloured(images)
+        return rgb, channel_statistics(rgb)
+
+    def pieces() -> Iterator[np.ndarray]:
+        return in_pieces(
+            lambda start, stop: coloured(resize_arrays(images[start:stop], size)),
+            len(images),
+            _PIECE,
+        )
+
+    key = hashlib.blake2b(f"{name}/{size}/{DECODER}".encode(), digest_size=16).hexdigest()
+    return cache.load(key, (len(images), size, size, 3), pieces)

@@ -1,0 +1,81 @@
+"""What is known of each data set before it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """One data set; None where it depends on the files."""
+
+    name: str
+    classes: int | None
+    train: int | None
+    """Number of training images."""
+    test: int | None
+    """Number of test images."""
+    image_size: int | None
+    """Side of the images in pixels."""
+    source: str
+    licence: str
+    description: str
+
+
+_DATASETS = (
+    DatasetInfo(
+        name="fashion-mini",
+        classes=10,
+        train=10_000,
+        test=2_000,
+        image_size=28,
+        source="part of the package",
+        licence="MIT",
+        description="class-balanced subset of Fashion-MNIST; needs no download",
+    ),
+    DatasetInfo(
+        name="fashion_mnist",
+        classes=10,
+        train=60_000,
+        test=10_000,
+        image_size=28,
+        source="download (torchvision)",
+        licence="MIT",
+        description="grey images of articles of clothing",
+    ),
+    DatasetInfo(
+        name="cifar10",
+        classes=10,
+        train=50_000,
+        test=10_000,
+        image_size=32,
+        source="download (torchvision)",
+        licence="not stated",
+        description="colour photographs of animals and vehicles",
+    ),
+    DatasetInfo(
+        name="cifar100",
+        classes=100,
+        train=50_000,
+        test=10_000,
+        image_size=32,
+        source="download (torchvision)",
+        licence="not stated",
+        description="colour photographs in 100 fine classes",
+    ),
+    DatasetInfo(
+        name="folder",
+        classes=None,
+        train=None,
+        test=None,
+        image_size=None,
+        source="data_dir",
+        licence="that of the images",
+        description="your own images, one folder per class",
+    ),
+)
+
+
+def list_datasets() -> list[DatasetInfo]:
+    """Return every data set that can be named in a spec."""
+    return list(_DATASETS)

@@ -1,0 +1,157 @@
+"""Data sets that are folders of image files, one folder per class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emabench.data.cache import ImageCache
+from emabench.data.channels import ChannelStatistics
+from emabench.data.decode import DECODER, CropRule, decode
+from emabench.data.manifest import FileFacts, Progress, read_facts
+from emabench.data.pool import in_pieces
+from emabench.data.source import Source
+from emabench.data.subset import held_out
+from emabench.data.tree import ClassTree, find_splits, read_tree, require_same_classes
+from emabench.errors import DataError, SpecError
+from emabench.spec.data import DataSpec
+
+_PIECE_BYTES = 2**22
+_DEFAULT_SIZE = 224
+_NATIVE_SIZES = range(8, 1025)
+
+
+@dataclass(frozen=True)
+class _Split:
+    files: tuple[Path, ...]
+    facts: tuple[FileFacts, ...]
+    labels: np.ndarray
+
+
+def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = None) -> Source:
+    """Return the data set of ``spec.data_dir``, decoded into the cache.
+
+    Args:
+        spec: where the tree lies, the size and crop of the images, and the seed of the split.
+        cache: keeps the decoded images and what is known of the files.
+        progress: called with the number of files done and of all files, first for reading the
+            files and then for decoding them.
+
+    Raises:
+        SpecError: there is no ``data_dir``.
+        NotFoundError: it does not exist.
+        DataError: the tree makes no data set, or a file is no image; names the file or folder.
+    """
+    if spec.data_dir is None:
+        raise SpecError(
+            "dataset=folder needs data_dir", hint="name a folder with one folder per class"
+        )
+    root = Path(spec.data_dir).expanduser()
+    train_root, test_root, split_name = find_splits(root)
+    trees = [read_tree(train_root)]
+    if test_root is not None:
+        trees.append(read_tree(test_root))
+        require_same_classes(trees[0], trees[1])
+    files = [path for tree in trees for path in tree.files]
+    facts = read_facts(root, files, cache.folder / "manifests", progress)
+    splits = _as_splits(trees, facts)
+    content_hash = _content_hash(trees[0].classes, splits)
+    if test_root is None:
+        _require_two_of_each(trees[0], splits[0].labels)
+        test = held_out(splits[0].labels, spec.test_fraction, spec.subset_seed)
+        splits = [_rows(splits[0], ~test), _rows(splits[0], test)]
+        split_name = f"seeded {100 * spec.test_fraction:g} % split"
+    size = spec.image_size or _native_size(facts)
+    total = len(files)
+    train_images, statistics = _decoded(splits[0], size, spec.crop, cache, progress, 0, total)
+    done = len(train_images)
+    test_images, _ = _decoded(splits[1], size, spec.crop, cache, progress, done, total)
+    return Source(
+        classes=trees[0].classes,
+        size=size,
+        train_images=train_images,
+        train_labels=splits[0].labels,
+        test_images=test_images,
+        test_labels=splits[1].labels,
+        statistics=statistics,
+        content_hash=content_hash,
+        split=split_name,
+    )
+
+
+def _as_splits(trees: list[ClassTree], facts: list[FileFacts]) -> list[_Split]:
+    splits, done = [], 0
+    for tree in trees:
+        stop = done + len(tree.files)
+        labels = np.array(tree.labels, dtype=np.int64)
+        splits.append(_Split(tree.files, tuple(facts[done:stop]), labels))
+        done = stop
+    return splits
+
+
+def _rows(split: _Split, chosen: np.ndarray) -> _Split:
+    rows = np.flatnonzero(chosen)
+    return _Split(
+        tuple(split.files[row] for row in rows),
+        tuple(split.facts[row] for row in rows),
+        split.labels[rows],
+    )
+
+
+def _require_two_of_each(tree: ClassTree, labels: np.ndarray) -> None:
+    for label, name in enumerate(tree.classes):
+        if int((labels == label).sum()) < 2:
+            raise DataError(
+                f"{tree.root / name}: one image cannot be split into training and test",
+                hint="add images, or give the data set a test/ folder",
+            )
+
+
+def _native_size(facts: list[FileFacts]) -> int:
+    """Return the size that all files share if they are square, else 224 pixels."""
+    sizes = {(fact.width, fact.height) for fact in facts}
+    width, height = next(iter(sizes))
+    if len(sizes) == 1 and width == height and width in _NATIVE_SIZES:
+        return width
+    return _DEFAULT_SIZE
+
+
+def _content_hash(classes: tuple[str, ...], splits: list[_Split]) -> str:
+    digest = hashlib.blake2b(repr(classes).encode(), digest_size=16)
+    for split in splits:
+        digest.update(f"/{len(split.files)}".encode())
+        for fact, label in zip(split.facts, split.labels, strict=True):
+            digest.update(f"{label}:{fact.digest}".encode())
+    return digest.hexdigest()
+
+
+def _decoded(
+    split: _Split,
+    size: int,
+    crop: CropRule,
+    cache: ImageCache,
+    progress: Progress | None,
+    done: int,
+    total: int,
+) -> tuple[np.ndarray, ChannelStatistics]:
+    """Return the images of a split; ``done`` and ``total`` place it in the progress."""
+    key = hashlib.blake2b(f"{size}/{crop}/{DECODER}".encode(), digest_size=16)
+    for fact in split.facts:
+        key.update(fact.digest.encode())
+
+    def work(start: int, stop: int) -> np.ndarray:
+        return np.stack([decode(path, size, crop) for path in split.files[start:stop]])
+
+    def pieces() -> Iterator[np.ndarray]:
+        made = done
+        for piece in in_pieces(work, len(split.files), max(1, _PIECE_BYTES // (3 * size**2))):
+            yield piece
+            made += len(piece)
+            if progress is not None:
+                progress(made, total)
+
+    return cache.load(key.hexdigest(), (len(split.files), size, size, 3), pieces)

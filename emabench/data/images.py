@@ -1,0 +1,117 @@
+"""A data set by its spec, as uint8 arrays: the front door of everything that reads images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emabench.data.arrays import load_embedded, load_torchvision
+from emabench.data.cache import ImageCache, cache_folder
+from emabench.data.catalogue import DatasetInfo, list_datasets
+from emabench.data.folder import load_folder
+from emabench.data.source import Source
+from emabench.data.subset import balanced_subset
+from emabench.errors import DataError, UnknownNameError
+from emabench.spec.data import DataSpec
+
+__all__ = ["Dataset", "DatasetInfo", "ImageSet", "list_datasets", "load_dataset"]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of one split."""
+
+    images: np.ndarray
+    """uint8 ``[N, S, S, 3]``, RGB; may be a read-only memory map."""
+    labels: np.ndarray
+    """int64 ``[N]``."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that is ready to be trained on."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Names of the classes; a label is an index into them."""
+    image_size: int
+    """Side of the images in pixels."""
+    train: ImageSet
+    test: ImageSet
+    content_hash: str
+    """Hex; of images and labels before subsets, wherever they lie and whatever size is asked."""
+    split: str
+    """How the test set came about: ``official``, ``test/``, ``val/``, ``seeded 20 % split``."""
+    mean: tuple[float, float, float]
+    """Mean of each channel over the whole training split of this data set, in 0..1."""
+    std: tuple[float, float, float]
+    """Standard deviation likewise; 1 for a channel that never changes."""
+
+
+def load_dataset(
+    spec: DataSpec,
+    *,
+    cache_dir: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Load a data set: decode or read its images once, then take the subsets.
+
+    Args:
+        spec: which data set, its image size, and the subsets.
+        cache_dir: folder for decoded images and downloads; None: the environment variable
+            ``EMABENCH_CACHE``, else the user's cache folder.
+        progress: called with the number of files done and of all files while a folder is read,
+            and again while it is decoded.
+
+    Raises:
+        UnknownNameError: there is no data set of this name.
+        SpecError: ``data_dir`` is missing for a folder, or given where nothing reads it.
+        NotFoundError: the folder does not exist.
+        DataError: the files are missing, damaged or make no data set, or a subset is larger
+            than the data.
+    """
+    names = [info.name for info in list_datasets()]
+    if spec.dataset not in names:
+        raise UnknownNameError("data set", spec.dataset, names)
+    cache = ImageCache(cache_folder(cache_dir))
+    if spec.dataset == "folder":
+        source = load_folder(spec, cache, progress)
+    elif spec.dataset == "fashion-mini":
+        source = load_embedded(spec, cache)
+    else:
+        source = load_torchvision(spec, cache)
+    return _finish(spec, source)
+
+
+def _finish(spec: DataSpec, source: Source) -> Dataset:
+    train = ImageSet(source.train_images, source.train_labels)
+    test = ImageSet(source.test_images, source.test_labels)
+    return Dataset(
+        name=spec.dataset,
+        classes=source.classes,
+        image_size=source.size,
+        train=_subset(train, spec.train_subset, spec.subset_seed, "train"),
+        test=_subset(test, spec.test_subset, spec.subset_seed, "test"),
+        content_hash=source.content_hash,
+        split=source.split,
+        mean=source.statistics.mean,
+        std=source.statistics.std,
+    )
+
+
+def _subset(whole: ImageSet, count: int | None, seed: int, split: str) -> ImageSet:
+    if count is None or count == len(whole):
+        return whole
+    if count > len(whole):
+        raise DataError(
+            f"{split}_subset={count}, but there are {len(whole)} {split} images",
+            hint=f"leave {split}_subset out to use all {len(whole)}",
+        )
+    rows = balanced_subset(whole.labels, count, seed)
+    return ImageSet(whole.images[rows], whole.labels[rows])

@@ -1,0 +1,64 @@
+"""Class-balanced subsets and splits, drawn with a seed and in the order of the source."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emabench.spec.streams import derive
+
+
+def balanced_subset(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Draw ``count`` images with the classes as equal in number as their sizes allow.
+
+    A smaller subset of the same seed lies within a larger one.
+
+    Args:
+        labels: int64 ``[N]``.
+        count: at most N.
+        seed: the subset seed of the spec.
+
+    Returns:
+        Sorted indices, int64 ``[count]``.
+    """
+    generator = np.random.Generator(np.random.PCG64(derive(seed, "subset")))
+    classes, sizes = np.unique(labels, return_counts=True)
+    extra_first = generator.permutation(len(classes))
+    quota = _equal_quota(sizes, count, extra_first)
+    chosen = [
+        generator.permutation(np.flatnonzero(labels == label))[:take]
+        for label, take in zip(classes, quota, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def _equal_quota(sizes: np.ndarray, count: int, extra_first: np.ndarray) -> np.ndarray:
+    """Return how many of each class to take: the level that fills ``count``, capped by sizes."""
+    quota = np.zeros_like(sizes)
+    while (missing := count - int(quota.sum())) > 0:
+        open_classes = extra_first[quota[extra_first] < sizes[extra_first]]
+        if missing < len(open_classes):
+            quota[open_classes[:missing]] += 1
+            continue
+        level = missing // len(open_classes)
+        quota[open_classes] = np.minimum(quota[open_classes] + level, sizes[open_classes])
+    return quota
+
+
+def held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Draw the test part of a data set that has none, the same share of every class.
+
+    Args:
+        labels: int64 ``[N]``; every class has at least two images.
+        fraction: share of each class, rounded, at least one image and never all of them.
+        seed: the subset seed of the spec.
+
+    Returns:
+        bool ``[N]``, True where the image belongs to the test set.
+    """
+    generator = np.random.Generator(np.random.PCG64(derive(seed, "split")))
+    test = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        take = min(max(1, round(len(members) * fraction)), len(members) - 1)
+        test[generator.permutation(members)[:take]] = True
+    return test

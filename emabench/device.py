@@ -1,0 +1,199 @@
+"""The only place that knows devices: choice, precision, synchronisation, memory, environment.
+
+Everything goes through torch's device-agnostic calls. What needs an accelerator was written
+against their documentation and has been run on CPU only.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from emabench import __version__
+from emabench.errors import UnknownNameError, UsageError
+from emabench.records import Environment
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and the precision to compute in, bound once for a whole run.
+
+    Attributes:
+        torch: the device that tensors live on.
+        precision: ``fp32`` or ``bf16`` (autocast).
+    """
+
+    torch: torch.device
+    precision: str
+
+    @property
+    def kind(self) -> str:
+        """``cpu``, ``cuda``, ``mps``…"""
+        return self.torch.type
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Compute in the precision of the run; float32 is no autocast at all."""
+        if self.precision == "bf16":
+            return torch.autocast(self.kind, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it."""
+        if self.kind != "cpu":
+            torch.get_device_module(self.torch).synchronize(self.torch)
+
+    def reset_peak_memory(self) -> None:
+        """Start a new measurement of the peak of device memory."""
+        if self.kind == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.torch)
+
+    def peak_memory(self) -> tuple[int | None, int | None]:
+        """Return the peak bytes allocated and reserved on the device; None where unknown."""
+        if self.kind != "cuda":
+            return None, None
+        return torch.cuda.max_memory_allocated(self.torch), torch.cuda.max_memory_reserved(
+            self.torch
+        )
+
+
+def available() -> list[str]:
+    """Return the names of the devices that can be used, best first."""
+    names = ["cpu"]
+    if torch.accelerator.is_available():
+        kind = torch.accelerator.current_accelerator()
+        count = torch.accelerator.device_count()
+        if kind is not None:
+            names = [f"{kind.type}:{index}" for index in range(count)] + names
+    return names
+
+
+def choose(name: str = "auto") -> torch.device:
+    """Return the device of that name; ``auto`` is the accelerator where there is one, else the CPU.
+
+    Raises:
+        UnknownNameError: the name is no device.
+        UsageError: the machine has no such device.
+    """
+    names = available()
+    if name == "auto":
+        return torch.device(names[0])
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UnknownNameError("device", name, ["auto", "cpu", "cuda", "mps", *names]) from None
+    if str(device) not in names and device.type not in {
+        n.partition(":")[0] for n in names if device.index is None
+    }:
+        raise UsageError(
+            f"this machine has no device {name!r}", hint=f"choose one of: auto, {', '.join(names)}"
+        )
+    if device.type != "cpu" and device.index is None:
+        return torch.device(device.type, 0)
+    return device
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware, so that autocast gains anything."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return False
+
+
+def choose_precision(device: torch.device, asked: str = "auto") -> str:
+    """Return ``fp32`` or ``bf16``: what was asked for, or what is native."""
+    if asked != "auto":
+        return asked
+    return "bf16" if has_native_bf16(device) else "fp32"
+
+
+def describe(device: torch.device) -> str:
+    """Return the name of the hardware."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _cpu_name()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many CPU threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def environment(device: Device, thread_count: int) -> Environment:
+    """Describe where this process runs."""
+    commit, dirty = _commit()
+    versions = {name: metadata.version(name) for name in ("torch", "torchvision", "timm", "numpy")}
+    versions |= {"emabench": __version__, "python": platform.python_version()}
+    if torch.version.cuda is not None and device.kind == "cuda":
+        versions["cuda"] = torch.version.cuda
+    return Environment(
+        device=describe(device.torch),
+        device_kind=device.kind,
+        device_count=1,
+        host=socket.gethostname(),
+        threads=thread_count,
+        precision=device.precision,
+        compiled=False,
+        versions=versions,
+        platform=platform.platform(),
+        commit=commit,
+        dirty=dirty,
+    )
+
+
+def host_peak_rss() -> int | None:
+    """Return the largest resident memory that this process ever had, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(
+            line.partition(":")[2].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """Return the commit of the checkout that the code runs from, and whether it was changed."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None, None
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        return head, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", os.fspath(folder), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return result.stdout.strip()

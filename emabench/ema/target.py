@@ -1,0 +1,96 @@
+"""The target network: EMA copies of some blocks, the online modules for all others.
+
+With blocks b1 … bn, online activations h0 = views, hi = bi(hi-1), and k the first block of the
+scope, the target starts from the online activation h(k-1), detached. The blocks before k are
+never run a second time: the same weights on the same batch give the same activations.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from emabench.networks.encoder import Encoder, frozen_statistics
+from emabench.spec import EmaScope
+
+
+class TargetNetwork(nn.Module):
+    """Produces the targets for an EMA scope.
+
+    Args:
+        encoder: the online encoder; the copies start equal to its blocks.
+        scope: the blocks that are averaged.
+        buffers: what becomes of the buffers of the copies (BatchNorm statistics): ``own`` leaves
+            them to the copies' own forward passes, ``ema`` averages the floating-point ones and
+            copies the counters, ``copy`` copies all of them.
+        detach: whether the targets of the empty scope are detached; all others always are.
+    """
+
+    def __init__(
+        self, encoder: Encoder, scope: EmaScope, *, buffers: str = "own", detach: bool = True
+    ) -> None:
+        super().__init__()
+        if scope.blocks != encoder.block_names:
+            raise ValueError(f"the scope is of blocks {scope.blocks}, not of {encoder.block_names}")
+        self.scope = scope
+        self.copies = nn.ModuleDict(
+            {name: copy.deepcopy(encoder.blocks[name]) for name in scope.averaged}
+        ).requires_grad_(False)
+        self._buffers_policy = buffers
+        self._detach = detach
+        # In a tuple, so that torch does not take the online encoder for a part of the target.
+        self._online = (encoder,)
+        self.train()
+
+    def forward(self, activations: Sequence[Tensor]) -> Tensor:
+        """Return the targets [N, E] that belong to the online activations h0 … hn.
+
+        The gradient of the result is cut, but for the empty scope of a method that trains both
+        branches: there the result is the online embedding itself.
+        """
+        first = self.scope.first
+        if first is None:
+            return activations[-1].detach() if self._detach else activations[-1]
+        online = self._online[0].blocks
+        names = self.scope.blocks[first:]
+        reused = [online[name] for name in names if name not in self.copies]
+        activation = activations[first].detach()
+        with torch.no_grad(), frozen_statistics(reused):
+            for name in names:
+                block = self.copies[name] if name in self.copies else online[name]
+                activation = block(activation)
+        return activation
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        """Move the copies towards the online blocks: copy ← decay · copy + (1 − decay) · online.
+
+        To be called once per optimiser step, after it. Decay 1 freezes the copies, 0 makes them
+        equal to the online blocks, and every value in between stays between old and online.
+        """
+        pairs = [(self.copies[name], self._online[0].blocks[name]) for name in self.copies]
+        copies = [p for copied, _ in pairs for p in copied.parameters()]
+        online = [p for _, block in pairs for p in block.parameters()]
+        if self._buffers_policy != "own":
+            for copied, block in pairs:
+                for mine, theirs in zip(copied.buffers(), block.buffers(), strict=True):
+                    if self._buffers_policy == "ema" and mine.is_floating_point():
+                        copies.append(mine)
+                        online.append(theirs)
+                    else:
+                        mine.copy_(theirs)
+        if copies:
+            torch._foreach_lerp_(copies, online, 1 - decay)
+
+    def block(self, name: str) -> nn.Module:
+        """Return the module that the target runs for a block: its copy, or the online module."""
+        return self.copies[name] if name in self.copies else self._online[0].blocks[name]
+
+    @property
+    def ema_bytes(self) -> int:
+        """Bytes that the copies hold, parameters and buffers."""
+        tensors = [*self.copies.parameters(), *self.copies.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

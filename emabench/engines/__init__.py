@@ -1,0 +1,1 @@
+"""Engines: who works on the jobs of a store."""

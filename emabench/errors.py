@@ -1,0 +1,119 @@
+"""Every error that emabench raises on purpose, with its hint and its exit code.
+
+::
+
+    EmabenchError                      exit 1
+    ├── UsageError                     exit 2   the request itself is wrong
+    │   ├── SpecError                           a field or its value
+    │   └── UnknownNameError                    a name that nothing bears (did you mean …?)
+    ├── NotFoundError                  exit 3   a store, a run, a file that is not there
+    ├── DataError                      exit 1   images that cannot be read or make no data set
+    ├── StoreError                     exit 1   a file that is no store, or a store out of reach
+    │   └── SchemaVersionError                  a store of another schema version
+    ├── CheckpointError                exit 1   a checkpoint that is truncated or foreign
+    ├── TrainingError                  exit 1   training that cannot go on (a loss of NaN)
+    ├── FencedError                    exit 1   the attempt was declared dead by somebody else
+    ├── JobsFailedError                exit 4   some jobs of a grid failed
+    └── GateFailedError                exit 5   a comparison missed its gate
+
+    InterruptedRunError                exit 130 stopped by the user, resumable
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class EmabenchError(Exception):
+    """The root of the tree: one line that says what and why, and a hint that says what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(EmabenchError):
+    """The request is wrong, whatever the state of the world."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """A field of a spec is unknown or has a value that it cannot have."""
+
+
+class UnknownNameError(UsageError):
+    """A name that nothing bears.
+
+    Args:
+        kind: what the name should have named, for example ``"method"``.
+        name: the name as it was given.
+        known: the names that exist; near ones are proposed, a short list is shown whole.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown {kind} {name!r}", hint=did_you_mean(name, known))
+
+
+class NotFoundError(EmabenchError):
+    """Something that was named is not there."""
+
+    exit_code = 3
+
+
+class DataError(EmabenchError):
+    """Images that cannot be read, or files that do not make a data set."""
+
+
+class StoreError(EmabenchError):
+    """A file that is no store, or a store that cannot be reached or written."""
+
+
+class SchemaVersionError(StoreError):
+    """A store written with another version of the schema."""
+
+
+class CheckpointError(EmabenchError):
+    """A checkpoint that is truncated, or that belongs to another spec."""
+
+
+class TrainingError(EmabenchError):
+    """Training that cannot go on, for example because the loss is not finite."""
+
+
+class FencedError(EmabenchError):
+    """This attempt was declared dead; whatever it still has to say is not wanted."""
+
+
+class JobsFailedError(EmabenchError):
+    """Some jobs of a grid failed; the others are done."""
+
+    exit_code = 4
+
+
+class GateFailedError(EmabenchError):
+    """A comparison missed the gate that the caller had set."""
+
+    exit_code = 5
+
+
+class InterruptedRunError(EmabenchError):
+    """The user stopped the run; what was finished is kept and the rest can be resumed."""
+
+    exit_code = 130
+
+
+def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:
+    """Return a hint that proposes the names closest to ``name``, or lists a short set whole."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    if len(names) <= limit:
+        return f"choose one of: {', '.join(names)}"
+    return f"{len(names)} names exist, for example {', '.join(names[:limit])}"

@@ -1,0 +1,1 @@
+"""Evaluation of frozen backbones: features, nearest neighbours, a linear probe."""

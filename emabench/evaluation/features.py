@@ -1,0 +1,54 @@
+"""Features of a whole data set, extracted once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from emabench.data.augment import normalize
+from emabench.data.images import ImageSet
+from emabench.device import Device
+
+Statistics = tuple[float, float, float]
+
+
+@torch.no_grad()
+def extract_features(
+    model: nn.Module,
+    images: ImageSet,
+    *,
+    mean: Statistics,
+    std: Statistics,
+    device: Device,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Tensor, Tensor]:
+    """Run a frozen model in evaluation mode over images without augmentation.
+
+    Args:
+        model: maps images [N, 3, S, S] to features [N, D]; its mode is restored afterwards.
+        images: the images and their labels.
+        mean: per-channel mean of the training images, in 0..1.
+        std: per-channel standard deviation of the training images, in 0..1.
+        device: where and in which precision to compute.
+        batch_size: images per forward pass.
+        on_progress: told how many of how many images are done.
+
+    Returns:
+        Features [N, D] in float32 and labels [N], both on the device.
+    """
+    was_training = model.training
+    model.eval()
+    features: list[Tensor] = []
+    try:
+        for start in range(0, len(images), batch_size):
+            batch = torch.from_numpy(images.images[start : start + batch_size].copy())
+            views = normalize(batch.to(device.torch), mean, std)
+            with device.autocast():
+                features.append(model(views).float())
+            on_progress(min(start + batch_size, len(images)), len(images))
+    finally:
+        model.train(was_training)
+    return torch.cat(features), torch.from_numpy(images.labels.copy()).to(device.torch)

@@ -1,0 +1,1 @@
+"""Networks: timm backbones cut into named blocks, and the heads on top of them."""

@@ -1,0 +1,126 @@
+"""A timm backbone as an ordered list of named blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from emabench.errors import SpecError, UnknownNameError
+from emabench.networks.families import find_family
+from emabench.spec import BackboneSpec
+
+PIXELS = "pixels"
+"""The backbone without weights: its features are the raw pixels. A floor for every comparison."""
+
+_SMALL_IMAGE = 64
+
+
+class Backbone:
+    """A model without its classifier, cut into blocks that share its weights.
+
+    Attributes:
+        name: name of the timm model, or ``pixels``.
+        model: the uncut model: images [N, 3, S, S] → features [N, feature_dim].
+        blocks: the ordered named blocks; one after another they are the model.
+        feature_dim: length of the features.
+        cut: whether the model's family is known, or everything is the one block ``backbone``.
+    """
+
+    def __init__(
+        self, name: str, model: nn.Module, blocks: dict[str, nn.Module], feature_dim: int
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.blocks = nn.ModuleDict(blocks)
+        self.feature_dim = feature_dim
+        self.cut = list(blocks) != ["backbone"]
+
+    @property
+    def block_names(self) -> tuple[str, ...]:
+        """Names of the blocks, first to last."""
+        return tuple(self.blocks)
+
+
+def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
+    """Build a backbone with fresh weights from torch's global random state.
+
+    Args:
+        spec: the model, its stem and its options.
+        image_size: side of the square images in pixels.
+
+    Raises:
+        UnknownNameError: timm has no such model.
+        SpecError: the model does not take an option, or does not take images of this size.
+    """
+    if spec.name == PIXELS:
+        return Backbone(PIXELS, nn.Flatten(), {"backbone": nn.Flatten()}, 3 * image_size**2)
+    if not timm.is_model(spec.name):
+        raise UnknownNameError("backbone", spec.name, [PIXELS, *timm.list_models()])
+    family = find_family(spec.name)
+    stem = chosen_stem(spec, image_size)
+    try:
+        if family is None:
+            model = timm.create_model(spec.name, num_classes=0, **_sized(spec, image_size))
+        else:
+            model = family.create(spec.name, stem, image_size, dict(spec.options))
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SpecError(
+            f"backbone {spec.name} cannot be built: {reason}",
+            hint="check backbone.options against the arguments of timm.create_model",
+        ) from error
+    blocks = {"backbone": model} if family is None else family.blocks(model)
+    return Backbone(spec.name, model, blocks, _feature_dim(model, spec.name, image_size))
+
+
+def chosen_stem(spec: BackboneSpec, image_size: int) -> str:
+    """Return the stem that ``auto`` stands for at this image size."""
+    family = find_family(spec.name) if timm.is_model(spec.name) else None
+    if family is None:
+        if spec.stem not in ("auto", "original"):
+            raise SpecError(
+                f"backbone {spec.name} has no stem {spec.stem!r}: its family is not cut",
+                hint="use backbone.stem=original",
+            )
+        return "original"
+    if spec.stem != "auto":
+        return spec.stem
+    return "3x3" if image_size <= _SMALL_IMAGE else "original"
+
+
+def family_of(name: str) -> str | None:
+    """Return the family that a timm model is cut by, or None if it stays one block."""
+    family = find_family(name)
+    return None if family is None else family.name
+
+
+def _sized(spec: BackboneSpec, image_size: int) -> dict[str, Any]:
+    """Give an uncut model the image size where its constructor asks for one."""
+    default = timm.get_pretrained_cfg(spec.name)
+    fixed = default is not None and default.fixed_input_size
+    return ({"img_size": image_size} if fixed else {}) | dict(spec.options)
+
+
+def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
+    """Ask the model itself, on one blank image: ``num_features`` is not always what comes out."""
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            features: Tensor = model.eval()(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SpecError(
+            f"backbone {name} does not take images of {image_size} pixels: {reason}",
+            hint="set data.image_size, or choose another backbone or stem",
+        ) from error
+    finally:
+        model.train(was_training)
+    if features.ndim != 2:
+        raise SpecError(
+            f"backbone {name} gives features of {features.ndim} dimensions, not one vector an image",
+            hint="set backbone.options.global_pool to a pooling of this model, or choose another",
+        )
+    return features.shape[1]

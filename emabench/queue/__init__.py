@@ -1,0 +1,1 @@
+"""The queue: how a claimed job is worked on."""

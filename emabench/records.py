@@ -1,0 +1,267 @@
+"""Frozen records that cross the floors: plain values, no torch, no database rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    PRETRAIN = "pretrain"
+    LINEAR_EVAL = "linear_eval"
+    BENCH = "bench"
+
+
+class JobState(StrEnum):
+    """Where a job stands: queued → running → done, failed or cancelled."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will happen to the job unless somebody asks for it."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where an attempt ran: everything that a cost or a bit of the weights can depend on."""
+
+    device: str
+    """Name of the device, for example ``AMD EPYC 7763`` or ``NVIDIA H100``."""
+    device_kind: str
+    """``cpu``, ``cuda``, ``mps``…"""
+    device_count: int
+    host: str
+    threads: int
+    precision: str
+    compiled: bool
+    versions: Mapping[str, str]
+    """Of python, emabench, torch, torchvision, timm, numpy, and of CUDA where there is one."""
+    platform: str
+    commit: str | None = None
+    """Commit of the code, where it runs from a checkout; None is unknown."""
+    dirty: bool | None = None
+
+
+@dataclass(frozen=True)
+class CostReading:
+    """What one attempt cost. None is unknown, never 0.
+
+    Times are wall-clock seconds of a monotonic clock, synchronised with the device at window
+    edges. The phases do not overlap; ``total_s`` is all of them without ``queue_s``.
+    """
+
+    queue_s: float | None = None
+    init_s: float | None = None
+    data_prep_s: float | None = None
+    warmup_s: float | None = None
+    train_s: float | None = None
+    data_wait_s: float | None = None
+    """The part of ``train_s`` spent waiting for data."""
+    probe_s: float | None = None
+    monitor_s: float | None = None
+    eval_s: float | None = None
+    checkpoint_s: float | None = None
+    total_s: float | None = None
+    throughput: float | None = None
+    """Steady-state images per second: the median over windows after the warm-up."""
+    throughput_p10: float | None = None
+    throughput_p90: float | None = None
+    throughput_windows: int | None = None
+    step_ms: float | None = None
+    """Median milliseconds per step over the same windows."""
+    steps: int | None = None
+    """Optimiser steps that this attempt made."""
+    flops_per_step: float | None = None
+    """Floating-point operations of one step, one multiply-add = 2."""
+    ema_bytes: int | None = None
+    """Bytes that the EMA copies hold, buffers included."""
+    device_peak_allocated: int | None = None
+    device_peak_reserved: int | None = None
+    host_peak_rss: int | None = None
+    energy_j: float | None = None
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Return every reading by its name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One try at a job."""
+
+    number: int
+    state: JobState
+    started_at: datetime
+    ended_at: datetime | None
+    reason: str | None
+    environment: Environment | None
+    cost: CostReading | None
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One queued unit."""
+
+    id: str
+    kind: JobKind
+    state: JobState
+    fingerprint: str
+    spec: Mapping[str, Any]
+    depends_on: str | None
+    attempt: int
+    reason: str | None
+    created_at: datetime
+    attempts: tuple[AttemptRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricPoint:
+    """One value of one metric during training."""
+
+    step: int
+    epoch: int
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A pretraining with its evaluation, as a reader sees it."""
+
+    id: str
+    """Id of the pretraining job."""
+    name: str | None
+    smoke: bool
+    command: str | None
+    """The command that reproduces the run."""
+    state: JobState
+    spec: Mapping[str, Any]
+    """The resolved experiment, as nested plain values."""
+    identity: Mapping[str, Any]
+    """What beside the spec identifies the run: device kind, precision, threads, data hash."""
+    fingerprint: str
+    created_at: datetime
+    results: Mapping[str, float] = field(default_factory=dict)
+    """Final figures by name: top1, top5, knn_top1, online_top1… in percent."""
+    cost: CostReading = CostReading()
+    """Of all attempts of all jobs: times summed, rates of the last pretraining attempt."""
+    environment: Environment | None = None
+    jobs: tuple[JobRecord, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A resolved experiment, ready to be queued."""
+
+    spec: Mapping[str, Any]
+    """The resolved experiment, as nested plain values: ``pretrain``, ``evaluation``, ``smoke``."""
+    identity: Mapping[str, Any]
+    """What beside the spec identifies the run: ``device_kind``, ``precision``, ``threads`` and
+    ``data`` (the content hash of the images)."""
+    fingerprint: str
+    """Identifies spec and identity together."""
+    command: str
+    name: str | None = None
+    smoke: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class QueuedRun:
+    """What became of a planned run in the store."""
+
+    id: str
+    pretrain_job: str
+    eval_job: str
+    existed: bool
+    """Whether the store already held an identical run (whatever its state)."""
+    state: JobState
+    """Of the run as a whole: done only if pretraining and evaluation are."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on one attempt of one job; every write of a worker carries it."""
+
+    job_id: str
+    kind: JobKind
+    attempt: int
+    spec: Mapping[str, Any]
+    depends_on: str | None
+    queued_s: float
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run of a grid begins, or is found finished."""
+
+    plan: PlannedRun
+    run: QueuedRun
+    index: int
+    total: int
+
+
+@dataclass(frozen=True)
+class PhaseProgress:
+    """A phase other than training moves on; ``done`` of ``total`` units where they are known."""
+
+    phase: str
+    done: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class StepProgress:
+    """Training moved on to ``step`` of ``total_steps``."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    epochs: int
+    steps_per_epoch: int
+    loss: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochProgress:
+    """An epoch (counted from 1) ended; ``online_top1`` in percent where a probe ran."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    online_top1: float | None
+    images_per_second: float | None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should read."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """A run of a grid ended: done, failed, or stopped (queued again)."""
+
+    run: QueuedRun
+    state: JobState
+    reason: str | None = None
+    hint: str | None = None
+
+
+Event = RunStarted | PhaseProgress | StepProgress | EpochProgress | Notice | RunFinished
+"""What happens while runs are executed; a listener shows it."""

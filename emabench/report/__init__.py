@@ -1,0 +1,1 @@
+"""Reports: comparisons with their statistics, as tables and JSON; no torch."""

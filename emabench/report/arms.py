@@ -1,0 +1,137 @@
+"""Arms: runs that agree on everything except the seed, and the fields in which arms differ."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emabench.records import RunRecord
+
+METHOD = "pretrain.method.name"
+SCOPE = "pretrain.ema.scope"
+SEED = "pretrain.seed"
+TARGET_GRADIENT = "pretrain.ema.target_gradient"
+IDENTITY = ("device_kind", "precision", "threads", "data")
+"""Names of the identity of a run: they stand beside the field paths, and have no dots."""
+
+_METHOD_OPTIONS = "pretrain.method.options."
+_TOLD_BY_IDENTITY = {
+    "device_kind": ("pretrain.device",),
+    "precision": ("pretrain.precision",),
+    "threads": ("pretrain.threads",),
+    "data": ("pretrain.data.data_dir",),
+}
+"""Fields that only say how the identity was chosen: ``auto`` and ``cpu`` may be the same device."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs that differ only in their seed, one per seed.
+
+    Attributes:
+        fields: every field of the spec by its path, and the identity; the seed left out.
+        runs: by seed, in the order of seeds.
+    """
+
+    fields: Mapping[str, Any]
+    runs: Mapping[int, RunRecord]
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return str(self.fields.get(METHOD))
+
+    @property
+    def scope(self) -> str:
+        """The EMA scope in its canonical spelling."""
+        return str(self.fields.get(SCOPE))
+
+
+def group(runs: Iterable[RunRecord]) -> tuple[list[Arm], int]:
+    """Put runs into arms; of several runs with one seed the newest counts.
+
+    Args:
+        runs: finished runs, newest last.
+
+    Returns:
+        The arms in the order of their first run, and the number of repeats left out.
+    """
+    fields_of: dict[str, dict[str, Any]] = {}
+    members: dict[str, dict[int, RunRecord]] = defaultdict(dict)
+    repeats = 0
+    for run in runs:
+        fields = _fields(run)
+        seed = fields.pop(SEED, 0)
+        key = _key(fields)
+        fields_of[key] = fields
+        repeats += seed in members[key]
+        members[key][seed] = run
+    return [
+        Arm(fields_of[key], dict(sorted(seeds.items()))) for key, seeds in members.items()
+    ], repeats
+
+
+def differing_fields(arms: Sequence[Arm]) -> list[str]:
+    """Return the fields in which arms differ, beside method and scope.
+
+    An option that only one method has is no difference between arms of one method, so it is
+    left out unless it differs among them.
+    """
+    paths = dict.fromkeys(path for arm in arms for path in arm.fields)
+    return [path for path in paths if path not in (METHOD, SCOPE) and _differs(arms, path)]
+
+
+def scope_rank(scope: str) -> tuple[int, int, str]:
+    """Return a key that sorts scopes by how much they average: ``none`` first, ``full`` last."""
+    if scope == "none":
+        return 0, 0, scope
+    if scope.startswith("from:"):
+        number = re.search(r"\d+$", scope)
+        return 2, -int(number[0]) if number else 0, scope
+    if scope == "backbone":
+        return 3, 0, scope
+    if scope in ("full", "encoder"):
+        return 4, 0, scope
+    return 1, scope.count("+"), scope
+
+
+def disagreement(first: Arm, second: Arm) -> set[str]:
+    """Return the fields in which two arms differ, method and scope included."""
+    paths = first.fields.keys() | second.fields.keys()
+    return {p for p in paths if _key(first.fields.get(p)) != _key(second.fields.get(p))}
+
+
+def _differs(arms: Sequence[Arm], path: str) -> bool:
+    if not path.startswith(_METHOD_OPTIONS):
+        return len({_key(arm.fields.get(path)) for arm in arms}) > 1
+    methods: dict[str, set[str]] = defaultdict(set)
+    for arm in arms:
+        methods[arm.method].add(_key(arm.fields.get(path)))
+    return any(len(values) > 1 for values in methods.values())
+
+
+def _fields(run: RunRecord) -> dict[str, Any]:
+    fields = _flat(run.spec)
+    fields.update(run.identity)
+    for name in run.identity:
+        for path in _TOLD_BY_IDENTITY.get(name, ()):
+            fields.pop(path, None)
+    return fields
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,118 @@
+"""Everything known of one run, as titled tables to read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from emabench.records import CostReading, MetricPoint, RunRecord
+from emabench.report.numbers import UNKNOWN, duration, fixed, significant
+from emabench.report.run_table import spec_value
+from emabench.report.tables import Table
+
+_PERCENT = ("top1", "top5")
+_BYTES = ("ema_bytes", "device_peak_allocated", "device_peak_reserved", "host_peak_rss")
+_UNITS = {
+    "throughput": "images/s",
+    "throughput_p10": "images/s",
+    "throughput_p90": "images/s",
+    "step_ms": "ms",
+    "flops_per_step": "FLOP",
+    "energy_j": "J",
+}
+
+
+def run_sheet(run: RunRecord, last_metrics: list[MetricPoint]) -> list[tuple[str, Table]]:
+    """Return the sections of ``emabench show`` in their order, each with its title."""
+    return [
+        ("run", _about(run)),
+        ("results", _results(run)),
+        ("cost of all attempts", _cost(run.cost)),
+        ("environment", _environment(run)),
+        ("attempts", _attempts(run)),
+        ("last metrics", _metrics(last_metrics)),
+    ]
+
+
+def _about(run: RunRecord) -> Table:
+    rows = [
+        ("id", run.id),
+        ("name", run.name or UNKNOWN),
+        ("state", run.state.value + (" (smoke)" if run.smoke else "")),
+        *((name, str(spec_value(run, name))) for name in ("method", "ema_scope", "seed")),
+        *((name, str(value)) for name, value in run.identity.items()),
+        ("fingerprint", run.fingerprint),
+        ("created", _moment(run.created_at)),
+        ("command", run.command or UNKNOWN),
+        *(("warning", warning) for warning in run.warnings),
+    ]
+    return Table(("", "value"), tuple(rows))
+
+
+def _results(run: RunRecord) -> Table:
+    rows = [
+        (name, fixed(value) if name.endswith(_PERCENT) else significant(value))
+        for name, value in sorted(run.results.items())
+    ]
+    return Table(("result", "value"), tuple(rows), right=frozenset({"value"}))
+
+
+def _cost(cost: CostReading) -> Table:
+    rows = [(name, _reading(name, value)) for name, value in cost.as_dict().items()]
+    return Table(("reading", "value"), tuple(rows), right=frozenset({"value"}))
+
+
+def _reading(name: str, value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    if name.endswith("_s"):
+        return duration(value)
+    if name in _BYTES:
+        return f"{significant(value / 2**20)} MiB"
+    unit = _UNITS.get(name)
+    return f"{significant(value)} {unit}" if unit else str(value)
+
+
+def _environment(run: RunRecord) -> Table:
+    rows: list[tuple[str, str]] = []
+    if run.environment is not None:
+        for name, value in vars(run.environment).items():
+            if name != "versions":
+                rows.append((name, UNKNOWN if value is None else str(value)))
+        rows += list(run.environment.versions.items())
+    return Table(("", "value"), tuple(rows))
+
+
+def _attempts(run: RunRecord) -> Table:
+    rows = [
+        (
+            job.kind.value,
+            job.id,
+            str(attempt.number),
+            attempt.state.value,
+            _moment(attempt.started_at),
+            duration(None if attempt.cost is None else attempt.cost.total_s),
+            attempt.reason or UNKNOWN,
+        )
+        for job in run.jobs
+        for attempt in job.attempts
+    ]
+    rows += [
+        (job.kind.value, job.id, UNKNOWN, job.state.value, UNKNOWN, UNKNOWN, job.reason or UNKNOWN)
+        for job in run.jobs
+        if not job.attempts
+    ]
+    headers = ("job", "id", "attempt", "state", "started", "total", "reason")
+    return Table(headers, tuple(rows), right=frozenset({"attempt", "total"}))
+
+
+def _metrics(points: list[MetricPoint]) -> Table:
+    rows = [
+        (point.name, str(point.epoch), str(point.step), significant(point.value))
+        for point in points
+    ]
+    headers = ("metric", "epoch", "step", "value")
+    return Table(headers, tuple(rows), right=frozenset(headers[1:]))
+
+
+def _moment(value: datetime) -> str:
+    return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,109 @@
+"""A plain table that becomes a rich table, CSV, Markdown or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from emabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+Format = Literal["text", "json", "csv", "markdown"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headers and rows of plain values; every row is as long as the headers.
+
+    Attributes:
+        headers: one per column.
+        rows: the cells; None is unknown.
+        right: headers of the columns that hold numbers, aligned to the right.
+    """
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    right: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.headers):
+                raise ValueError(f"a row of {len(row)} cells under {len(self.headers)} headers")
+
+    def to_rich(self, title: str | None = None) -> RichTable:
+        """Return the table for a terminal; brackets in a cell are text, not markup."""
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+        for header in self.headers:
+            side: Literal["left", "right"] = "right" if header in self.right else "left"
+            table.add_column(Text(header), justify=side, overflow="fold")
+        for row in self.rows:
+            table.add_row(*(Text(_text(cell)) for cell in row))
+        return table
+
+    def to_csv(self) -> str:
+        """Return CSV in full precision; unknown is an empty field, a list is joined by spaces."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(self.headers)
+        writer.writerows([_field(cell) for cell in row] for row in self.rows)
+        return stream.getvalue()
+
+    def to_markdown(self) -> str:
+        """Return a Markdown table."""
+        rule = ["---:" if header in self.right else "---" for header in self.headers]
+        body = [[_text(cell) for cell in row] for row in self.rows]
+        lines = [[*self.headers], rule, *body]
+        return "".join(f"| {' | '.join(map(_escaped, line))} |\n" for line in lines)
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return one mapping per row, for JSON."""
+        return [dict(zip(self.headers, row, strict=True)) for row in self.rows]
+
+
+def choose_format(*, json: bool, csv: bool = False, markdown: bool = False) -> Format:
+    """Return the one format that the flags ask for.
+
+    Raises:
+        UsageError: they ask for more than one.
+    """
+    flags: dict[Format, bool] = {"json": json, "csv": csv, "markdown": markdown}
+    asked: list[Format] = [name for name, wanted in flags.items() if wanted]
+    if len(asked) > 1:
+        raise UsageError(
+            f"{' and '.join(f'--{name}' for name in asked)} exclude each other",
+            hint="choose one of --json, --csv, --markdown",
+        )
+    return asked[0] if asked else "text"
+
+
+def show_value(value: Any) -> str:
+    """Write the value of a field for people: YAML's words, compact lists."""
+    if value is None:
+        return "null"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _text(cell: Any) -> str:
+    return cell if isinstance(cell, str) else show_value(cell)
+
+
+def _field(cell: Any) -> Any:
+    if cell is None or isinstance(cell, (str, int, float)):
+        return cell
+    if isinstance(cell, Sequence):
+        return " ".join("" if part is None else str(part) for part in cell)
+    return json.dumps(cell, default=str)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

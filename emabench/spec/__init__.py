@@ -1,0 +1,37 @@
+"""Specs: what to run, as pydantic models that import no torch."""
+
+from emabench.spec.data import AugmentationSpec, DataSpec, SecondView, ViewSpec
+from emabench.spec.experiment import ExperimentSpec, load_fields
+from emabench.spec.fingerprint import fingerprint
+from emabench.spec.linear_eval import KnnSpec, LinearEvalSpec, LinearSpec
+from emabench.spec.model import SpecModel
+from emabench.spec.pretrain import (
+    BackboneSpec,
+    EmaSpec,
+    MethodSpec,
+    OptimizerSpec,
+    PretrainSpec,
+    ScheduleSpec,
+)
+from emabench.spec.scope import EmaScope
+
+__all__ = [
+    "AugmentationSpec",
+    "BackboneSpec",
+    "DataSpec",
+    "EmaScope",
+    "EmaSpec",
+    "ExperimentSpec",
+    "KnnSpec",
+    "LinearEvalSpec",
+    "LinearSpec",
+    "MethodSpec",
+    "OptimizerSpec",
+    "PretrainSpec",
+    "ScheduleSpec",
+    "SecondView",
+    "SpecModel",
+    "ViewSpec",
+    "fingerprint",
+    "load_fields",
+]

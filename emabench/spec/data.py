@@ -1,0 +1,102 @@
+"""Which images a run sees, and how they are augmented."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from emabench.spec.model import SpecModel
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Strength = Annotated[float, Field(ge=0)]
+
+
+class DataSpec(SpecModel):
+    """The data set, the stored size of its images, and the subsets that are used."""
+
+    dataset: str = "fashion-mini"
+    """Name of the data set: see ``emabench datasets``."""
+    data_dir: str | None = None
+    """Where the files lie: the tree of a ``folder``, the download folder of the others."""
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side of the stored square images in pixels; None is the data set's own size."""
+    crop: Literal["center", "stretch"] = "center"
+    """How a non-square image becomes square: cut its centre, or stretch it."""
+    train_subset: Annotated[int, Field(ge=1)] | None = None
+    """Number of training images, drawn class-balanced with ``subset_seed``; None is all."""
+    test_subset: Annotated[int, Field(ge=1)] | None = None
+    """Number of test images, drawn class-balanced with ``subset_seed``; None is all."""
+    subset_seed: Annotated[int, Field(ge=0)] = 0
+    """Draws the subsets, and the split of a folder that has none. Not the seed of the run."""
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of a folder without ``test/`` or ``val/`` that is held out as its test set."""
+
+
+class ViewSpec(SpecModel):
+    """The random augmentation of one view, in torchvision's parametrisation."""
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Area of the random resized crop, as a share of the image: lower and upper bound."""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Width ÷ height of the crop, drawn log-uniformly: lower and upper bound."""
+    flip_probability: Probability = 0.5
+    jitter_probability: Probability = 0.8
+    """Probability that brightness, contrast, saturation and hue are changed."""
+    brightness: Strength = 0.4
+    contrast: Strength = 0.4
+    saturation: Strength = 0.2
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    grey_probability: Probability = 0.2
+    blur_probability: Probability = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """Standard deviation of the Gaussian blur in pixels: lower and upper bound."""
+    solarize_probability: Probability = 0.0
+    solarize_threshold: Annotated[int, Field(ge=0, le=255)] = 128
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> Self:
+        for name, low, high in (
+            ("crop_scale", 0.0, 1.0),
+            ("crop_ratio", 0.0, float("inf")),
+            ("blur_sigma", 0.0, float("inf")),
+        ):
+            lower, upper = getattr(self, name)
+            if not low < lower <= upper <= high:
+                raise ValueError(f"{name} needs {low:g} < lower ≤ upper ≤ {high:g}")
+        return self
+
+
+class SecondView(SpecModel):
+    """What the second view does otherwise than the first; None keeps the first view's value."""
+
+    crop_scale: tuple[float, float] | None = None
+    crop_ratio: tuple[float, float] | None = None
+    flip_probability: Probability | None = None
+    jitter_probability: Probability | None = None
+    brightness: Strength | None = None
+    contrast: Strength | None = None
+    saturation: Strength | None = None
+    hue: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    grey_probability: Probability | None = None
+    blur_probability: Probability | None = None
+    blur_sigma: tuple[float, float] | None = None
+    solarize_probability: Probability | None = None
+    solarize_threshold: Annotated[int, Field(ge=0, le=255)] | None = None
+
+
+class AugmentationSpec(ViewSpec):
+    """The two random views of an image: the first, and where the second differs."""
+
+    second_view: SecondView = SecondView()
+
+    def views(self) -> tuple[ViewSpec, ViewSpec]:
+        """Return the complete specs of the first and the second view."""
+        first = self.model_dump(exclude={"second_view"})
+        changes = self.second_view.model_dump(exclude_none=True)
+        return ViewSpec.parse(first), ViewSpec.parse(first | changes, what="second_view")
+
+    @model_validator(mode="after")
+    def _second_view_is_valid(self) -> Self:
+        self.views()
+        return self

@@ -1,0 +1,42 @@
+"""The spec of an evaluation: which network, and which classifiers on its frozen features."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from emabench.spec.model import SpecModel
+
+
+class KnnSpec(SpecModel):
+    """Weighted k-nearest-neighbour classification by cosine similarity (arXiv 1805.01978)."""
+
+    k: Annotated[int, Field(ge=1)] = 200
+    """Neighbours that vote; at most the number of training images."""
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    """A neighbour of similarity s votes with weight exp(s / temperature)."""
+
+
+class LinearSpec(SpecModel):
+    """Multinomial logistic regression on standardised features."""
+
+    weight_decays: Annotated[tuple[float, ...], Field(min_length=1)] = (
+        1e-5, 1e-4, 1e-3, 1e-2, 1e-1,
+    )  # fmt: skip
+    """L2 penalties to choose from; the best one on the held-out images is taken."""
+    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the *training* images on which the penalty is chosen, per class."""
+    max_iterations: Annotated[int, Field(ge=1)] = 200
+    """Upper bound of the L-BFGS iterations of each fit."""
+
+
+class LinearEvalSpec(SpecModel):
+    """The evaluation of the weights that a pretraining job left behind."""
+
+    network: Literal["online", "target"] = "online"
+    """Whose backbone gives the features."""
+    knn: KnnSpec = KnnSpec()
+    linear: LinearSpec = LinearSpec()
+    batch_size: Annotated[int, Field(ge=1)] = 512
+    """Images per forward pass of the feature extraction."""

@@ -1,0 +1,115 @@
+"""Dotted paths to the fields of an experiment, as ``--set`` and ``--where`` take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from emabench.errors import SpecError, did_you_mean
+from emabench.spec.experiment import ExperimentSpec
+from emabench.spec.model import model_at
+
+SHORT_NAMES = {
+    "method": "pretrain.method.name",
+    "ema_scope": "pretrain.ema.scope",
+    "backbone": "pretrain.backbone.name",
+    "dataset": "pretrain.data.dataset",
+    "data_dir": "pretrain.data.data_dir",
+    "epochs": "pretrain.epochs",
+    "batch_size": "pretrain.batch_size",
+    "lr": "pretrain.optimizer.lr",
+    "seed": "pretrain.seed",
+    "train_subset": "pretrain.data.train_subset",
+    "test_subset": "pretrain.data.test_subset",
+    "device": "pretrain.device",
+    "precision": "pretrain.precision",
+}
+"""The fields that have a flag of their own, by the flag's name."""
+
+
+def full_path(text: str) -> str:
+    """Return the complete path that a short or complete one stands for.
+
+    ``ema_scope`` is short for ``pretrain.ema.scope``; ``ema.decay`` for ``pretrain.ema.decay``.
+
+    Raises:
+        SpecError: no field lies there; the hint names near ones.
+    """
+    name = text.strip().replace("-", "_")
+    if name in SHORT_NAMES:
+        return SHORT_NAMES[name]
+    for path in (name, f"pretrain.{name}"):
+        if _is_field(path):
+            return path
+    known = [*SHORT_NAMES, *(path.removeprefix("pretrain.") for path in all_paths())]
+    raise SpecError(f"unknown field {text!r}", hint=did_you_mean(name, known))
+
+
+def all_paths(model: type[BaseModel] = ExperimentSpec, prefix: str = "") -> Iterator[str]:
+    """Yield the path of every field, groups left out."""
+    for name in model.model_fields:
+        inner = model_at(model, [name])
+        if inner is None:
+            yield prefix + name
+        else:
+            yield from all_paths(inner, f"{prefix}{name}.")
+
+
+def is_text(path: str) -> bool:
+    """Whether the field at a complete path holds text: a name, a word, a folder.
+
+    Its values are taken as they were typed: ``no`` and ``2020`` are names, not false and a number.
+    """
+    *groups, name = path.split(".")
+    owner = model_at(ExperimentSpec, groups)
+    field = None if owner is None else owner.model_fields.get(name)
+    return field is not None and _holds_text(field.annotation)
+
+
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn ``{"pretrain.ema.scope": "full"}`` into nested fields; a later path wins."""
+    fields: dict[str, Any] = {}
+    for path, value in values.items():
+        *groups, name = path.split(".")
+        inner = fields
+        for group in groups:
+            below = inner.get(group)
+            inner[group] = dict(below) if isinstance(below, Mapping) else {}
+            inner = inner[group]
+        inner[name] = value
+    return fields
+
+
+def value_at(fields: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a dotted path of nested fields; None where nothing is."""
+    inner: Any = fields
+    for name in path.split("."):
+        if not isinstance(inner, Mapping):
+            return None
+        inner = inner.get(name)
+    return inner
+
+
+def _is_field(path: str) -> bool:
+    """Whether the path leads to a field, a whole group, or into free ``options``."""
+    parts = path.split(".")
+    for depth in range(len(parts) - 1, -1, -1):
+        owner = model_at(ExperimentSpec, parts[:depth])
+        if owner is None:
+            continue
+        field = owner.model_fields.get(parts[depth])
+        if field is None:
+            return False
+        return depth == len(parts) - 1 or parts[depth] == "options"
+    return False
+
+
+def _holds_text(annotation: Any) -> bool:
+    if get_origin(annotation) is Literal:
+        return all(isinstance(word, str) for word in get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return all(a is type(None) or _holds_text(a) for a in get_args(annotation))
+    return annotation is str

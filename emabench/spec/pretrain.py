@@ -1,0 +1,123 @@
+"""The spec of a pretraining job: everything that decides its weights."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from emabench.spec.data import AugmentationSpec, DataSpec
+from emabench.spec.model import Options, SpecModel
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class MethodSpec(SpecModel):
+    """The self-supervised method and its own options."""
+
+    name: str = "simclr"
+    """Name of the method: see ``emabench methods``."""
+    options: Options = Field(default_factory=dict)
+    """Options of the method; what is left out takes the method's default."""
+
+
+class BackboneSpec(SpecModel):
+    """The backbone: a timm model and how its stem is fitted to the images."""
+
+    name: str = "resnet18"
+    """Name of a timm model, or ``pixels`` for the raw image: see ``emabench backbones``."""
+    stem: Literal["auto", "original", "3x3", "3x3-stride2"] = "auto"
+    """``3x3`` is the stride-1 convolution without pooling used for small images (for a ViT: small
+    patches); ``auto`` takes it up to 64 pixels and the model's ``original`` stem above."""
+    options: Options = Field(default_factory=dict)
+    """Keyword arguments of ``timm.create_model``, for example ``zero_init_last: false``."""
+
+
+class OptimizerSpec(SpecModel):
+    """The optimiser of the online network."""
+
+    name: str = "sgd"
+    """Name of a timm optimiser, for example ``sgd``, ``lars``, ``adamw``."""
+    lr: NotNegative = 0.3
+    """Peak learning rate for a batch of ``lr_batch`` images; scaled linearly with the batch."""
+    lr_batch: Annotated[int, Field(ge=1)] | None = 256
+    """The batch that ``lr`` is meant for; None takes ``lr`` as it stands."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NotNegative = 1e-4
+    decay_bias_and_norm: bool = True
+    """Whether biases and normalisation parameters take weight decay too."""
+    clip_grad_norm: Positive | None = None
+    """Upper bound of the norm of the whole gradient; None does not clip."""
+    options: Options = Field(default_factory=dict)
+    """Further keyword arguments of the optimiser, for example ``trust_coeff`` of LARS."""
+
+
+class ScheduleSpec(SpecModel):
+    """The learning rate over the steps: linear warm-up, then cosine or constant."""
+
+    warmup_epochs: NotNegative = 0.0
+    warmup_lr: NotNegative = 0.0
+    """Learning rate of the first warm-up step, not scaled with the batch."""
+    kind: Literal["cosine", "constant"] = "cosine"
+    final_lr: NotNegative = 0.0
+    """Learning rate at the end of the cosine, not scaled with the batch."""
+
+
+class EmaSpec(SpecModel):
+    """Which blocks the target network averages, and how."""
+
+    scope: str = "none"
+    """``none``, ``projector``, ``backbone``, ``full``, ``from:<block>``, or blocks joined by +."""
+    decay: Share = 0.99
+    """Share of the old average kept per step: 0 copies, 1 freezes."""
+    final_decay: Share = 1.0
+    """Decay at the last step of the cosine schedule."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    buffers: Literal["own", "ema", "copy"] = "own"
+    """BatchNorm statistics of the copies: their own, averaged, or copied from the online blocks."""
+    target_gradient: Literal["auto", "attach", "detach"] = "auto"
+    """Whether a gradient flows through the target of scope ``none``. ``auto`` is the method's own
+    definition; ``detach`` is the control arm of a study; other scopes are always detached."""
+
+
+class PretrainSpec(SpecModel):
+    """One pretraining: method, network, data, optimisation, EMA, seed and device."""
+
+    method: MethodSpec = MethodSpec()
+    backbone: BackboneSpec = BackboneSpec()
+    data: DataSpec = DataSpec()
+    augmentation: AugmentationSpec = AugmentationSpec()
+    ema: EmaSpec = EmaSpec()
+    epochs: Annotated[int, Field(ge=0)] = 100
+    """Passes over the training images; 0 evaluates the untrained network."""
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    """Stops after so many steps, for smoke tests; the schedules end there too."""
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    """Images per step. Each gives two views."""
+    views: Literal["separate", "joint"] = "separate"
+    """Whether the two views go through the network one by one, as published, or as one batch.
+    It changes BatchNorm's statistics, never the EMA semantics."""
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    seed: Annotated[int, Field(ge=0)] = 0
+    probe_images: Annotated[int, Field(ge=0)] = 1000
+    """Test images that the online probe is scored on after each epoch; 0 switches it off."""
+    checkpoint_epochs: Annotated[int, Field(ge=1)] = 1
+    """Epochs between two checkpoints."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or another device of torch."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """``auto`` is bfloat16 autocast where the device has it natively, else float32."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads of torch; None is torch's own choice. Part of the identity of a run."""
+
+    @model_validator(mode="after")
+    def _ema_is_consistent(self) -> Self:
+        if self.ema.schedule == "cosine" and self.ema.final_decay < self.ema.decay:
+            raise ValueError(
+                f"ema.final_decay {self.ema.final_decay:g} is below ema.decay {self.ema.decay:g}: "
+                "raise it too, or set ema.schedule=constant"
+            )
+        return self

@@ -1,0 +1,96 @@
+"""EMA scopes: which blocks of the encoder the target network averages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emabench.errors import SpecError, UnknownNameError
+
+PROJECTOR = "projector"
+"""Name of the last block of every encoder."""
+
+_WORDS = ("none", "projector", "backbone", "full", "encoder")
+
+
+@dataclass(frozen=True)
+class EmaScope:
+    """A set of blocks, in the order of the encoder.
+
+    Attributes:
+        blocks: all blocks of the encoder, first to last, the projector included.
+        averaged: the blocks that the target averages, in the same order.
+    """
+
+    blocks: tuple[str, ...]
+    averaged: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str, blocks: Sequence[str]) -> EmaScope:
+        """Read a scope such as ``none``, ``projector``, ``from:layer3`` or ``layer1+projector``.
+
+        Args:
+            text: the scope as the user wrote it.
+            blocks: all blocks of the encoder, first to last, the projector included.
+
+        Raises:
+            UnknownNameError: the scope names something that is no block of this encoder.
+            SpecError: the scope is empty, or joins ``none`` with blocks.
+        """
+        blocks = tuple(blocks)
+        parts = [part.strip() for part in text.split("+")]
+        if not all(parts):
+            raise SpecError(
+                f"EMA scope {text!r} has an empty part", hint="write for example layer4+projector"
+            )
+        if "none" in parts:
+            if len(parts) > 1:
+                raise SpecError(
+                    f"EMA scope {text!r} joins 'none' with blocks",
+                    hint="drop 'none', or keep it alone",
+                )
+            return cls(blocks, ())
+        chosen = {name for part in parts for name in _blocks_of(part, blocks)}
+        return cls(blocks, tuple(name for name in blocks if name in chosen))
+
+    @property
+    def canonical(self) -> str:
+        """The one spelling of this scope: equal sets of blocks have equal spellings."""
+        if not self.averaged:
+            return "none"
+        if self.averaged == self.blocks:
+            return "full"
+        if self.averaged == (PROJECTOR,):
+            return PROJECTOR
+        if self.averaged == tuple(name for name in self.blocks if name != PROJECTOR):
+            return "backbone"
+        start = len(self.blocks) - len(self.averaged)
+        if len(self.averaged) > 1 and self.averaged == self.blocks[start:]:
+            return f"from:{self.averaged[0]}"
+        return "+".join(self.averaged)
+
+    @property
+    def first(self) -> int | None:
+        """Index of the first averaged block; None for the empty scope."""
+        return self.blocks.index(self.averaged[0]) if self.averaged else None
+
+
+def every_scope(blocks: Sequence[str]) -> list[str]:
+    """Return the canonical scopes worth a study: none, each block, each suffix, backbone, full."""
+    words = ["none", *blocks, *(f"from:{name}" for name in blocks), "backbone", "full"]
+    return list(dict.fromkeys(EmaScope.parse(word, blocks).canonical for word in words))
+
+
+def _blocks_of(part: str, blocks: tuple[str, ...]) -> tuple[str, ...]:
+    if part in ("full", "encoder"):
+        return blocks
+    if part == "backbone":
+        return tuple(name for name in blocks if name != PROJECTOR)
+    if part in blocks:
+        return (part,)
+    prefix, _, start = part.partition(":")
+    if prefix == "from" and start:
+        if start not in blocks:
+            raise UnknownNameError("block", start, blocks)
+        return blocks[blocks.index(start) :]
+    raise UnknownNameError("EMA scope or block", part, [*_WORDS, "from:<block>", *blocks])

@@ -1,0 +1,5 @@
+"""The store: runs, jobs, attempts, metrics, results and costs in one database."""
+
+from emabench.store.run_store import RunStore
+
+__all__ = ["RunStore"]

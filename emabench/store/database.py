@@ -1,0 +1,106 @@
+"""An open database: transactions to read and to write, with errors in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from emabench.errors import StoreError
+from emabench.store.location import not_a_store, not_writable
+
+WRITES = "emabench_writes"
+"""Execution option that marks the connections of write transactions."""
+
+
+class Database:
+    """Hands out transactions; a database opened for reading refuses to write.
+
+    Args:
+        engine: connects to the database.
+        label: what the user called the store.
+        writable: whether it was opened for writing.
+        on_close: runs once, after the last connection is gone.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        label: str,
+        *,
+        writable: bool,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self.label = label
+        self._engine = engine
+        self._writer = engine.execution_options(**{WRITES: True}) if writable else None
+        self._on_close = on_close
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open a transaction that sees one consistent state.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with readable_errors(self.label), Session(self._engine) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Open a transaction that excludes other writers; commits unless something is raised.
+
+        Raises:
+            StoreError: the store was opened for reading, or cannot be written.
+        """
+        if self._writer is None:
+            raise StoreError(
+                f"the store {self.label} was opened for reading", hint="open it with mode='write'"
+            )
+        with readable_errors(self.label), Session(self._writer) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+        if self._on_close is not None:
+            self._on_close()
+            self._on_close = None
+
+
+@contextmanager
+def readable_errors(label: str) -> Iterator[None]:
+    """Turn what the driver complains about into one line with a hint.
+
+    Raises:
+        StoreError: anything that SQLAlchemy or the driver raised.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason"
+        raise store_error(label, reason) from error
+    except SQLAlchemyError as error:
+        raise store_error(label, str(error).splitlines()[0]) from error
+
+
+def store_error(label: str, reason: str) -> StoreError:
+    """Return the error that says in plain words what the driver said in its own."""
+    said = reason.lower()
+    if "not a database" in said:
+        return not_a_store(label)
+    if "readonly database" in said:
+        return not_writable(label)
+    if "database is locked" in said:
+        return StoreError(
+            f"the store {label} is locked by another process",
+            hint="wait until it is done, or stop it; a network file system may not know locks",
+        )
+    if "malformed" in said:
+        return StoreError(f"the store {label} is damaged: {reason}", hint="restore it from a copy")
+    if "full" in said:
+        return StoreError(f"cannot write the store {label}: {reason}", hint="free some disk space")
+    return StoreError(f"the store {label} fails: {reason}", hint="--debug shows the whole error")

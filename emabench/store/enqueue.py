@@ -1,0 +1,99 @@
+"""Queueing a planned run: once for each fingerprint, unless a repeat is forced."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, selectinload
+
+from emabench.records import JobKind, JobState, PlannedRun, QueuedRun
+from emabench.spec.fingerprint import fingerprint
+from emabench.store.tables import Experiment, Job
+from emabench.store.totals import run_state
+
+
+def existing_run(session: Session, plan: PlannedRun) -> QueuedRun | None:
+    """Return the run of the same fingerprint, its failed jobs queued again; None if none exists.
+
+    Of several (forced repeats) a finished one is preferred, then the newest.
+    """
+    query = (
+        select(Experiment)
+        .where(Experiment.fingerprint == plan.fingerprint)
+        .options(selectinload(Experiment.jobs))
+        .order_by(Experiment.repeat.desc())
+    )
+    rows = list(session.scalars(query))
+    if not rows:
+        return None
+    row = next((row for row in rows if _state(row) is JobState.DONE), rows[0])
+    for job in row.jobs:
+        if job.state in (JobState.FAILED, JobState.CANCELLED):
+            job.state, job.reason, job.queued_at = JobState.QUEUED, None, datetime.now(UTC)
+    return _queued_run(row, existed=True)
+
+
+def insert_run(session: Session, plan: PlannedRun) -> QueuedRun:
+    """Insert an experiment with a pretraining job and the evaluation that depends on it.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: another process inserted the same repeat first.
+    """
+    now = datetime.now(UTC)
+    newest = session.scalar(
+        select(func.max(Experiment.repeat)).where(Experiment.fingerprint == plan.fingerprint)
+    )
+    row = Experiment(
+        fingerprint=plan.fingerprint,
+        repeat=0 if newest is None else newest + 1,
+        name=plan.name,
+        smoke=plan.smoke,
+        command=plan.command,
+        spec=_plain(plan.spec),
+        identity=_plain(plan.identity),
+        warnings=list(plan.warnings),
+        created_at=now,
+    )
+    session.add(row)
+    session.flush()
+    previous: str | None = None
+    for position, kind in enumerate((JobKind.PRETRAIN, JobKind.LINEAR_EVAL)):
+        job = Job(
+            id=secrets.token_hex(6),
+            position=position,
+            kind=kind,
+            state=JobState.QUEUED,
+            fingerprint=_job_fingerprint(plan, kind),
+            depends_on=previous,
+            attempt=0,
+            created_at=now,
+            queued_at=now,
+        )
+        row.jobs.append(job)
+        session.flush()
+        previous = job.id
+    return _queued_run(row, existed=False)
+
+
+def _queued_run(row: Experiment, *, existed: bool) -> QueuedRun:
+    pretrain, evaluation = row.jobs
+    return QueuedRun(pretrain.id, pretrain.id, evaluation.id, existed, _state(row))
+
+
+def _state(row: Experiment) -> JobState:
+    return run_state(job.state for job in row.jobs)
+
+
+def _job_fingerprint(plan: PlannedRun, kind: JobKind) -> str:
+    """Identify a job: a pretraining does not depend on how it is evaluated afterwards."""
+    spec = plan.spec.get("pretrain") if kind is JobKind.PRETRAIN else plan.spec
+    return fingerprint({"kind": kind, "spec": _plain(spec), "identity": _plain(plan.identity)})
+
+
+def _plain(value: Any) -> Any:
+    """Return nested values as JSON holds them, so that what is read equals what was written."""
+    return json.loads(json.dumps(value, allow_nan=False, default=dict))

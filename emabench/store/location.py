@@ -1,0 +1,102 @@
+"""Where a store lies: a path of SQLite or the URL of a database server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from emabench.errors import NotFoundError, StoreError, UsageError
+
+MISSING_HINT = "emabench run creates one; --db or EMABENCH_DB chooses another"
+_OTHER_HINT = "--db or EMABENCH_DB chooses another store"
+_SMALLEST_SQLITE_FILE = 512
+"""Bytes; SQLite takes a file of 1 byte for an empty database and would overwrite it."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """Either ``path`` (SQLite) or ``url`` (a server) is set; ``label`` names it without secrets."""
+
+    label: str
+    path: Path | None = None
+    url: URL | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Location:
+        """Read a path or a URL.
+
+        Raises:
+            UsageError: the text is empty, is no URL although it has ``://``, or names a database
+                in memory.
+        """
+        if not text.strip():
+            raise UsageError("the store has no name", hint="for example --db results.db")
+        if "://" not in text:
+            return cls(text, path=Path(text).expanduser())
+        try:
+            url = make_url(text)
+        except (ArgumentError, ValueError):
+            raise UsageError(
+                "the URL of the store cannot be read",
+                hint="write for example sqlite:///results.db or postgresql+psycopg://user@host/name",
+            ) from None
+        if url.get_backend_name() != "sqlite":
+            return cls(url.render_as_string(hide_password=True), url=url)
+        if not url.database or url.database == ":memory:":
+            raise UsageError("a store in memory would be lost", hint="for example --db results.db")
+        return cls(url.database, path=Path(url.database).expanduser())
+
+
+def check_readable(path: Path, label: str) -> None:
+    """Raise unless a file lies at ``path`` that may be an SQLite database.
+
+    The file is not opened: closing it again would drop the locks that this process holds on it
+    through SQLite.
+
+    Raises:
+        NotFoundError: nothing is there.
+        StoreError: a folder is there, or a file too small or forbidden to read.
+    """
+    try:
+        size = path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFoundError(f"there is no store at {label}", hint=MISSING_HINT) from None
+    except OSError as error:
+        raise StoreError(f"cannot reach {label}: {error.strerror}", hint=_OTHER_HINT) from None
+    if path.is_dir():
+        raise StoreError(f"{label} is a folder, not a store", hint=_OTHER_HINT)
+    if size < _SMALLEST_SQLITE_FILE:
+        raise not_a_store(label)
+
+
+def check_writable(path: Path, label: str) -> None:
+    """Raise unless a store can be created or changed at ``path``.
+
+    Raises:
+        StoreError: the folder is missing or read-only, or the file is no store.
+    """
+    if not path.parent.is_dir():
+        raise StoreError(
+            f"cannot create the store {label}: its folder does not exist",
+            hint=f"create it first: mkdir -p {path.parent}",
+        )
+    if path.exists() and path.stat().st_size > 0:
+        check_readable(path, label)
+    if path.is_dir():
+        raise StoreError(f"{label} is a folder, not a store", hint=_OTHER_HINT)
+
+
+def not_a_store(label: str) -> StoreError:
+    """Return the error for a file that something else wrote."""
+    return StoreError(f"{label} is no emabench store", hint=_OTHER_HINT)
+
+
+def not_writable(label: str) -> StoreError:
+    """Return the error for a store that this user may not change."""
+    return StoreError(
+        f"cannot write the store {label}: the file or its folder is read-only",
+        hint="choose a place that you can write with --db or EMABENCH_DB",
+    )

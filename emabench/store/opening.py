@@ -1,0 +1,202 @@
+"""Opening a store: SQLite by path, any other database by URL. All that only SQLite needs is here.
+
+A writer sets WAL, so that readers never wait; the last writer turns the closed store back into
+one plain file, which can be copied and read in a read-only folder. A reader sets no mode and
+leaves the file as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from emabench.errors import NotFoundError, StoreError
+from emabench.store.database import WRITES, Database, readable_errors, store_error
+from emabench.store.location import (
+    MISSING_HINT,
+    Location,
+    check_readable,
+    check_writable,
+    not_a_store,
+    not_writable,
+)
+from emabench.store.schema import Contents, check_version, contents, migrate
+
+_LOCK_SECONDS = 30.0
+
+
+def open_for_reading(text: str) -> Database:
+    """Open a store that exists; nothing is created or changed.
+
+    Args:
+        text: path or URL.
+
+    Raises:
+        NotFoundError: nothing is there.
+        StoreError: it is no store, cannot be read, or has another schema version.
+    """
+    place = Location.parse(text)
+    if place.path is None:
+        engine = _server_engine(place)
+    else:
+        check_readable(place.path, place.label)
+        engine = _reading_engine(place.path, place.label)
+    try:
+        with readable_errors(place.label), engine.connect() as connection:
+            _check_is_store(connection, place)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Database(engine, place.label, writable=False)
+
+
+def open_for_writing(text: str) -> Database:
+    """Open a store, or create it where nothing is; a file of anything else is left alone.
+
+    Args:
+        text: path or URL.
+
+    Raises:
+        StoreError: it is no store, cannot be written, or has another schema version.
+    """
+    place = Location.parse(text)
+    database = _server(place) if place.path is None else _sqlite_file(place.path, place.label)
+    try:
+        with database.write() as session:
+            connection = session.connection()
+            if contents(connection) is Contents.NOTHING:
+                migrate(connection)
+            _check_is_store(connection, place)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _server(place: Location) -> Database:
+    return Database(_server_engine(place), place.label, writable=True)
+
+
+def _sqlite_file(path: Path, label: str) -> Database:
+    check_writable(path, label)
+    _check_is_not_foreign(path, label)
+    _begin_wal(path, label)
+    engine = _sqlite_engine(lambda: _connect(path, "mode=rwc"))
+    return Database(engine, label, writable=True, on_close=lambda: _end_wal(path))
+
+
+def _check_is_store(connection: Connection, place: Location) -> None:
+    found = contents(connection)
+    if found is Contents.NOTHING and place.path is None:
+        raise NotFoundError(f"there is no store at {place.label}", hint=MISSING_HINT)
+    if found is not Contents.STORE:
+        raise not_a_store(place.label)
+    check_version(connection, place.label)
+
+
+def _server_engine(place: Location) -> Engine:
+    assert place.url is not None
+    try:
+        return create_engine(place.url, pool_pre_ping=True)
+    except (ImportError, SQLAlchemyError) as error:
+        raise StoreError(
+            f"cannot connect to {place.label}: {str(error).splitlines()[0]}",
+            hint="install the driver that the URL names, for example pip install psycopg",
+        ) from None
+
+
+def _sqlite_engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # The driver begins no transaction by itself (isolation_level=None): a writer takes the
+        # write lock at once, because a reader that turns writer later can fail at any time.
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _connect(path: Path, parameters: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{parameters}",
+        uri=True,
+        timeout=_LOCK_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    # With WAL, NORMAL survives a crash of the program; only a power cut can lose the last writes.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _reading_engine(path: Path, label: str) -> Engine:
+    """Return an engine that never writes, also where SQLite cannot create its WAL index."""
+    engine = _sqlite_engine(lambda: _connect(path, "mode=ro"))
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+    except OperationalError as error:
+        engine.dispose()
+        if "unable to open" not in str(error.orig):
+            with readable_errors(label):
+                raise
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size > 0:
+            raise StoreError(
+                f"the store {label} has unfinished changes and lies in a read-only folder",
+                hint=f"copy it together with {log.name} to a folder that you can write",
+            ) from None
+        return _sqlite_engine(lambda: _connect(path, "mode=ro&immutable=1"))
+    except SQLAlchemyError:
+        engine.dispose()
+        with readable_errors(label):
+            raise
+    return engine
+
+
+def _check_is_not_foreign(path: Path, label: str) -> None:
+    """Look at an existing file without changing it, before anything is written to it."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    engine = _reading_engine(path, label)
+    try:
+        with readable_errors(label), engine.connect() as connection:
+            if contents(connection) is Contents.FOREIGN:
+                raise not_a_store(label)
+    finally:
+        engine.dispose()
+
+
+def _begin_wal(path: Path, label: str) -> None:
+    """Switch to WAL; SQLite does not wait for other processes here, so this does."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            with contextlib.closing(_connect(path, "mode=rwc")) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise not_writable(label) from None
+            if time.monotonic() > deadline:
+                raise store_error(label, str(error)) from None
+            time.sleep(0.02)
+
+
+def _end_wal(path: Path) -> None:
+    """Leave one plain file behind if no other process has the store open."""
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(_connect(path, "mode=rw")) as connection,
+    ):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA journal_mode = DELETE")

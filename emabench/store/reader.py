@@ -1,0 +1,134 @@
+"""Reading runs, metrics and correctness: a constant number of queries, and never a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, selectinload
+
+from emabench.errors import NotFoundError, UsageError
+from emabench.records import JobKind, MetricPoint, RunRecord
+from emabench.spec.paths import value_at
+from emabench.store.rows import metric_point, run_record
+from emabench.store.tables import Attempt, Experiment, Job, Metric, Result
+
+LAST = "@last"
+"""Names the newest run."""
+
+_IDENTITY_OF_FIELD = {
+    "pretrain.device": "device_kind",
+    "pretrain.precision": "precision",
+    "pretrain.threads": "threads",
+}
+_CANDIDATES_SHOWN = 5
+
+
+def find_runs(
+    session: Session, *, smoke: bool, where: Mapping[str, Any], name: str | None
+) -> list[RunRecord]:
+    """Return the runs that fit, newest last; see ``RunStore.runs``."""
+    query = _whole_runs()
+    if not smoke:
+        query = query.where(Experiment.smoke.is_(False))
+    if name is not None:
+        query = query.where(Experiment.name == name)
+    rows = session.scalars(query)
+    return [run_record(row) for row in rows if _fits(row, where)]
+
+
+def find_run(session: Session, text: str) -> RunRecord:
+    """Return the run that an id, a unique prefix of one, or ``@last`` names.
+
+    Raises:
+        NotFoundError: no run has it.
+        UsageError: several do; the hint lists them.
+    """
+    query = _whole_runs().where(Experiment.id == _experiment_of(session, text))
+    return run_record(session.scalars(query).one())
+
+
+def find_metrics(session: Session, run_id: str, name: str | None) -> list[MetricPoint]:
+    """Return the metrics of a run's jobs in the order of steps."""
+    query = (
+        select(Metric)
+        .join(Job, Job.id == Metric.job_id)
+        .where(Job.experiment_id == _experiment_of(session, run_id))
+        .order_by(Job.position, Metric.step, Metric.name)
+    )
+    if name is not None:
+        query = query.where(Metric.name == name)
+    return [metric_point(row) for row in session.scalars(query)]
+
+
+def find_correct(session: Session, run_id: str, name: str) -> tuple[bytes, int] | None:
+    """Return the packed correctness of each test image and their number, if it is known."""
+    query = (
+        select(Result.correct, Result.correct_count)
+        .join(Job, Job.id == Result.job_id)
+        .where(Job.experiment_id == _experiment_of(session, run_id), Result.name == name)
+    )
+    for packed, count in session.execute(query):
+        if packed is not None and count is not None:
+            return bytes(packed), int(count)
+    return None
+
+
+def _whole_runs() -> Select[Experiment]:
+    return (
+        select(Experiment)
+        .options(
+            selectinload(Experiment.jobs).selectinload(Job.results),
+            selectinload(Experiment.jobs)
+            .selectinload(Job.attempts)
+            .options(selectinload(Attempt.cost), selectinload(Attempt.environment)),
+        )
+        .order_by(Experiment.created_at, Experiment.id)
+    )
+
+
+def _fits(row: Experiment, where: Mapping[str, Any]) -> bool:
+    for path, wanted in where.items():
+        values = [value_at(row.spec, path)]
+        if path in _IDENTITY_OF_FIELD:
+            values.append(row.identity.get(_IDENTITY_OF_FIELD[path]))
+        if wanted not in values:
+            return False
+    return True
+
+
+def _experiment_of(session: Session, text: str) -> int:
+    """Return the experiment that a run id, a unique prefix or ``@last`` names."""
+    if text == LAST:
+        return _newest(session)
+    exact = select(Job.experiment_id).where(Job.id == text, Job.kind == JobKind.PRETRAIN)
+    found = session.scalar(exact)
+    return _with_prefix(session, text) if found is None else found
+
+
+def _newest(session: Session) -> int:
+    query = select(Experiment.id).order_by(Experiment.created_at.desc(), Experiment.id.desc())
+    found = session.scalars(query.limit(1)).first()
+    if found is None:
+        raise NotFoundError("the store holds no runs", hint="emabench run makes one")
+    return found
+
+
+def _with_prefix(session: Session, text: str) -> int:
+    query = (
+        select(Job.id, Job.experiment_id)
+        .where(Job.kind == JobKind.PRETRAIN, Job.id.startswith(text.lower(), autoescape=True))
+        .order_by(Job.created_at.desc(), Job.id)
+        .limit(_CANDIDATES_SHOWN + 1)
+    )
+    found = list(session.execute(query)) if text else []
+    if not found:
+        raise NotFoundError(
+            f"there is no run {text!r}", hint="emabench list shows the runs; @last is the newest"
+        )
+    if len(found) > 1:
+        shown = ", ".join(row.id for row in found[:_CANDIDATES_SHOWN])
+        more = " …" if len(found) > _CANDIDATES_SHOWN else ""
+        raise UsageError(f"{text!r} begins several run ids", hint=f"choose one of: {shown}{more}")
+    return int(found[0].experiment_id)

@@ -1,0 +1,111 @@
+"""Rows become frozen records here, and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, fields
+
+from emabench.records import (
+    AttemptRecord,
+    CostReading,
+    Environment,
+    JobRecord,
+    MetricPoint,
+    RunRecord,
+)
+from emabench.spec.fingerprint import fingerprint
+from emabench.store.tables import Attempt, Cost, EnvironmentRow, Experiment, Job, Metric
+from emabench.store.totals import run_cost, run_environment, run_state
+
+
+def run_record(row: Experiment) -> RunRecord:
+    """Return the run of an experiment whose jobs, attempts and results are loaded."""
+    jobs = tuple(job_record(job, row) for job in row.jobs)
+    results = {
+        result.name: result.value
+        for job in row.jobs
+        for result in job.results
+        if result.value is not None
+    }
+    return RunRecord(
+        id=row.jobs[0].id,
+        name=row.name,
+        smoke=row.smoke,
+        command=row.command,
+        state=run_state(job.state for job in jobs),
+        spec=row.spec,
+        identity=row.identity,
+        fingerprint=row.fingerprint,
+        created_at=row.created_at,
+        results=results,
+        cost=run_cost(jobs),
+        environment=run_environment(jobs),
+        jobs=jobs,
+        warnings=tuple(row.warnings),
+    )
+
+
+def job_record(row: Job, experiment: Experiment) -> JobRecord:
+    """Return a job with its attempts; its spec is the whole resolved experiment."""
+    return JobRecord(
+        id=row.id,
+        kind=row.kind,
+        state=row.state,
+        fingerprint=row.fingerprint,
+        spec=experiment.spec,
+        depends_on=row.depends_on,
+        attempt=row.attempt,
+        reason=row.reason,
+        created_at=row.created_at,
+        attempts=tuple(attempt_record(attempt) for attempt in row.attempts),
+    )
+
+
+def attempt_record(row: Attempt) -> AttemptRecord:
+    """Return an attempt with its environment and cost."""
+    return AttemptRecord(
+        number=row.number,
+        state=row.state,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        reason=row.reason,
+        environment=_environment(row.environment),
+        cost=None if row.cost is None else _cost(row.cost),
+    )
+
+
+def metric_point(row: Metric) -> MetricPoint:
+    """Return one value of a metric."""
+    value = math.nan if row.value is None else row.value
+    return MetricPoint(step=row.step, epoch=row.epoch, name=row.name, value=value)
+
+
+def environment_row(environment: Environment) -> EnvironmentRow:
+    """Return the row of an environment; equal environments have equal hashes."""
+    values = asdict(environment)
+    values["versions"] = dict(environment.versions)
+    return EnvironmentRow(hash=fingerprint(values), **values)
+
+
+def cost_row(attempt_id: int, cost: CostReading) -> Cost:
+    """Return the row of what an attempt cost; what is not finite is unknown."""
+    known = {name: value for name, value in cost.as_dict().items() if _is_finite(value)}
+    return Cost(attempt_id=attempt_id, **known)
+
+
+def storable(value: float) -> float | None:
+    """Return the value as the database holds it: NaN is NULL."""
+    number = float(value)
+    return None if math.isnan(number) else number
+
+
+def _environment(row: EnvironmentRow) -> Environment:
+    return Environment(**{f.name: getattr(row, f.name) for f in fields(Environment)})
+
+
+def _cost(row: Cost) -> CostReading:
+    return CostReading(**{f.name: getattr(row, f.name) for f in fields(CostReading)})
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

@@ -1,0 +1,232 @@
+"""The schema: typed declarative tables. Rows never leave the store (see ``rows.py``).
+
+::
+
+    experiments ─< jobs ─< attempts ── costs
+                    │          └────── environments (one row per distinct environment)
+                    ├──< metrics  (job, step, name)
+                    └──< results  (job, name)
+
+Times are UTC. NULL is unknown, never 0.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from emabench.records import JobKind, JobState
+
+SCHEMA_REVISION = "0001"
+"""The newest revision under ``migrations/versions``; a test keeps the two equal."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, with its time zone also where the database keeps none."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC on the way in."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Attach UTC on the way out."""
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+def _words(kind: type[StrEnum]) -> Enum:
+    """Store the members of an enum as their values, in plain text."""
+    return Enum(
+        kind, native_enum=False, length=16, values_callable=lambda words: [w.value for w in words]
+    )
+
+
+class Table(DeclarativeBase):
+    """The parent of all tables: fixed names for constraints, JSON for nested values."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        str: Text,
+        JobKind: _words(JobKind),
+        JobState: _words(JobState),
+    }
+
+
+class Experiment(Table):
+    """A pretraining with its evaluation: one row per run."""
+
+    __tablename__ = "experiments"
+    __table_args__ = (UniqueConstraint("fingerprint", "repeat"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    repeat: Mapped[int]
+    """0 for the first run of a fingerprint; repeats that were forced count on."""
+    name: Mapped[str | None]
+    smoke: Mapped[bool]
+    command: Mapped[str | None]
+    spec: Mapped[dict[str, Any]]
+    identity: Mapped[dict[str, Any]]
+    warnings: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+    jobs: Mapped[list[Job]] = relationship(back_populates="experiment", order_by="Job.position")
+
+
+class Job(Table):
+    """One queued unit of work."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "state", "queued_at"),)
+
+    id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"), index=True)
+    position: Mapped[int]
+    """Order of the jobs within their experiment."""
+    kind: Mapped[JobKind]
+    state: Mapped[JobState]
+    fingerprint: Mapped[str] = mapped_column(String(64), index=True)
+    depends_on: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
+    attempt: Mapped[int]
+    """Number of the newest attempt; 0 before the first."""
+    reason: Mapped[str | None]
+    created_at: Mapped[datetime]
+    queued_at: Mapped[datetime]
+
+    experiment: Mapped[Experiment] = relationship(back_populates="jobs")
+    attempts: Mapped[list[Attempt]] = relationship(back_populates="job", order_by="Attempt.number")
+    results: Mapped[list[Result]] = relationship()
+
+
+class Attempt(Table):
+    """One try at a job, and the process that makes it."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (UniqueConstraint("job_id", "number"), Index(None, "state", "host"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    number: Mapped[int]
+    state: Mapped[JobState]
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
+    host: Mapped[str]
+    pid: Mapped[int]
+    process_started: Mapped[float | None]
+    """Unix time at which the process began: tells it from a later one with the same pid."""
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"), index=True)
+
+    job: Mapped[Job] = relationship(back_populates="attempts")
+    environment: Mapped[EnvironmentRow] = relationship()
+    cost: Mapped[Cost | None] = relationship()
+
+
+class EnvironmentRow(Table):
+    """A machine with its versions, as ``records.Environment``; equal ones share a row."""
+
+    __tablename__ = "environments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    device: Mapped[str]
+    device_kind: Mapped[str]
+    device_count: Mapped[int]
+    host: Mapped[str]
+    threads: Mapped[int]
+    precision: Mapped[str]
+    compiled: Mapped[bool]
+    versions: Mapped[dict[str, Any]]
+    platform: Mapped[str]
+    commit: Mapped[str | None]
+    dirty: Mapped[bool | None]
+
+
+class Metric(Table):
+    """One value of one metric during training; a resumed attempt overwrites it."""
+
+    __tablename__ = "metrics"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    epoch: Mapped[int]
+    value: Mapped[float | None]
+    """NULL stands for NaN, which SQLite cannot hold."""
+
+
+class Result(Table):
+    """One final figure of a job, with the correctness of each test image where it is known."""
+
+    __tablename__ = "results"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[float | None]
+    correct: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """One bit per test image, in the order of the test set, the first in the highest bit."""
+    correct_count: Mapped[int | None]
+    """Number of images in ``correct``."""
+
+
+class Cost(Table):
+    """What an attempt cost: one column per reading of ``records.CostReading``, same units."""
+
+    __tablename__ = "costs"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempts.id"), primary_key=True)
+    queue_s: Mapped[float | None]
+    init_s: Mapped[float | None]
+    data_prep_s: Mapped[float | None]
+    warmup_s: Mapped[float | None]
+    train_s: Mapped[float | None]
+    data_wait_s: Mapped[float | None]
+    probe_s: Mapped[float | None]
+    monitor_s: Mapped[float | None]
+    eval_s: Mapped[float | None]
+    checkpoint_s: Mapped[float | None]
+    total_s: Mapped[float | None]
+    throughput: Mapped[float | None]
+    throughput_p10: Mapped[float | None]
+    throughput_p90: Mapped[float | None]
+    throughput_windows: Mapped[int | None]
+    step_ms: Mapped[float | None]
+    steps: Mapped[int | None]
+    flops_per_step: Mapped[float | None]
+    ema_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    device_peak_allocated: Mapped[int | None] = mapped_column(BigInteger)
+    device_peak_reserved: Mapped[int | None] = mapped_column(BigInteger)
+    host_peak_rss: Mapped[int | None] = mapped_column(BigInteger)
+    energy_j: Mapped[float | None]

@@ -1,0 +1,225 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emabench.cost.meter import CostMeter
+from emabench.data.augment import Augmenter
+from emabench.data.images import Dataset, ImageSet
+from emabench.data.loader import Batch, EpochLoader
+from emabench.device import Device
+from emabench.ema import DecaySchedule
+from emabench.errors import InterruptedRunError, TrainingError
+from emabench.evaluation.features import extract_features
+from emabench.evaluation.online_probe import OnlineProbe
+from emabench.records import EpochProgress, Event, MetricPoint, StepProgress
+from emabench.spec import PretrainSpec
+from emabench.spec.streams import derive
+from emabench.training.learner import Learner
+from emabench.training.optimizer import build_optimizer, build_schedule
+
+_WARMUP_STEPS = 5
+_WINDOW_STEPS = 10
+
+
+class Trainer:
+    """Trains one learner; its state is complete, so that a resumed training continues exactly.
+
+    Args:
+        spec: a resolved spec.
+        dataset: the images.
+        device: where and in which precision to compute.
+        meter: told where the time goes.
+    """
+
+    def __init__(
+        self, spec: PretrainSpec, dataset: Dataset, device: Device, meter: CostMeter
+    ) -> None:
+        self._spec, self._dataset, self._device, self._meter = spec, dataset, device, meter
+        self._loader = EpochLoader(dataset.train, spec.batch_size, spec.seed, device.torch)
+        self._augmenters = [
+            Augmenter(view, dataset.image_size, dataset.mean, dataset.std, device.torch)
+            for view in spec.augmentation.views()
+        ]
+        self._generator = torch.Generator(device.torch)
+        self.image_size = dataset.image_size
+        self.learner = Learner(spec, dataset.image_size, len(dataset.train)).to(device.torch)
+        self.online = self.learner.online_parts()
+        self._optimizer = build_optimizer(spec.optimizer, self.online, spec.batch_size)
+        self.steps_per_epoch = self._loader.steps_per_epoch
+        self.total_steps = spec.epochs * self.steps_per_epoch
+        if spec.max_steps is not None:
+            self.total_steps = min(self.total_steps, spec.max_steps)
+        self._decay = DecaySchedule(spec.ema, self.total_steps)
+        self._schedule = build_schedule(
+            spec.schedule, self._optimizer, self.steps_per_epoch, self.total_steps
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(spec.seed, "probe"))
+            self._probe = OnlineProbe(self.learner.feature_dim, len(dataset.classes))
+            self._probe.to(device.torch)
+        self.step = 0
+        self.online_top1: float | None = None
+        self._epoch_losses: list[float] = []
+        self._warm = False
+
+    def fit(
+        self,
+        *,
+        on_event: Callable[[Event], None],
+        record: Callable[[Iterable[MetricPoint]], None],
+        save: Callable[[dict[str, Any]], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        """Train from the current step to the last one.
+
+        Args:
+            on_event: told of progress.
+            record: given the metrics of each epoch.
+            save: given the whole state, every ``checkpoint_epochs`` epochs and when stopped.
+            stop: asked after every step whether to stop.
+
+        Raises:
+            TrainingError: a loss was not finite; the message names the step.
+            InterruptedRunError: ``stop`` said so; the state was saved.
+        """
+        self.learner.train()
+        while self.step < self.total_steps:
+            epoch, start = divmod(self.step, self.steps_per_epoch)
+            batches = islice(self._loader.epoch(epoch, start), self.total_steps - self.step)
+            while losses := self._window(batches, stop):
+                self._check(losses)
+                on_event(self._progress(epoch, losses))
+                if stop():
+                    save(self.state_dict())
+                    raise InterruptedRunError(f"stopped after step {self.step}")
+            on_event(self._end_epoch(epoch, record))
+            if (epoch + 1) % self._spec.checkpoint_epochs == 0 and self.step < self.total_steps:
+                save(self.state_dict())
+
+    def _window(self, batches: Iterator[Batch], stop: Callable[[], bool]) -> list[float]:
+        """Make the next few steps without waiting for the device in between; return the losses."""
+        size = _WINDOW_STEPS if self._warm else max(1, min(_WARMUP_STEPS, self.total_steps // 2))
+        losses: list[Tensor] = []
+        with self._meter.window("train" if self._warm else "warmup"):
+            for batch in self._meter.awaited(islice(batches, size)):
+                losses.append(self._train_step(batch))
+                self._meter.step(len(batch.labels))
+                if stop():
+                    break
+        self._warm = True
+        return torch.stack(losses).tolist() if losses else []  # type: ignore[no-any-return]
+
+    def _train_step(self, batch: Batch) -> Tensor:
+        """Augment, forward, backward, optimise, average: one step, nothing waits for the device."""
+        self._generator.manual_seed(derive(self._spec.seed, "augment", self.step))
+        torch.manual_seed(derive(self._spec.seed, "dropout", self.step))
+        first, second = (augment(batch.images, self._generator) for augment in self._augmenters)
+        with self._device.autocast():
+            output = self.learner(first, second)
+        self._schedule.step_update(self.step)
+        self._optimizer.zero_grad(set_to_none=True)
+        output.objective.backward()
+        if self._spec.optimizer.clip_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(
+                self.online.parameters(), self._spec.optimizer.clip_grad_norm
+            )
+        self._optimizer.step()
+        self.learner.target.update(self._decay(self.step))
+        self.learner.method.remember(output.targets)
+        if self._spec.probe_images:
+            self._probe.learn(output.features, batch.labels)
+        self.step += 1
+        return output.loss.detach()  # type: ignore[no-any-return]
+
+    def _check(self, losses: list[float]) -> None:
+        """Take in the losses of the last steps.
+
+        Raises:
+            TrainingError: one is not finite.
+        """
+        for step, loss in enumerate(losses, start=self.step - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at step {step} of {self.total_steps}",
+                    hint="lower --lr, or set schedule.warmup_epochs or optimizer.clip_grad_norm",
+                )
+        self._epoch_losses += losses
+
+    def _progress(self, epoch: int, losses: list[float]) -> StepProgress:
+        return StepProgress(
+            step=self.step,
+            total_steps=self.total_steps,
+            epoch=epoch + 1,
+            epochs=self._spec.epochs,
+            steps_per_epoch=self.steps_per_epoch,
+            loss=losses[-1],
+            images_per_second=self._meter.last_speed,
+        )
+
+    def _end_epoch(
+        self, epoch: int, record: Callable[[Iterable[MetricPoint]], None]
+    ) -> EpochProgress:
+        """Score the online probe and record the epoch."""
+        loss = math.fsum(self._epoch_losses) / len(self._epoch_losses)
+        values = {
+            "loss": loss,
+            "lr": self._optimizer.param_groups[0]["lr"],
+            "decay": self._decay(self.step - 1),
+        }
+        if self._spec.probe_images:
+            with self._meter.phase("probe"):
+                values["online_top1"] = self.online_top1 = self._score_probe()
+        record([MetricPoint(self.step, epoch + 1, name, value) for name, value in values.items()])
+        self._epoch_losses = []
+        return EpochProgress(
+            epoch=epoch + 1,
+            epochs=self._spec.epochs,
+            loss=loss,
+            online_top1=self.online_top1,
+            images_per_second=self._meter.last_speed,
+        )
+
+    def _score_probe(self) -> float:
+        """Return the probe's top-1 in percent on the first ``probe_images`` of a fixed shuffle."""
+        test = self._dataset.test
+        generator = torch.Generator().manual_seed(derive(self._spec.seed, "probe"))
+        chosen = torch.randperm(len(test), generator=generator)[: self._spec.probe_images].numpy()
+        features, labels = extract_features(
+            self.learner.backbone_of("online"),
+            ImageSet(test.images[chosen], test.labels[chosen]),
+            mean=self._dataset.mean,
+            std=self._dataset.std,
+            device=self._device,
+            batch_size=self._spec.batch_size,
+        )
+        return self._probe.top1(features, labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the rest of the training depends on: tensors and plain values."""
+        return {
+            "step": self.step,
+            "epoch_losses": list(self._epoch_losses),
+            "online_top1": self.online_top1,
+            "learner": self.learner.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "probe": self._probe.state_dict(),
+            "probe_optimizer": self._probe.optimizer_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        self.learner.load_state_dict(state["learner"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._probe.load_state_dict(state["probe"])
+        self._probe.load_optimizer_state(state["probe_optimizer"])
+        self.step = state["step"]
+        self._epoch_losses = list(state["epoch_losses"])
+        self.online_top1 = state["online_top1"]

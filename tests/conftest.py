@@ -1,0 +1,69 @@
+"""What all tests share: one thread, a cache of their own, no settings of the user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Before torch is imported: threads of several test processes would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("emabench", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("emabench")
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def hint(self) -> str:
+        """The hint of the error; empty without one."""
+        hints = [
+            line for line in self.err.splitlines() if line.startswith("hint: ") and len(line) > 6
+        ]
+        return hints[0] if len(hints) == 1 else ""
+
+
+CommandLine = Callable[[Sequence[str]], CommandResult]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith("EMABENCH_")]:
+        if not name.startswith("EMABENCH_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("EMABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    yield
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def emabench(folder: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """Runs a command line in this process, in an empty folder."""
+    from emabench.cli.app import run
+
+    def call(arguments: Sequence[str]) -> CommandResult:
+        capsys.readouterr()
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return CommandResult(code, captured.out, captured.err)
+
+    return call

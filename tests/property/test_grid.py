@@ -1,0 +1,86 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emabench.errors import SpecError
+from emabench.spec.grid import expand_values, product
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"])).filter(
+    lambda word: word and word == word.strip() and not set(word) & set(",[]{}()\"'")
+)
+PLAIN = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**12), 10**12)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+
+
+@given(st.lists(WORDS.filter(lambda word: word != "null"), min_size=1))
+def test_text_is_kept_as_it_was_typed(words):
+    assert expand_values(",".join(words), what="x", as_text=True) == words
+
+
+@given(st.lists(PLAIN, min_size=1))
+def test_plain_values_read_back_from_json(values):
+    text = ",".join(json.dumps(value) for value in values)
+    assert expand_values(text, what="x") == values
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1), min_size=1))
+def test_commas_in_brackets_belong_to_one_value(values):
+    assert expand_values(",".join(map(str, values)), what="x") == values
+
+
+@given(st.integers(-1000, 1000), st.integers(0, 50))
+def test_ranges_include_both_ends(first, length):
+    text = f"{first}..{first + length}"
+    assert expand_values(text, what="x") == list(range(first, first + length + 1))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.integers(), max_size=3)), max_size=4))
+def test_a_grid_is_the_product_of_the_latest_value_lists(axes):
+    points = list(product(axes))
+    size = 1
+    for values in dict(axes).values():
+        size *= len(values)
+    assert len(points) == size
+    assert all(set(point) == {name for name, _ in axes} for point in points)
+
+
+@given(st.text(max_size=20))
+def test_any_text_gives_values_or_one_readable_error(text):
+    for as_text in (False, True):
+        try:
+            assert expand_values(text, what="x", as_text=as_text)
+        except SpecError as error:
+            assert "\n" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "as_text", "values"),
+    [
+        ("0..2,5", False, [0, 1, 2, 5]),
+        ("none, full", True, ["none", "full"]),
+        ("no,2020,1e3", True, ["no", "2020", "1e3"]),
+        ("'a,b',c", True, ["a,b", "c"]),
+        ("it's,that", True, ["it's", "that"]),
+        ("../x,a..b", True, ["../x", "a..b"]),
+        ("null,'null'", True, [None, "null"]),
+        ("{a: 1, b: 2},{}", False, [{"a": 1, "b": 2}, {}]),
+        ("a],b", True, ["a]", "b"]),
+    ],
+)
+def test_examples(text, as_text, values):
+    assert expand_values(text, what="x", as_text=as_text) == values
+
+
+@pytest.mark.parametrize(
+    "text", ["", ",", "0,", "x..y", "1..", "..2", "3..1", "0..99999999", "1..2..3"]
+)
+def test_what_is_no_list_is_refused(text):
+    with pytest.raises(SpecError, match="x=") as caught:
+        expand_values(text, what="x")
+    assert caught.value.hint

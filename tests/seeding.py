@@ -1,0 +1,80 @@
+"""Realistic runs for tests of the store, the reports and the commands, made through the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emabench.records import CostReading, Environment, MetricPoint, PlannedRun
+from emabench.spec import ExperimentSpec, fingerprint
+from emabench.spec.paths import SHORT_NAMES, nest
+from emabench.store import RunStore
+
+ENVIRONMENT = Environment(
+    device="Test CPU",
+    device_kind="cpu",
+    device_count=2,
+    host="test-host",
+    threads=2,
+    precision="bf16",
+    compiled=False,
+    versions={"python": "3.11.0", "torch": "2.6.0"},
+    platform="Linux",
+)
+
+
+def plan(
+    *,
+    smoke: bool = False,
+    name: str | None = None,
+    identity: dict[str, Any] | None = None,
+    **fields: Any,
+) -> PlannedRun:
+    """Return a plan; fields by the short names of the flags, or by path with __ for dots."""
+    paths = {SHORT_NAMES.get(key, key.replace("__", ".")): fields[key] for key in fields}
+    spec = ExperimentSpec.parse(nest({"smoke": smoke, **paths})).model_dump(mode="json")
+    known = {"device_kind": "cpu", "precision": "bf16", "threads": 2, "data": "d" * 64}
+    whole = {**known, **(identity or {})}
+    return PlannedRun(
+        spec=spec,
+        identity=whole,
+        fingerprint=fingerprint({"spec": spec, "identity": whole}),
+        command="emabench run --seed 0",
+        name=name,
+        smoke=smoke,
+    )
+
+
+def complete(
+    store: RunStore,
+    planned: PlannedRun,
+    *,
+    top1: float = 60.0,
+    throughput: float | None = 1000.0,
+    environment: Environment = ENVIRONMENT,
+    force: bool = False,
+) -> str:
+    """Queue a run and work it off; return its id."""
+    run = store.add_run(planned, force=force)
+    claim = store.claim(run.pretrain_job, environment=environment)
+    assert claim is not None
+    points = [MetricPoint(step, step // 2, "loss", 5.0 - step) for step in range(4)]
+    store.record(claim, points)
+    cost = CostReading(
+        train_s=10.0,
+        total_s=12.0,
+        throughput=throughput,
+        step_ms=None if throughput is None else 256_000 / throughput,
+        steps=4,
+        ema_bytes=0,
+        host_peak_rss=2**30,
+    )
+    store.finish(claim, results={"online_top1": top1 - 5}, cost=cost)
+    claim = store.claim(run.eval_job, environment=environment)
+    assert claim is not None
+    store.finish(
+        claim,
+        results={"top1": top1, "knn_top1": top1 - 3},
+        cost=CostReading(eval_s=2.0, total_s=3.0),
+        correct={"top1": bytes([1, 0, 1, 1, 0, 0, 0, 1, 1])},
+    )
+    return run.id
