@@ -283,7 +283,7 @@ def _save_weights(trainer: Trainer, spec: PretrainSpec, folder: Path) -> None:
     """Write the backbones in timm's own names, as ``timm.create_model(checkpoint_path=…)`` reads."""
     learner = trainer.learner
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"format": "pt", "spec": spec.model_dump_json()}
+    metadata = {"spec": spec.model_dump_json()}  # one entry: safetensors shuffles several
     (online,) = learner.backbone
     save_file(_plain(online.model), folder / "online.safetensors", metadata)
     if any(name != PROJECTOR for name in learner.target.scope.averaged):

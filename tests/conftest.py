@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +40,14 @@ CommandLine = Callable[[Sequence[str]], CommandResult]
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
+) -> None:
     for name in [name for name in os.environ if name.startswith("EMABENCH_")]:
         if not name.startswith("EMABENCH_TEST_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("EMABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    yield
+    # A program started in another folder shall find this checkout, installed or not.
+    places = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
 
 
 @pytest.fixture

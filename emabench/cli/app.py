@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -34,6 +35,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; whatever goes wrong becomes one line."""
     words, debug = _without_debug(arguments)
+    _quiet_logs(debug)
     try:
         code = _invoke(words)
         sys.stdout.flush()
@@ -110,6 +112,13 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     end = words.index("--") if "--" in words else len(words)
     head = [word for word in words[:end] if word != _DEBUG]
     return head + words[end:], len(head) < end
+
+
+def _quiet_logs(debug: bool) -> None:
+    """Keep the tracebacks that floors below log away from the user, unless asked for."""
+    log = logging.getLogger("emabench")
+    log.handlers = [logging.StreamHandler() if debug else logging.NullHandler()]
+    log.propagate = False
 
 
 def _report(error: EmabenchError) -> int:

@@ -86,4 +86,4 @@ def artifacts_folder(db: str, artifacts: Path | None) -> Path:
 
 def _beside(store: Path) -> Path:
     place = store.expanduser()
-    return place.with_name(f"{place.stem}-artifacts")
+    return place.parent / f"{place.stem or 'results'}-artifacts"

@@ -34,10 +34,8 @@ class Method(nn.Module):
         """The options of the method with their defaults."""
 
     stop_gradient: ClassVar[bool]
-    """Whether the published method cuts the gradient of its targets."""
-    detached_weight: ClassVar[float] = 1.0
-    """Factor on the gradient where the targets are detached, such that the first step is as long
-    as with attached ones: 2 for a symmetric loss that is published with both branches trained."""
+    """Whether the published method cuts the gradient of its targets; if not, both of its branches
+    are trained."""
 
     def __init__(self, options: SpecModel, feature_dim: int, train_images: int) -> None:
         super().__init__()

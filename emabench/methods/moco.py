@@ -82,7 +82,7 @@ class MoCo(Method):
     @torch.no_grad()
     def remember(self, target: Views) -> None:
         """Put the keys of each view into its queue, over the oldest ones."""
-        keys = F.normalize(torch.stack([view.detach().float() for view in target]), dim=2)
+        keys = F.normalize(torch.stack(target), dim=2).to(self.queue.dtype)
         size = self.queue.shape[1]
         slots = (self.enqueued + torch.arange(keys.shape[1], device=keys.device)) % size
         self.queue.index_copy_(1, slots, keys)

@@ -29,7 +29,6 @@ class SimCLR(Method):
         temperature: Annotated[float, Field(gt=0)] = 0.2
 
     stop_gradient: ClassVar[bool] = False
-    detached_weight: ClassVar[float] = 2.0
 
     @classmethod
     def build_projector(cls, options: Options, feature_dim: int) -> nn.Module:

@@ -22,8 +22,10 @@ class StepOutput:
 
     Attributes:
         loss: the method's loss, float32 scalar: equal in all scopes at the first step.
-        objective: what is differentiated: the loss, weighted where its targets are detached so
-            that the first step is as long as with attached ones.
+        objective: what is differentiated. It is the loss, but where a method that trains both
+            branches has its targets detached: there the online network takes both roles in turn,
+            loss(online, target) + loss(target, online), so that its gradient at the first step is
+            that of attached targets.
         features: detached backbone features [N, D] of the first view, for the online probe.
         targets: the targets [N, E] of both views.
     """
@@ -61,7 +63,7 @@ class Learner(nn.Module):
         scope = EmaScope.parse(spec.ema.scope, self.encoder.block_names)
         detach = bool(scope.averaged) or spec.ema.target_gradient == "detach"
         self.target = TargetNetwork(self.encoder, scope, buffers=spec.ema.buffers, detach=detach)
-        self._weight = method.detached_weight if detach else 1.0
+        self._both_roles = detach and not method.stop_gradient
         self._joint = spec.views == "joint"
 
     def online_parts(self) -> nn.ModuleDict:
@@ -84,7 +86,8 @@ class Learner(nn.Module):
             online = (predictions[0].float(), predictions[1].float())
             keys = (targets[0].float(), targets[1].float())
             loss = self.method.loss(online, keys)
-        return StepOutput(loss, loss * self._weight, features, keys)
+            objective = loss + self.method.loss(keys, online) if self._both_roles else loss
+        return StepOutput(loss, objective, features, keys)
 
     def backbone_of(self, network: str) -> nn.Sequential:
         """Return the backbone of the ``online`` or ``target`` network: images → features."""

@@ -18,15 +18,6 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    stream = Terminal()
-    monkeypatch.setattr("sys.stdout", stream)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    return stream
-
-
 def styled_table():
     table = Table()
     table.add_column("name", style="bold red")
@@ -51,7 +42,12 @@ def test_colour_settings_of_the_user_do_not_reach_a_pipe(capsys, monkeypatch):
     assert "\x1b" not in text
 
 
-def test_a_terminal_gets_colour_unless_it_refuses(terminal, monkeypatch):
+def test_a_terminal_gets_colour_unless_it_refuses(monkeypatch):
+    terminal = Terminal()
+    # Not in a fixture: pytest puts its own stream back before the test itself.
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     out().print("word", style="red")
     assert "\x1b[" in terminal.getvalue()
     monkeypatch.setenv("NO_COLOR", "1")

@@ -99,6 +99,7 @@ def _execute(
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="write") as store:
+        _check_writable(folder)
         try:
             with StopRequest() as stop, listener(err()) as on_event:
                 outcomes = local.run_all(
@@ -114,6 +115,27 @@ def _execute(
     else:
         _print_table(list(runs.values()))
     _raise_unless_done(outcomes)
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before the training, not after it, whether its files can be kept.
+
+    Raises:
+        EmabenchError: the folder cannot be created or written.
+    """
+    import tempfile
+
+    from emabench.errors import EmabenchError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise EmabenchError(
+            f"cannot write to the folder of artifacts {folder}: {error.strerror}",
+            hint="choose another one with --artifacts",
+        ) from None
 
 
 def _raise_unless_done(outcomes: Sequence[RunFinished]) -> None:
@@ -167,10 +189,11 @@ def _print_table(runs: Sequence[RunRecord]) -> None:
     from emabench.cli.console import out
 
     table = Table(box=box.SIMPLE_HEAD)
-    for header in ("run", "method", "ema scope", "seed"):
-        table.add_column(header)
+    table.add_column("run", no_wrap=True, min_width=len(runs[0].id))
+    for header in ("method", "ema scope", "seed"):
+        table.add_column(header, overflow="fold")
     for header in ("top1 %", "knn top1 %", "online top1 %", "images/s", "total"):
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", overflow="fold")
     for run in runs:
         table.add_row(
             run.id,

@@ -1,0 +1,115 @@
+"""The reference documents every command, option, variable, field, preset and exit code."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from emabench import errors
+from emabench.cli.app import app
+from emabench.cli.discovery import command_names, load_command
+from emabench.spec import ExperimentSpec
+from emabench.spec.experiment import parse_scalar
+from emabench.spec.paths import all_paths, value_at
+from emabench.spec.settings import NO_PRESET, preset_names
+
+DOCS = Path(__file__).parents[2] / "docs"
+CLI = (DOCS / "reference" / "cli.md").read_text("utf-8")
+SPECS = (DOCS / "reference" / "specs.md").read_text("utf-8")
+PAGES = (CLI, SPECS, (DOCS / "how-to" / "sweeps.md").read_text("utf-8"))
+
+
+def commands():
+    for name in command_names():
+        command = load_command(name)
+        yield f"emabench {name}", command
+        for inner, each in getattr(command, "commands", {}).items():
+            yield f"emabench {name} {inner}", each
+
+
+def section(title):
+    found = re.search(rf"^(#+) {re.escape(title)}\n(.*?)(?=^#|\Z)", CLI, re.M | re.S)
+    assert found, f"no section {title}"
+    return found[2]
+
+
+def examples():
+    for page in PAGES:
+        for line in page.splitlines():
+            if line.startswith("    emabench "):
+                yield line.strip().partition(" > ")[0]
+
+
+@pytest.mark.parametrize(("title", "command"), list(commands()))
+def test_every_option_of_a_command_is_in_its_section(title, command):
+    text = section(title)
+    for parameter in command.params:
+        for option in parameter.opts:
+            if option.startswith("-") and option not in ("--help", "-h"):
+                assert re.search(rf"`{option}\b[^`]*`", text), f"{title} {option}"
+    documented = set(re.findall(r"`(--[a-z-]+)", text))
+    known = {option for parameter in command.params for option in parameter.opts}
+    nested = {
+        o for c in getattr(command, "commands", {}).values() for p in c.params for o in p.opts
+    }
+    assert documented <= known | nested
+
+
+def test_global_options_are_documented():
+    for parameter in typer.main.get_command(app).params:
+        for option in parameter.opts:
+            assert f"`{option}`" in CLI.partition("## Settings")[0]
+
+
+@pytest.mark.parametrize(("title", "command"), list(commands()))
+def test_every_variable_is_documented(title, command):
+    for parameter in command.params:
+        if variable := getattr(parameter, "envvar", None):
+            assert f"`{variable}`" in CLI, title
+
+
+def test_every_exit_code_is_documented():
+    found = [each for each in vars(errors).values() if isinstance(each, type)]
+    codes = {each.exit_code for each in found if issubclass(each, errors.EmabenchError)}
+    documented = set(re.findall(r"^\| (\d+) \|", CLI, re.M))
+    assert documented == {str(code) for code in codes | {0}}
+
+
+@pytest.mark.parametrize("line", sorted(set(examples())))
+def test_every_example_is_a_command_line_that_parses(line):
+    program, name, *words = shlex.split(line)
+    command = load_command(name)
+    if words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    context = command.make_context(f"{program} {name}", words)
+    assert context.params.keys() == {parameter.name for parameter in command.params} - {"help"}
+
+
+def test_every_field_is_documented_with_its_default():
+    rows = dict(
+        re.findall(r"^\| `([^`]+)` \| `([^`]*)` \| \S", SPECS.partition("## Fields")[2], re.M)
+    )
+    defaults = ExperimentSpec().model_dump(mode="json")
+    second_view = "augmentation.second_view."
+    assert second_view + "*" in rows
+    paths = [path.removeprefix("pretrain.") for path in all_paths()]
+    single = [path for path in paths if not path.startswith(second_view)]
+    assert set(single) == set(rows) - {second_view + "*"}
+    for path in single:
+        complete = path if value_at(defaults, path) is not None else f"pretrain.{path}"
+        assert parse_scalar(rows[path], what=path) == value_at(defaults, complete), path
+
+
+def test_every_preset_is_documented():
+    for name in [*preset_names(), NO_PRESET]:
+        assert f"| `{name}` |" in SPECS
+
+
+def test_the_example_file_is_a_valid_spec():
+    (text,) = re.findall(r"```yaml\n(.*?)```", SPECS, re.S)
+    fields = yaml.safe_load(text)
+    assert fields.pop("preset") in preset_names()
+    assert ExperimentSpec.parse(fields).pretrain.ema.scope == "projector"

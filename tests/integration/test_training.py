@@ -1,0 +1,200 @@
+"""Few real steps on real images: equal starts, determinism, resume, NaN, weights."""
+
+import pytest
+import timm
+import torch
+
+from emabench.cost.meter import CostMeter
+from emabench.data.augment import Augmenter
+from emabench.data.images import load_dataset
+from emabench.data.loader import EpochLoader
+from emabench.device import Device
+from emabench.ema import TargetNetwork
+from emabench.errors import InterruptedRunError, TrainingError
+from emabench.experiment import evaluate, pretrain, resolve, weights_file
+from emabench.methods import load_method
+from emabench.spec import ExperimentSpec
+from emabench.spec.settings import experiments
+from emabench.training.learner import Learner
+from emabench.training.trainer import Trainer
+
+CPU = Device(torch.device("cpu"), "fp32")
+BLOCKS = ("stem", "layer1", "layer2", "layer3", "layer4", "projector")
+
+
+def resolved(**fields):
+    axes = [("pretrain.threads", [1])]
+    axes += [(f"pretrain.{path.replace('__', '.')}", [value]) for path, value in fields.items()]
+    (spec,) = experiments(axes, preset="smoke")
+    return ExperimentSpec.parse(resolve(spec, command="emabench run").spec)
+
+
+def train(spec, folder, *, stop=lambda: False, earlier=()):
+    points = []
+    outcome = pretrain(
+        spec.pretrain,
+        folder=folder,
+        earlier=earlier,
+        on_event=lambda event: None,
+        record=points.extend,
+        stop=stop,
+        meter=CostMeter(CPU),
+    )
+    return outcome, points
+
+
+@pytest.fixture(scope="module")
+def first_batch():
+    spec = resolved().pretrain
+    dataset = load_dataset(spec.data)
+    batch = next(EpochLoader(dataset.train, 128, 0, CPU.torch).epoch(0))
+    generator = torch.Generator().manual_seed(0)
+    return [
+        Augmenter(view, dataset.image_size, dataset.mean, dataset.std, CPU.torch)(
+            batch.images, generator
+        )
+        for view in spec.augmentation.views()
+    ]
+
+
+def first_step(first_batch, **fields):
+    """Return the loss of the first step and the norm of the online gradient."""
+    spec = resolved(**fields).pretrain
+    learner = Learner(spec, 28, 200).train()
+    if spec.method.name == "moco":
+        generator = torch.Generator().manual_seed(1)
+        learner.method.remember(tuple(torch.randn(2, 128, 32, generator=generator)))
+    output = learner(*first_batch)
+    output.objective.backward()
+    gradients = [p.grad for p in learner.encoder.parameters() if p.grad is not None]
+    return output.loss.item(), torch.nn.utils.get_total_norm(gradients).item()
+
+
+@pytest.mark.parametrize("views", ["separate", "joint"])
+@pytest.mark.parametrize("method", ["simclr", "moco"])
+def test_all_scopes_start_with_the_same_loss_and_gradient(first_batch, method, views):
+    common = {"method__name": method, "views": views}
+    loss, norm = first_step(first_batch, ema__scope="none", **common)
+    assert norm > 0
+    for scope in ("layer2", "from:layer4", "projector", "full"):
+        other_loss, other_norm = first_step(first_batch, ema__scope=scope, **common)
+        assert other_loss == pytest.approx(loss, rel=1e-5), scope
+        assert other_norm == pytest.approx(norm, rel=0.01), scope
+
+
+def test_the_control_arm_detaches_with_the_same_loss_and_gradient(first_batch):
+    loss, norm = first_step(first_batch, ema__scope="none")
+    control = first_step(first_batch, ema__scope="none", ema__target_gradient="detach")
+    assert control == (pytest.approx(loss, rel=1e-5), pytest.approx(norm, rel=1e-4))
+
+
+def test_in_one_role_alone_the_gradient_would_be_half(first_batch, monkeypatch):
+    _, norm = first_step(first_batch, ema__scope="none")
+    monkeypatch.setattr(load_method("simclr"), "stop_gradient", True)
+    _, one_role = first_step(first_batch, ema__scope="full")
+    assert one_role == pytest.approx(norm / 2, rel=0.05)
+
+
+def test_the_views_go_jointly_or_one_by_one_only_where_the_spec_says_so(first_batch):
+    separate, _ = first_step(first_batch, views="separate")
+    joint, _ = first_step(first_batch, views="joint")
+    assert separate != pytest.approx(joint, rel=1e-4), "BatchNorm sees other batches"
+
+
+def test_the_update_runs_after_the_optimiser_with_the_decay_of_the_step(tmp_path, monkeypatch):
+    decays, equal = [], []
+    update = TargetNetwork.update
+
+    def spy(self, decay):
+        online = self._online[0].blocks["projector"]
+        pairs = zip(self.copies["projector"].parameters(), online.parameters(), strict=True)
+        equal.append(all(torch.equal(a, b) for a, b in pairs))
+        decays.append(decay)
+        update(self, decay)
+
+    monkeypatch.setattr(TargetNetwork, "update", spy)
+    ema = {"ema__scope": "projector", "ema__decay": 0.5, "ema__final_decay": 1.0}
+    train(resolved(max_steps=4, **ema), tmp_path)
+    assert decays == pytest.approx([0.5, 0.625, 0.875, 1.0])
+    assert not equal[0], "the optimiser has moved the online block before the first update"
+
+
+@pytest.mark.parametrize(("method", "scope"), [("simclr", "none"), ("moco", "from:layer3")])
+def test_the_same_spec_gives_the_same_bits_twice(tmp_path, method, scope):
+    spec = resolved(method__name=method, ema__scope=scope, epochs=1)
+    first, points = train(spec, tmp_path / "a")
+    second, again = train(spec, tmp_path / "b")
+    weights = [(tmp_path / name / "online.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+    assert first.results == second.results
+    assert points == again
+
+
+@pytest.mark.parametrize("stop_after", [3, 6, 8])
+def test_a_stopped_run_goes_on_exactly(tmp_path, stop_after):
+    spec = resolved(method__name="moco", ema__scope="full")
+    whole, points = train(spec, tmp_path / "whole")
+    asked = iter(range(10_000))
+    with pytest.raises(InterruptedRunError):
+        train(spec, tmp_path / "one", stop=lambda: next(asked) + 1 >= stop_after)
+    assert (tmp_path / "one" / "checkpoint.pt").exists()
+    resumed, rest = train(spec, tmp_path / "two", earlier=[tmp_path / "one"])
+    for name in ("online", "target"):
+        path = f"{name}.safetensors"
+        assert (tmp_path / "whole" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+    assert resumed.results == whole.results
+    assert rest == points[-len(rest) :]
+    assert not (tmp_path / "one" / "checkpoint.pt").exists(), "a finished run needs none"
+
+
+def test_a_checkpoint_holds_queue_target_schedule_and_step():
+    spec = resolved(method__name="moco", ema__scope="projector").pretrain
+    trainer = Trainer(spec, load_dataset(spec.data), CPU, CostMeter(CPU))
+    state = trainer.state_dict()
+    assert {"method.queue", "method.enqueued"} <= set(state["learner"])
+    assert any(name.startswith("target.copies.projector") for name in state["learner"])
+    assert state["step"] == 0
+
+
+def test_a_loss_that_is_not_finite_names_the_step(tmp_path, monkeypatch):
+    simclr = load_method("simclr")
+    original, calls = simclr.loss, iter(range(100))
+
+    def poisoned(self, online, target):
+        loss = original(self, online, target)
+        return loss * float("nan") if next(calls) == 7 else loss
+
+    monkeypatch.setattr(simclr, "loss", poisoned)
+    with pytest.raises(TrainingError, match="nan at step 8 of 12") as caught:
+        train(resolved(), tmp_path)
+    assert "--lr" in caught.value.hint
+
+
+def test_the_weights_load_into_timm_and_are_evaluated(tmp_path):
+    options = {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64]}
+    spec = resolved(ema__scope="full", backbone__stem="original", backbone__options=options)
+    train(spec, tmp_path / "job" / "attempt-1")
+    online, target = (weights_file(tmp_path, "job", name) for name in ("online", "target"))
+    assert online != target
+    model = timm.create_model("resnet18", num_classes=0, checkpoint_path=str(online), **options)
+    outcome = evaluate(spec, weights=online, on_event=lambda event: None, meter=CostMeter(CPU))
+    images = torch.randn(2, 3, 28, 28)
+    torch.manual_seed(0)
+    fresh = timm.create_model("resnet18", num_classes=0, **options)
+    assert not torch.equal(model.eval()(images), fresh.eval()(images))
+    assert len(outcome.correct["top1"]) == 100
+    assert sum(outcome.correct["top1"]) == outcome.results["top1"]
+
+
+def test_without_averaged_backbone_the_target_is_evaluated_by_the_online_weights(tmp_path):
+    train(resolved(ema__scope="projector", epochs=0), tmp_path / "job" / "attempt-1")
+    assert weights_file(tmp_path, "job", "target") == weights_file(tmp_path, "job", "online")
+
+
+def test_no_epochs_evaluate_the_untrained_network(tmp_path):
+    spec = resolved(epochs=0)
+    outcome, points = train(spec, tmp_path)
+    assert points == []
+    assert outcome.cost.throughput is None
+    assert outcome.cost.train_s is None
+    assert (tmp_path / "online.safetensors").exists()
