@@ -40,7 +40,7 @@ class Device:
 
     @property
     def kind(self) -> str:
-        """``cpu``, ``cuda``, ``mps``…"""
+        """The kind of device: ``cpu``, ``cuda``, ``mps``."""
         return self.torch.type
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -107,9 +107,9 @@ def choose(name: str = "auto") -> torch.device:
 def has_native_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware, so that autocast gains anything."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return False
 

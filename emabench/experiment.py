@@ -81,7 +81,7 @@ def resolve(
     dataset = _load_data(pretrain, on_event)
     if pretrain.batch_size > len(dataset.train):
         raise SpecError(
-            f"a batch of {pretrain.batch_size} is larger than the {len(dataset.train)} training images",
+            f"batch of {pretrain.batch_size} is larger than {len(dataset.train)} training images",
             hint=f"set --batch-size to {len(dataset.train)} or less",
         )
     options, notes = method.fit_options(options, len(dataset.train), pretrain.batch_size)
@@ -193,7 +193,7 @@ def evaluate(
         backbone = build_backbone(spec.pretrain.backbone, dataset.image_size)
         if backbone.model.state_dict():
             backbone.model.load_state_dict(load_file(weights))
-        model = backbone.model.to(device.torch, memory_format=torch.channels_last)
+        model = backbone.model.to(device.torch).to(memory_format=torch.channels_last)
         with meter.phase("eval"):
             results, correct = _accuracies(spec, dataset, model, device, on_event)
     return Outcome(results, meter.read(), correct)
@@ -269,7 +269,7 @@ def _target_gradient(spec: PretrainSpec, scope: EmaScope, stop_gradient: bool) -
 
 
 def _without_places(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of a spec where things lie: the content of the data and the kind of device count."""
+    """Leave out where things lie: the identity has the data's content and the device's kind."""
     copied: dict[str, Any] = json.loads(json.dumps(fields))
     for path in (("data", "data_dir"), ("device",)):
         inner = copied["pretrain"]
@@ -280,7 +280,7 @@ def _without_places(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _save_weights(trainer: Trainer, spec: PretrainSpec, folder: Path) -> None:
-    """Write the backbones in timm's own names, as ``timm.create_model(checkpoint_path=…)`` reads."""
+    """Write the backbones under timm's own names: ``checkpoint_path`` of ``create_model``."""
     learner = trainer.learner
     folder.mkdir(parents=True, exist_ok=True)
     metadata = {"spec": spec.model_dump_json()}  # one entry: safetensors shuffles several

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -51,12 +52,11 @@ def block_costs(
     costs: list[BlockCost] = []
     activation = torch.zeros(1, 3, image_size, image_size)
     for name, block in blocks.items():
-        outputs: list[Tensor] = []
         was_training = block.training
         block.eval()
         with torch.no_grad():
-            flops = count_flops(lambda b=block, a=activation: outputs.append(b(a)))  # type: ignore[misc]
+            flops = count_flops(partial(block, activation))
+            activation = block(activation)
         block.train(was_training)
-        activation = outputs[0]
         costs.append(BlockCost(name, sum(p.numel() for p in block.parameters()), flops))
     return costs

@@ -66,14 +66,14 @@ class TargetNetwork(nn.Module):
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
-        """Move the copies towards the online blocks: copy ← decay · copy + (1 − decay) · online.
+        """Move the copies towards the online blocks: copy ← decay · copy + (1 - decay) · online.
 
         To be called once per optimiser step, after it. Decay 1 freezes the copies, 0 makes them
         equal to the online blocks, and every value in between stays between old and online.
         """
         pairs = [(self.copies[name], self._online[0].blocks[name]) for name in self.copies]
-        copies = [p for copied, _ in pairs for p in copied.parameters()]
-        online = [p for _, block in pairs for p in block.parameters()]
+        copies: list[Tensor] = [p for copied, _ in pairs for p in copied.parameters()]
+        online: list[Tensor] = [p for _, block in pairs for p in block.parameters()]
         if self._buffers_policy != "own":
             for copied, block in pairs:
                 for mine, theirs in zip(copied.buffers(), block.buffers(), strict=True):

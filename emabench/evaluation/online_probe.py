@@ -52,4 +52,4 @@ class OnlineProbe(nn.Module):
         """Return the percentage of labels [M] that the probe gets right."""
         self.eval()
         right = self(features).argmax(dim=1) == labels
-        return right.double().mean().item() * 100
+        return float(right.double().mean()) * 100

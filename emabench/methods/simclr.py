@@ -19,7 +19,7 @@ from emabench.spec import SpecModel
 
 
 class SimCLR(Method):
-    """SimCLR with the NT-Xent loss; every view contrasts with 2(N−1) negatives in every scope."""
+    """SimCLR with the NT-Xent loss; every view contrasts with 2(N - 1) negatives in every scope."""
 
     class Options(SpecModel):
         """Projector and temperature."""

@@ -120,7 +120,7 @@ def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
         model.train(was_training)
     if features.ndim != 2:
         raise SpecError(
-            f"backbone {name} gives features of {features.ndim} dimensions, not one vector an image",
+            f"backbone {name} gives features of {features.ndim} dimensions, not one vector",
             hint="set backbone.options.global_pool to a pooling of this model, or choose another",
         )
     return features.shape[1]

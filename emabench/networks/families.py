@@ -98,7 +98,7 @@ def _create_vit(name: str, stem: str, image_size: int, options: dict[str, Any]) 
     fitted: dict[str, Any] = {"img_size": image_size}
     if stem != "original":
         fitted["patch_size"] = max(2, image_size // (8 if stem == "3x3" else 4))
-    return timm.create_model(name, num_classes=0, **(fitted | options))  # type: ignore[no-any-return]
+    return timm.create_model(name, num_classes=0, **(fitted | options))
 
 
 def _vit_blocks(model: Any) -> dict[str, nn.Module]:

@@ -65,7 +65,7 @@ class EmaScope:
         if self.averaged == tuple(name for name in self.blocks if name != PROJECTOR):
             return "backbone"
         start = len(self.blocks) - len(self.averaged)
-        if len(self.averaged) > 1 and self.averaged == self.blocks[start:]:
+        if self.averaged == self.blocks[start:]:
             return f"from:{self.averaged[0]}"
         return "+".join(self.averaged)
 

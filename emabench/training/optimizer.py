@@ -25,8 +25,9 @@ def build_optimizer(
         UnknownNameError: timm has no such optimiser.
         SpecError: the optimiser does not take an option.
     """
-    if spec.name not in list_optimizers():
-        raise UnknownNameError("optimizer", spec.name, list_optimizers())
+    known = [str(name) for name in list_optimizers()]
+    if spec.name not in known:
+        raise UnknownNameError("optimizer", spec.name, known)
     options: dict[str, Any] = {"nesterov": False} if spec.name == "sgd" else {}
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(

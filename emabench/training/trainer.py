@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -97,12 +97,19 @@ class Trainer:
             while losses := self._window(batches, stop):
                 self._check(losses)
                 on_event(self._progress(epoch, losses))
-                if stop():
-                    save(self.state_dict())
-                    raise InterruptedRunError(f"stopped after step {self.step}")
+                if stop() and self.step % self.steps_per_epoch:
+                    self._leave(save)
             on_event(self._end_epoch(epoch, record))
-            if (epoch + 1) % self._spec.checkpoint_epochs == 0 and self.step < self.total_steps:
+            if self.step == self.total_steps:
+                return
+            if stop():
+                self._leave(save)
+            if (epoch + 1) % self._spec.checkpoint_epochs == 0:
                 save(self.state_dict())
+
+    def _leave(self, save: Callable[[dict[str, Any]], None]) -> NoReturn:
+        save(self.state_dict())
+        raise InterruptedRunError(f"stopped after step {self.step} of {self.total_steps}")
 
     def _window(self, batches: Iterator[Batch], stop: Callable[[], bool]) -> list[float]:
         """Make the next few steps without waiting for the device in between; return the losses."""
@@ -115,7 +122,7 @@ class Trainer:
                 if stop():
                     break
         self._warm = True
-        return torch.stack(losses).tolist() if losses else []  # type: ignore[no-any-return]
+        return torch.stack(losses).tolist() if losses else []
 
     def _train_step(self, batch: Batch) -> Tensor:
         """Augment, forward, backward, optimise, average: one step, nothing waits for the device."""

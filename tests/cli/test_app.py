@@ -208,16 +208,20 @@ def test_a_reader_that_leaves_is_not_worth_a_word():
     assert process.stderr in ("code 0\n", "code 1\n")
 
 
-def test_a_closed_pipe_ends_quietly():
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["spec", "presets"], ["spec", "presets", "--json"]]
+)
+def test_a_closed_pipe_ends_quietly(arguments):
     read, write = os.pipe()
     os.close(read)
     try:
         process = subprocess.run(
-            [sys.executable, "-m", "emabench", "--help"],
+            [sys.executable, "-m", "emabench", *arguments],
             stdout=write,
             stderr=subprocess.PIPE,
             text=True,
             check=False,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )
     finally:
         os.close(write)

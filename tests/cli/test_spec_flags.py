@@ -52,6 +52,7 @@ def test_text_stays_text_and_numbers_become_numbers():
 def test_a_data_folder_is_one_path_taken_literally(folder):
     (point,) = grid({"data_dir": folder, "dataset": "folder"}, None)
     assert point.spec.pretrain.data.data_dir == folder
+    assert "--data-dir" in point.command
     (again,) = grid(*flags_of(point.command))
     assert again.spec == point.spec
 

@@ -106,7 +106,10 @@ def test_a_queue_longer_than_the_data_is_clamped_and_one_shorter_than_the_batch_
     fitted, notes = moco.fit_options(moco.Options(queue_size=100), 64, 16)
     assert fitted.queue_size == 64
     assert "clamped to the 64" in notes[0]
-    assert moco.fit_options(moco.Options(queue_size=64), 64, 16) == (moco.Options(queue_size=64), [])
+    assert moco.fit_options(moco.Options(queue_size=64), 64, 16) == (
+        moco.Options(queue_size=64),
+        [],
+    )
     with pytest.raises(SpecError, match="smaller than the batch"):
         moco.fit_options(moco.Options(queue_size=8), 64, 16)
 

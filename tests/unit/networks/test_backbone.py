@@ -1,0 +1,98 @@
+"""Cutting a backbone into blocks never changes its function."""
+
+import pytest
+import torch
+
+from emabench.cost.flops import block_costs
+from emabench.errors import SpecError, UnknownNameError
+from emabench.networks.backbone import build_backbone, chosen_stem
+from emabench.networks.encoder import frozen_statistics
+from emabench.spec import BackboneSpec
+
+CUT = {
+    "resnet18": ({}, ("stem", "layer1", "layer2", "layer3", "layer4")),
+    "resnet10t": ({}, ("stem", "layer1", "layer2", "layer3", "layer4")),
+    "test_vit": ({"depth": 2}, ("stem", "block1", "block2")),
+    "vit_tiny_patch16_224": ({"depth": 2}, ("stem", "block1", "block2")),
+    "deit_tiny_distilled_patch16_224": ({"depth": 2}, ("stem", "block1", "block2")),
+    "test_convnext": ({}, ("backbone",)),
+    "pixels": ({}, ("backbone",)),
+}
+
+
+@pytest.mark.parametrize("stem", ["auto", "original"])
+@pytest.mark.parametrize("name", CUT)
+def test_the_blocks_one_after_another_are_the_model(name, stem):
+    if name == "test_convnext" or name == "pixels":
+        stem = "auto"
+    options, names = CUT[name]
+    backbone = build_backbone(BackboneSpec(name=name, stem=stem, options=options), 32)
+    assert backbone.block_names == names
+    backbone.model.eval()
+    backbone.blocks.eval()
+    images = torch.randn(2, 3, 32, 32)
+    activation = images
+    for block in backbone.blocks.values():
+        activation = block(activation)
+    assert torch.equal(activation, backbone.model(images))
+    assert activation.shape == (2, backbone.feature_dim)
+
+
+@pytest.mark.parametrize("name", [name for name in CUT if name != "pixels"])
+def test_the_blocks_share_all_weights_with_the_model_and_double_none(name):
+    backbone = build_backbone(BackboneSpec(name=name, options=CUT[name][0]), 32)
+    blocks = [id(p) for block in backbone.blocks.values() for p in block.parameters()]
+    assert sorted(blocks) == sorted(id(p) for p in backbone.model.parameters())
+
+
+def test_the_small_stem_is_chosen_up_to_64_pixels():
+    spec = BackboneSpec(name="resnet18")
+    assert [chosen_stem(spec, size) for size in (28, 64, 65, 224)] == [
+        "3x3", "3x3", "original", "original",
+    ]  # fmt: skip
+    stem = build_backbone(spec, 32).blocks["stem"]
+    assert stem(torch.zeros(1, 3, 32, 32)).shape[2:] == (32, 32)
+    strided = build_backbone(BackboneSpec(name="resnet18", stem="3x3-stride2"), 32)
+    assert strided.blocks["stem"](torch.zeros(1, 3, 32, 32)).shape[2:] == (16, 16)
+
+
+def test_wrong_backbones_are_explained():
+    with pytest.raises(UnknownNameError) as unknown:
+        build_backbone(BackboneSpec(name="resnet81"), 32)
+    assert "resnet18" in unknown.value.hint
+    with pytest.raises(SpecError, match="cannot be built"):
+        build_backbone(BackboneSpec(name="resnet18", options={"depht": 3}), 32)
+    with pytest.raises(SpecError, match="its family is not cut"):
+        build_backbone(BackboneSpec(name="test_convnext", stem="3x3"), 32)
+
+
+def test_frozen_statistics_restore_what_they_found():
+    norm = torch.nn.BatchNorm1d(3)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    batch = torch.randn(8, 3)
+    with frozen_statistics([norm]):
+        inside = norm(batch)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+    torch.testing.assert_close(norm(batch), inside)
+    assert norm.num_batches_tracked == 1
+
+
+def test_block_costs_count_a_multiply_add_as_two():
+    backbone = build_backbone(BackboneSpec(name="resnet18"), 32)
+    costs = {cost.name: cost for cost in block_costs(backbone.blocks, 32)}
+    assert costs["stem"].flops == 2 * (3 * 9) * 64 * 32 * 32
+    assert costs["stem"].parameters == 3 * 9 * 64 + 2 * 64
+    assert costs["layer1"].flops == 4 * 2 * (64 * 9) * 64 * 32 * 32
+
+
+def test_the_counter_sees_attention():
+    backbone = build_backbone(BackboneSpec(name="test_vit", options={"depth": 1}), 32)
+    (_, block) = block_costs(backbone.blocks, 32)
+    tokens, width = 65, backbone.feature_dim
+    attention = 2 * 2 * tokens * tokens * width
+    linear = (
+        2
+        * tokens
+        * sum(p.numel() for n, p in backbone.blocks["block1"].named_parameters() if p.ndim == 2)
+    )
+    assert block.flops == attention + linear
