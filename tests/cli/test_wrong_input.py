@@ -45,7 +45,7 @@ def assert_one_line(result, code, words, hint=""):
         (["--epochs", "-1"], "pretrain.epochs=-1", "schema"),
         (["--epochs", "many"], "pretrain.epochs='many'", "schema"),
         (["--batch-size", "1"], "pretrain.batch_size=1", "schema"),
-        (["--batch-size", "201"], "batch of 201 is larger than the 200", "200 or less"),
+        (["--batch-size", "201"], "batch of 201 is larger", "200 or less"),
         (["--seed", "x..y"], "'x..y' is no range", "0..4"),
         (["--seed", "4..0"], "runs backwards", "0..4"),
         (["--seed", "0,,1"], "empty value", "comma"),
