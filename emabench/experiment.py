@@ -327,7 +327,7 @@ def _accuracies(
         "knn_top1": correct_at(votes, test[1], 1),
         "knn_top5": correct_at(votes, test[1], 5),
     }
-    results = {name: bits.double().mean().item() * 100 for name, bits in right.items()}
+    results = {name: 100 * int(bits.sum()) / len(bits) for name, bits in right.items()}
     results |= {"holdout_top1": probe.holdout_top1, "probe_weight_decay": probe.weight_decay}
     flags = {name: bits.to(torch.uint8).cpu().numpy().tobytes() for name, bits in right.items()}
     return results, flags

@@ -88,7 +88,7 @@ class CostMeter:
         self._steps += 1
         self._images += images
 
-    def read(self, *, ema_bytes: int | None = None, queue_s: float | None = None) -> CostReading:
+    def read(self, *, ema_bytes: int | None = None) -> CostReading:
         """Return what has been measured so far; what never happened is None."""
         self._switch(self._phase)
         longest = max((steps for steps, _, _ in self._windows), default=0)
@@ -96,7 +96,6 @@ class CostMeter:
         speeds = np.array([images / seconds for _, images, seconds in whole])
         allocated, reserved = self._device.peak_memory()
         return CostReading(
-            queue_s=queue_s,
             init_s=self._seconds.get("init"),
             data_prep_s=self._seconds.get("data_prep"),
             warmup_s=self._seconds.get("warmup"),

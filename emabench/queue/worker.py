@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from emabench import experiment
@@ -52,7 +53,8 @@ def work(
         _log.exception("job %s failed", claim.job_id)
         store.fail(claim, reason=f"{type(error).__name__}: {error}", cost=meter.read())
         raise
-    store.finish(claim, results=outcome.results, cost=outcome.cost, correct=outcome.correct)
+    cost = replace(outcome.cost, queue_s=claim.queued_s)
+    store.finish(claim, results=outcome.results, cost=cost, correct=outcome.correct)
 
 
 def _run(
