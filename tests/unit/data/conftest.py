@@ -5,24 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from conftest_images import tinted
 from PIL import Image
-
-from emabench.data.fashion_mini import read_split
-
-
-def tinted(count: int, size: int) -> np.ndarray:
-    """Colour images uint8 [count, size, size, 3] whose tint varies over each image."""
-    grey, _ = read_split("test")
-    rng = np.random.default_rng(7)
-    corners = rng.uniform(0.2, 1.0, (count, 2, 2, 3))
-    ramp = np.linspace(0, 1, size)
-    rows = corners[:, 0, None] * (1 - ramp)[:, None, None] + corners[:, 1, None] * ramp[:, None, None]
-    tint = rows[:, :, 0, None] * (1 - ramp)[:, None] + rows[:, :, 1, None] * ramp[:, None]
-    big = np.stack([np.asarray(Image.fromarray(g).resize((size, size))) for g in grey[:count]])
-    return np.clip(30 + big[..., None] * tint, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
@@ -37,12 +23,18 @@ def large_images() -> torch.Tensor:
 
 @pytest.fixture
 def make_tree(tmp_path: Path) -> Callable[..., Path]:
+    """Make a tree of small PNG and JPEG files: a folder per part, in it one per class."""
+
     def make(
-        *parts: str, classes: tuple[str, ...] = ("ape", "bee", "cat"), count: int = 6, size: int = 12
+        *parts: str,
+        classes: tuple[str, ...] = ("ape", "bee", "cat"),
+        count: int = 6,
+        size: int = 12,
     ) -> Path:
         root = tmp_path / "images"
-        pictures = iter(tinted(len(parts or ("",)) * len(classes) * count, size))
-        for part in parts or ("",):
+        parts = parts or ("",)
+        pictures = iter(tinted(len(parts) * len(classes) * count, size))
+        for part in parts:
             for name in classes:
                 folder = root / part / name
                 folder.mkdir(parents=True)

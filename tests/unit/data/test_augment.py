@@ -166,14 +166,16 @@ def test_factors_have_torchvisions_distribution() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(2)
         drawn = [
-            ColorJitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
+            ColorJitter.get_params(
+                jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue
+            )
             for _ in range(n)
         ]
         sigma = [GaussianBlur.get_params(*view.blur_sigma) for _ in range(n)]
     theirs = list(zip(*drawn, strict=True))
     for column, name in enumerate(("brightness", "contrast", "saturation", "hue"), start=1):
-        assert ks_2samp(getattr(ours, name).numpy(), theirs[column]).pvalue > 0.01, name
-    assert ks_2samp(ours.sigma.numpy(), sigma).pvalue > 0.01
+        assert ks_2samp(getattr(ours, name).numpy(), theirs[column]).pvalue > 0.001, name
+    assert ks_2samp(ours.sigma.numpy(), sigma).pvalue > 0.001
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,7 @@ def test_factors_have_torchvisions_distribution() -> None:
 def test_choices_have_their_probability(field: str, name: str, probability: float) -> None:
     view = ViewSpec().model_copy(update={field: probability})
     chosen = getattr(sample_parameters(view, 3000, (32, 32), seeded(3)), name)
-    assert binomtest(int(chosen.sum()), 3000, probability).pvalue > 0.01
+    assert binomtest(int(chosen.sum()), 3000, probability).pvalue > 0.001
 
 
 def test_order_of_the_jitter_is_uniform() -> None:
@@ -201,7 +203,7 @@ def test_order_of_the_jitter_is_uniform() -> None:
     ]
     counts = [orders.count(order) for order in set(orders)]
     assert len(counts) == 24
-    assert chisquare(counts).pvalue > 0.01
+    assert chisquare(counts).pvalue > 0.001
 
 
 def test_parameters_of_other_images_are_refused(colour_images: torch.Tensor) -> None:

@@ -33,7 +33,10 @@ def edge_colours() -> torch.Tensor:
     ],
 )
 def test_jitter_agrees_with_torchvision(
-    ours: Operation, theirs: Callable[..., torch.Tensor], low: float, high: float,
+    ours: Operation,
+    theirs: Callable[..., torch.Tensor],
+    low: float,
+    high: float,
     colour_images: torch.Tensor,
 ) -> None:
     edges = edge_colours()
