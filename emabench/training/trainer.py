@@ -48,7 +48,7 @@ class Trainer:
             Augmenter(view, dataset.image_size, dataset.mean, dataset.std, device.torch)
             for view in spec.augmentation.views()
         ]
-        self._generator = torch.Generator(device.torch)
+        self._generator = torch.Generator()  # on the CPU: every device sees the same views
         self.image_size = dataset.image_size
         self.learner = Learner(spec, dataset.image_size, len(dataset.train)).to(device.torch)
         self.online = self.learner.online_parts()
