@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import pickle
 import socket
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,18 @@ from emabench.spec.data import DataSpec
 
 _PIECE = 512
 _STALL_SECONDS = 30.0
+
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AssertionError,
+    pickle.UnpicklingError,
+)
+"""What torchvision raises where files are missing, damaged, or cannot be downloaded."""
 
 _TORCHVISION: dict[str, tuple[Any, str]] = {
     "fashion_mnist": (datasets.FashionMNIST, "FashionMNIST/raw/*-ubyte.gz"),
@@ -69,14 +82,24 @@ def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
     folder = Path(given).expanduser() if given is not None else cache.folder / "downloads"
     try:
         train, test = _read_quietly(reader, folder)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except _UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{spec.dataset} is not in {folder} and cannot be downloaded: {reason}",
-            hint=f"put {place} into that folder (or name another by data_dir), "
-            "or use dataset=fashion-mini or dataset=folder, which need no download",
+            f"{spec.dataset} is not in {folder}, or damaged there, "
+            f"and cannot be downloaded: {reason}",
+            hint=f"put {place} into that folder (or name another by data_dir) and remove what "
+            "was unpacked from a damaged one, or use dataset=fashion-mini or dataset=folder, "
+            "which need no download",
         ) from error
-    arrays = _Arrays(tuple(train.classes), _pixels(train), _pixels(test))
+    classes = tuple(train.classes)
+    arrays = _Arrays(classes, _pixels(train), _pixels(test))
+    for images, labels in (arrays.train, arrays.test):
+        if len(images) != len(labels) or not np.isin(labels, np.arange(len(classes))).all():
+            raise DataError(
+                f"{spec.dataset} in {folder} is damaged: {len(images)} images, {len(labels)} "
+                f"labels in {len(classes)} classes",
+                hint=f"remove what was unpacked there and keep {place}, or let it be downloaded",
+            )
     return _to_source(arrays, spec, cache)
 
 
@@ -91,7 +114,7 @@ def _read_else_download(reader: Any, folder: Path) -> tuple[Any, Any]:
     try:
         # First without a lock or a download: the folder may be complete and read-only.
         return reader(folder, train=True), reader(folder, train=False)
-    except (OSError, RuntimeError, EOFError, ValueError):
+    except _UNREADABLE:
         with locked(folder / f"{reader.__name__}.lock"), _network_stalls_raise():
             return reader(folder, train=True, download=True), reader(folder, train=False)
 

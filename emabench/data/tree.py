@@ -105,6 +105,12 @@ def find_splits(root: Path) -> tuple[Path, Path | None, str]:
             )
         if (root / "train").is_dir() and _children(root / "train") == ([], []):
             raise DataError(f"{root / 'train'}: empty", hint="put one folder per class into it")
+        # Images right in train/ and test/: taken as classes, they would be told apart in earnest.
+        if folders and all(f.name in ("train", *TEST_NAMES) for f in folders):
+            raise DataError(
+                f"{folders[-1]}: there is no class folder in it",
+                hint="put the images of each class into a folder named for the class",
+            )
         return root, None, ""
     for path in stray:
         if path.suffix.lower() in _IMAGE_SUFFIXES:

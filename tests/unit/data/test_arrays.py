@@ -126,18 +126,63 @@ def test_damaged_files_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load_dataset(spec, cache_dir=tmp_path / "cache")
 
 
-def test_fashion_mnist_is_read_from_its_files(tmp_path: Path) -> None:
+def idx(array: np.ndarray) -> bytes:
+    sides = b"".join(side.to_bytes(4, "big") for side in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sides + array.astype(np.uint8).tobytes()
+
+
+def write_fashion_mnist(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Write 60 training and 40 test images as unpacked IDX files; returns images and labels."""
     images, labels = read_split("test")
-    raw = tmp_path / "FashionMNIST" / "raw"
+    raw = folder / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     for prefix, rows in (("train", slice(0, 60)), ("t10k", slice(60, 100))):
-        for kind, array in (("images-idx3", images[rows]), ("labels-idx1", labels[rows])):
-            data = array.astype(np.uint8)
-            header = bytes([0, 0, 8, data.ndim])
-            header += b"".join(n.to_bytes(4, "big") for n in data.shape)
-            (raw / f"{prefix}-{kind}-ubyte").write_bytes(header + data.tobytes())
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(idx(images[rows]))
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(labels[rows]))
+    return images, labels
+
+
+def test_fashion_mnist_is_read_from_its_files(tmp_path: Path) -> None:
+    images, labels = write_fashion_mnist(tmp_path)
     spec = DataSpec(dataset="fashion_mnist", data_dir=str(tmp_path))
     loaded = load_dataset(spec, cache_dir=tmp_path / "cache")
     assert (loaded.train.images == images[:60, :, :, None]).all()
     assert loaded.test.labels.tolist() == labels[60:100].tolist()
     assert loaded.classes[9] == "Ankle boot"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train-images-idx3-ubyte", b""),
+        ("train-images-idx3-ubyte", b"no images at all"),
+        ("train-images-idx3-ubyte", idx(np.zeros((60, 28, 28)))[:-100]),
+        ("train-images-idx3-ubyte", idx(np.zeros((50, 28, 28)))),
+        ("t10k-images-idx3-ubyte", idx(np.zeros(40))),
+        ("train-labels-idx1-ubyte", idx(np.zeros(61))),
+        ("t10k-labels-idx1-ubyte", idx(np.full(40, 10))),
+        ("t10k-labels-idx1-ubyte", bytes([0, 0, 13, 1, 0, 0, 0, 1]) + b"4444"),
+    ],
+    ids=[
+        "empty",
+        "foreign",
+        "cut off",
+        "too few images",
+        "images of one dimension",
+        "too many labels",
+        "label of no class",
+        "labels as floats",
+    ],
+)
+def test_damaged_idx_file_is_a_data_error_that_names_the_folder(
+    name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_fashion_mnist(tmp_path)
+    (tmp_path / "FashionMNIST" / "raw" / name).write_bytes(content)
+    block(monkeypatch, URLError("no"))
+    spec = DataSpec(dataset="fashion_mnist", data_dir=str(tmp_path))
+    with pytest.raises(DataError) as caught:
+        load_dataset(spec, cache_dir=tmp_path / "cache")
+    assert str(tmp_path) in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "remove what was unpacked" in (caught.value.hint or "")

@@ -40,6 +40,19 @@ def test_every_mode_becomes_square_rgb(
         assert array.std() > 10
 
 
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("P", "png"), ("RGBA", "png"), ("CMYK", "tif"), ("CMYK", "jpg"), ("YCbCr", "jpg")],
+)
+def test_colours_stay_what_they_are(
+    mode: str, suffix: str, picture: Image.Image, tmp_path: Path
+) -> None:
+    image = picture.quantize(256) if mode == "P" else picture.convert(mode)
+    options = {"quality": 95, "subsampling": 0} if suffix == "jpg" else {}
+    array = decode(saved(tmp_path / f"image.{suffix}", image, **options), 24, "center")
+    assert abs(array.astype(int) - np.asarray(picture)).mean() < 4
+
+
 def test_grey_of_16_bits_keeps_its_brightness(picture: Image.Image, tmp_path: Path) -> None:
     grey = np.asarray(picture.convert("L"))
     path = saved(tmp_path / "deep.png", Image.fromarray(grey.astype(np.uint16) * 257))

@@ -255,6 +255,24 @@ def nothing(root: Path) -> str:
     return "there is no class folder in it"
 
 
+def images_right_in_train_and_test(root: Path) -> str:
+    for part in ("train", "test"):
+        for folder in list((root / part).iterdir()):
+            for path in folder.iterdir():
+                path.rename(root / part / f"{folder.name}-{path.name}")
+            folder.rmdir()
+    return "train: there is no class folder in it"
+
+
+def images_right_in_train_alone(root: Path) -> str:
+    shutil.rmtree(root / "test")
+    for path in list((root / "train").rglob("*.*")):
+        path.rename(root / "train" / f"{path.parent.name}-{path.name}")
+    for folder in [path for path in (root / "train").iterdir() if path.is_dir()]:
+        folder.rmdir()
+    return "train: there is no class folder in it"
+
+
 def readme_in_a_class(root: Path) -> str:
     (root / "train" / "cat" / "README.txt").write_text("about cats")
     return "cat/README.txt: cannot be decoded: not an image"
@@ -303,6 +321,8 @@ def image_beside_train(root: Path) -> str:
         only_an_empty_train,
         no_train,
         nothing,
+        images_right_in_train_and_test,
+        images_right_in_train_alone,
         readme_in_a_class,
         hidden_file,
         empty_file,
