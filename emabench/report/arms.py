@@ -78,8 +78,9 @@ def group(runs: Iterable[RunRecord]) -> tuple[list[Arm], int]:
 def differing_fields(arms: Sequence[Arm]) -> list[str]:
     """Return the fields in which arms differ, beside method and scope.
 
-    An option that only one method has is no difference between arms of one method, so it is
-    left out unless it differs among them.
+    An option of the method counts only where it differs among arms of one method, and
+    ``target_gradient`` only among arms of one method and scope: elsewhere the method or the scope
+    tells it.
     """
     paths = dict.fromkeys(path for arm in arms for path in arm.fields)
     return [path for path in paths if path not in (METHOD, SCOPE) and _differs(arms, path)]
@@ -106,12 +107,15 @@ def disagreement(first: Arm, second: Arm) -> set[str]:
 
 
 def _differs(arms: Sequence[Arm], path: str) -> bool:
-    if not path.startswith(_METHOD_OPTIONS):
-        return len({_key(arm.fields.get(path)) for arm in arms}) > 1
-    methods: dict[str, set[str]] = defaultdict(set)
+    values: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for arm in arms:
-        methods[arm.method].add(_key(arm.fields.get(path)))
-    return any(len(values) > 1 for values in methods.values())
+        told_by: tuple[str, ...] = ()
+        if path.startswith(_METHOD_OPTIONS):
+            told_by = (arm.method,)
+        elif path == TARGET_GRADIENT:
+            told_by = (arm.method, arm.scope)
+        values[told_by].add(_key(arm.fields.get(path)))
+    return any(len(different) > 1 for different in values.values())
 
 
 def _fields(run: RunRecord) -> dict[str, Any]:
@@ -126,7 +130,7 @@ def _fields(run: RunRecord) -> dict[str, Any]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             flat.update(_flat(value, f"{prefix}{name}."))
         else:
             flat[prefix + name] = value

@@ -35,25 +35,30 @@ def reference_arm(arm: Arm, candidates: Sequence[Arm], warnings: list[str]) -> A
     """Return the candidate that agrees with an arm on everything but the scope.
 
     Fields that mean nothing in one of the two scopes may differ: the decay has no effect in
-    ``none``, ``target_gradient`` has none elsewhere. Of several candidates the nearest counts.
+    ``none``, ``target_gradient`` has none elsewhere. Of several candidates the nearest counts;
+    a control arm, ``none`` with a detached target, only where the method itself is not there.
 
     Args:
         arm: the arm that is compared.
-        candidates: arms that have the baseline's scope.
+        candidates: all arms that have the baseline's scope. An arm among them is compared with
+            none, but for a control arm: with the method itself.
         warnings: gets a line where there is no answer although one could be expected.
     """
-    near: list[tuple[int, Arm]] = []
+    if candidates and arm.scope == candidates[0].scope:
+        return _published(arm, candidates)
+    near: list[tuple[tuple[int, bool], Arm]] = []
     for candidate in candidates:
         unequal = disagreement(arm, candidate)
         decisive = unequal - {SCOPE} - _meaningless(arm) - _meaningless(candidate)
         if not decisive:
-            near.append((len(unequal), candidate))
+            is_detached = candidate.fields.get(TARGET_GRADIENT) == "detach"
+            near.append(((len(unequal - {TARGET_GRADIENT}), is_detached), candidate))
         elif decisive <= set(IDENTITY):
             warnings.append(_why_not(arm, candidate, [n for n in IDENTITY if n in decisive]))
     if not near:
         return None
-    fewest = min(count for count, _ in near)
-    nearest = [candidate for count, candidate in near if count == fewest]
+    best = min(rank for rank, _ in near)
+    nearest = [candidate for rank, candidate in near if rank == best]
     if len(nearest) > 1:
         warnings.append(
             f"{arm.method} {arm.scope}: {len(nearest)} baselines fit equally well, "
@@ -61,6 +66,14 @@ def reference_arm(arm: Arm, candidates: Sequence[Arm], warnings: list[str]) -> A
         )
         return None
     return nearest[0]
+
+
+def _published(arm: Arm, candidates: Sequence[Arm]) -> Arm | None:
+    """Return the method itself for its control arm, which only detaches the target."""
+    if arm.fields.get(TARGET_GRADIENT) != "detach":
+        return None
+    twins = (c for c in candidates if disagreement(arm, c) == {TARGET_GRADIENT})
+    return next(twins, None)
 
 
 def _meaningless(arm: Arm) -> set[str]:

@@ -43,6 +43,7 @@ class Row:
     differing: Mapping[str, Any]
     seeds: tuple[int, ...]
     metrics: Mapping[str, Cell]
+    is_baseline: bool = False
 
     @property
     def n(self) -> int:
@@ -145,15 +146,15 @@ def _row(
     differing: Iterable[str],
     warnings: list[str],
 ) -> Row:
-    reference = None
-    if scope is not None and arm.scope != scope:
-        reference = reference_arm(arm, [other for other in arms if other.scope == scope], warnings)
+    candidates = [other for other in arms if other.scope == scope]
+    reference = reference_arm(arm, candidates, warnings)
     return Row(
         method=arm.method,
         ema_scope=arm.scope,
         differing={path: arm.fields.get(path) for path in differing},
         seeds=tuple(arm.runs),
         metrics={metric.name: _cell(arm, metric, reference) for metric in metrics},
+        is_baseline=arm.scope == scope and reference is None,
     )
 
 

@@ -25,14 +25,15 @@ def reading_table(comparison: Comparison) -> Table:
     rows = []
     for row in comparison.rows:
         cells = [row.method, row.ema_scope]
-        cells += [show_value(row.differing[path]) for path in fields]
+        for path in fields:
+            value = row.differing[path]
+            cells.append(UNKNOWN if value is None else show_value(value))
         cells.append(str(row.n))
         for metric in comparison.metrics:
             cell = row.metrics[metric.name]
             cells.append(_mean_and_sd(cell, metric))
             if comparison.baseline is not None:
-                is_baseline = row.ema_scope == comparison.baseline
-                cells.append("baseline" if is_baseline else _paired(cell.baseline))
+                cells.append("baseline" if row.is_baseline else _paired(cell.baseline))
         rows.append(tuple(cells))
     headers = ("method", "ema_scope", *fields.values(), *numbers)
     return Table(headers, tuple(rows), right=frozenset(numbers))

@@ -34,7 +34,7 @@ def duration(seconds: float | None) -> str:
     """Write seconds as ``12.3 s``, ``4 min 05 s`` or ``2 h 03 min``."""
     if seconds is None:
         return UNKNOWN
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -50,7 +50,7 @@ def _about(run: RunRecord) -> Table:
 
 def _results(run: RunRecord) -> Table:
     rows = [
-        (name, fixed(value) if name.endswith(_PERCENT) else significant(value))
+        (name, fixed(value) if name.endswith(_PERCENT) else f"{value:.6g}")
         for name, value in sorted(run.results.items())
     ]
     return Table(("result", "value"), tuple(rows), right=frozenset({"value"}))
@@ -107,8 +107,7 @@ def _attempts(run: RunRecord) -> Table:
 
 def _metrics(points: list[MetricPoint]) -> Table:
     rows = [
-        (point.name, str(point.epoch), str(point.step), significant(point.value))
-        for point in points
+        (point.name, str(point.epoch), str(point.step), f"{point.value:.6g}") for point in points
     ]
     headers = ("metric", "epoch", "step", "value")
     return Table(headers, tuple(rows), right=frozenset(headers[1:]))

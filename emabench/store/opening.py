@@ -29,6 +29,8 @@ from emabench.store.location import (
 from emabench.store.schema import Contents, check_version, contents, migrate
 
 _LOCK_SECONDS = 30.0
+_CANNOT_CREATE_INDEX = ("unable to open", "readonly")
+"""What SQLite says, by user and file system, where WAL's index file cannot be made."""
 
 
 def open_for_reading(text: str) -> Database:
@@ -146,15 +148,17 @@ def _reading_engine(path: Path, label: str) -> Engine:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
     except OperationalError as error:
         engine.dispose()
-        if "unable to open" not in str(error.orig):
+        if not any(words in str(error.orig) for words in _CANNOT_CREATE_INDEX):
             with readable_errors(label):
                 raise
-        log = path.with_name(f"{path.name}-wal")
-        if log.exists() and log.stat().st_size > 0:
-            raise StoreError(
-                f"the store {label} has unfinished changes and lies in a read-only folder",
-                hint=f"copy it together with {log.name} to a folder that you can write",
-            ) from None
+        logs = [path.with_name(f"{path.name}-{end}") for end in ("wal", "journal")]
+        for log in logs:
+            if log.exists() and log.stat().st_size > 0:
+                raise StoreError(
+                    f"the store {label} has unfinished changes that a reader cannot complete",
+                    hint=f"where its folder is read-only, copy it with {log.name} to another one; "
+                    "the next emabench run on it completes them",
+                ) from None
         return _sqlite_engine(lambda: _connect(path, "mode=ro&immutable=1"))
     except SQLAlchemyError:
         engine.dispose()

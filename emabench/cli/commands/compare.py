@@ -24,8 +24,8 @@ def command(
         typer.Option(
             "--metric",
             metavar="NAME,…",
-            help="Metrics to compare: top1, top5, knn_top1, online_top1, throughput, step_ms, "
-            "train_s, total_s, peak_memory, ema_bytes, flops, energy.",
+            help="Metrics to compare: top1, top5, knn_top1, knn_top5, online_top1, throughput, "
+            "step_ms, train_s, total_s, peak_memory, ema_bytes, flops, energy.",
         ),
     ] = "top1,throughput",
     baseline: Annotated[
