@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from emabench.errors import SpecError
     from emabench.spec.experiment import ExperimentSpec
 
 
@@ -93,6 +94,7 @@ def grid(flags: Mapping[str, Any], files: Sequence[Path] | None) -> Iterator[Gri
         UsageError: a preset, field or value does not exist.
         NotFoundError: a file does not exist.
     """
+    from emabench.errors import SpecError
     from emabench.spec.experiment import load_fields
     from emabench.spec.grid import product
     from emabench.spec.settings import experiment_at
@@ -103,8 +105,26 @@ def grid(flags: Mapping[str, Any], files: Sequence[Path] | None) -> Iterator[Gri
     for file in sources:
         fields = None if file is None else load_fields(file)
         for point in points:
-            spec = experiment_at(point, preset=preset, file_fields=fields)
+            try:
+                spec = experiment_at(point, preset=preset, file_fields=fields)
+            except SpecError as error:
+                if file is not None and fields is not None:
+                    _blame(file, fields, error, preset=preset)
+                raise
             yield GridPoint(spec, command_line(point, preset=preset, file=file))
+
+
+def _blame(file: Path, fields: Mapping[str, Any], error: SpecError, *, preset: str | None) -> None:
+    """Raise the error again with the name of the file, if the file is wrong without any flag."""
+    from emabench.errors import SpecError
+    from emabench.spec.settings import experiment_at
+
+    try:
+        experiment_at({}, preset=preset, file_fields=fields)
+    except SpecError as alone:
+        if alone.message == error.message:
+            message = error.message.replace("spec:", f"{file}:", 1)
+            raise SpecError(message, hint=error.hint) from None
 
 
 def axes(flags: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:

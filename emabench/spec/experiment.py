@@ -95,7 +95,11 @@ def load_fields(path: Path) -> dict[str, Any]:
             f"no spec file {path}", hint="'emabench spec show > spec.yaml' writes one"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"cannot read the spec file {path}: {error}") from None
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise SpecError(
+            f"cannot read the spec file {path}: {reason}",
+            hint="'emabench spec show > spec.yaml' writes one",
+        ) from None
     return parse_yaml(text, what=str(path))
 
 

@@ -32,7 +32,8 @@ def expand_values(text: str, *, what: str, as_text: bool = False) -> list[Any]:
     values: list[Any] = []
     for part in _split(text):
         if not part:
-            raise SpecError(f"{what}={text!r} has an empty value", hint="remove the spare comma")
+            hint = "remove the spare comma" if "," in text else "give it a value, or leave it out"
+            raise SpecError(f"{what}={text!r} has an empty value", hint=hint)
         if as_text and part[0] not in _QUOTES:
             values.append(None if part == "null" else part)
         elif ".." in part and not part.startswith(("[", "{", *_QUOTES)):

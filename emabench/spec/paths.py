@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from emabench.errors import SpecError, did_you_mean
+from emabench.errors import SpecError
 from emabench.spec.experiment import ExperimentSpec
 from emabench.spec.model import model_at
 
@@ -44,8 +45,7 @@ def full_path(text: str) -> str:
     for path in (name, f"pretrain.{name}"):
         if _is_field(path):
             return path
-    known = [*SHORT_NAMES, *(path.removeprefix("pretrain.") for path in all_paths())]
-    raise SpecError(f"unknown field {text!r}", hint=did_you_mean(name, known))
+    raise SpecError(f"unknown field {text!r}", hint=_near(name))
 
 
 def all_paths(model: type[BaseModel] = ExperimentSpec, prefix: str = "") -> Iterator[str]:
@@ -91,6 +91,18 @@ def value_at(fields: Mapping[str, Any], path: str) -> Any:
             return None
         inner = inner.get(name)
     return inner
+
+
+def _near(name: str) -> str:
+    """Return a hint with near fields; a bare name such as ``deacy`` may be the end of a path."""
+    paths = [path.removeprefix("pretrain.") for path in all_paths()]
+    whole = difflib.get_close_matches(name, [*SHORT_NAMES, *paths], n=3, cutoff=0.6)
+    ends = difflib.get_close_matches(name, {path.rpartition(".")[2] for path in paths}, n=1)
+    below = [path for path in paths if path.rpartition(".")[2] in ends]
+    near = whole or below[:3]
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return "'emabench spec show' prints every field"
 
 
 def _is_field(path: str) -> bool:

@@ -76,6 +76,16 @@ def test_the_table_shows_every_run_and_progress_stays_on_stderr(emabench):
     assert [run["name"] for run in listed["runs"]] == ["first"]
 
 
+def test_no_epochs_evaluate_the_untrained_network(emabench):
+    result = emabench([*SMOKE, "--epochs", "0", "--json"])
+    assert result.code == 0
+    (run,) = json.loads(result.out)["runs"]
+    assert run["state"] == "done"
+    assert {"top1", "knn_top1"} <= set(run["results"])
+    assert run["cost"]["throughput"] is None
+    assert "epoch 1/" not in result.err
+
+
 def test_a_dry_run_resolves_and_creates_nothing(emabench, folder):
     arguments = [*TINY, "--method", "moco", "--ema-scope", "from:projector,encoder", "--dry-run"]
     result = emabench([*arguments, "--json"])

@@ -35,11 +35,13 @@ def assert_one_line(result, code, words, hint=""):
         (["--ema-scope", "from:layer9"], "unknown block 'layer9'", "did you mean layer"),
         (["--ema-scope", "stem+layer7"], "layer7", "did you mean layer"),
         (["--ema-scope", "none+stem"], "joins 'none' with blocks", "drop 'none'"),
-        (["--ema-scope", ""], "empty value", "comma"),
+        (["--ema-scope", ""], "empty value", "leave it out"),
         (["--backbone", "resnet81"], "unknown backbone 'resnet81'", "did you mean resnet"),
         (["--dataset", "cifar11"], "unknown data set 'cifar11'", "did you mean cifar10"),
         (["--preset", "smok"], "unknown preset 'smok'", "did you mean smoke?"),
         (["--set", "ema.dekay=0.9"], "unknown field 'ema.dekay'", "did you mean ema.decay"),
+        (["--set", "deacy=0.9"], "unknown field 'deacy'", "did you mean ema.decay?"),
+        (["--set", "zzzz=1"], "unknown field 'zzzz'", "spec show"),
         (["--set", "ema.decay"], "has no '='", "--set"),
         (["--set", "method.options.temprature=1"], "temprature", "did you mean temperature?"),
         (["--epochs", "-1"], "pretrain.epochs=-1", "schema"),
@@ -97,7 +99,13 @@ def test_a_spec_file_that_is_missing_or_malformed_is_named(emabench, folder):
     (folder / "bad.yaml").write_text("pretrain:\n  epochs: [\n")
     assert_one_line(emabench(["run", "bad.yaml"]), 2, "bad.yaml is not valid YAML in line")
     (folder / "field.yaml").write_text("pretrain: {epoch: 3}")
-    assert_one_line(emabench(["run", "field.yaml"]), 2, "pretrain.epoch", "did you mean epochs?")
+    words = "field.yaml: unknown field 'pretrain.epoch'"
+    assert_one_line(emabench(["run", "field.yaml"]), 2, words, "did you mean epochs?")
+    (folder / "good.yaml").write_text("preset: smoke")
+    assert_one_line(emabench(["run", "good.yaml", "--epochs", "-1"]), 2, "spec: pretrain.epochs=-1")
+    (folder / "binary.yaml").write_bytes(b"\xff\xfe")
+    assert_one_line(emabench(["run", "binary.yaml"]), 2, "not UTF-8 text", "spec show")
+    assert_one_line(emabench(["run", "."]), 2, "spec file .", "spec show")
     result = emabench(["spec", "validate", "field.yaml"])
     assert_one_line(result, 2, "field.yaml: unknown field", "did you mean epochs?")
 

@@ -188,9 +188,11 @@ def _print_table(runs: Sequence[RunRecord]) -> None:
 
     from emabench.cli.console import out
 
-    table = Table(box=box.SIMPLE_HEAD)
+    # 80 columns hold it: the headers fold, the values do not.
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("run", no_wrap=True, min_width=len(runs[0].id))
-    for header in ("method", "ema scope", "seed"):
+    table.add_column("method", no_wrap=True)
+    for header in ("ema scope", "seed"):
         table.add_column(header, overflow="fold")
     for header in ("top1 %", "knn top1 %", "online top1 %", "images/s", "total"):
         table.add_column(header, justify="right", overflow="fold")
