@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from emabench import device as devices
 from emabench.cost.meter import CostMeter
 from emabench.data.images import Dataset, load_dataset
 from emabench.device import Device
-from emabench.errors import NotFoundError, SpecError
+from emabench.errors import SpecError
 from emabench.evaluation.features import extract_features
 from emabench.evaluation.knn import correct_at, knn_scores
 from emabench.evaluation.linear import fit_linear_probe
@@ -36,6 +36,7 @@ from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import newest_checkpoint, remove_checkpoint, save_checkpoint
 from emabench.training.optimizer import build_optimizer
 from emabench.training.trainer import Trainer
+from emabench.training.weights import save_weights
 
 Listener = Callable[[Event], None]
 
@@ -166,7 +167,7 @@ def pretrain(
 
         trainer.fit(on_event=on_event, record=record, save=save, stop=stop)
         with meter.phase("checkpoint"):
-            _save_weights(trainer, spec, folder)
+            save_weights(trainer, spec, folder)
             for place in (folder, *earlier):
                 remove_checkpoint(place)
         cost = meter.read(ema_bytes=trainer.learner.target.ema_bytes)
@@ -197,39 +198,6 @@ def evaluate(
         with meter.phase("eval"):
             results, correct = _accuracies(spec, dataset, model, device, on_event)
     return Outcome(results, meter.read(), correct)
-
-
-def weights_file(artifacts: Path, run_id: str, network: str = "online") -> Path:
-    """Return the weights of a finished pretraining job; the newest attempt counts.
-
-    Args:
-        artifacts: the folder of all artefacts.
-        run_id: id of the run, that is of its pretraining job.
-        network: ``online`` or ``target``; where the target averages no block of the backbone,
-            its backbone is the online one.
-
-    Raises:
-        NotFoundError: there are no weights.
-    """
-    for folder in attempt_folders(artifacts, run_id):
-        for name in dict.fromkeys((network, "online")):
-            if (folder / f"{name}.safetensors").exists():
-                return folder / f"{name}.safetensors"
-    raise NotFoundError(
-        f"run {run_id} has no weights in {artifacts}",
-        hint="is the run done? --artifacts says where its files lie",
-    )
-
-
-def attempt_folders(artifacts: Path, job_id: str) -> list[Path]:
-    """Return the folders of a job's attempts, newest first."""
-    folders = (artifacts / job_id).glob("attempt-*")
-    return sorted(folders, key=lambda f: int(f.name.removeprefix("attempt-")), reverse=True)
-
-
-def attempt_folder(artifacts: Path, job_id: str, attempt: int) -> Path:
-    """Return the folder that belongs to one attempt of a job."""
-    return artifacts / job_id / f"attempt-{attempt}"
 
 
 def bind_device(spec: PretrainSpec) -> Device:
@@ -277,25 +245,6 @@ def _without_places(fields: Mapping[str, Any]) -> dict[str, Any]:
             inner = inner[part]
         del inner[path[-1]]
     return copied
-
-
-def _save_weights(trainer: Trainer, spec: PretrainSpec, folder: Path) -> None:
-    """Write the backbones under timm's own names: ``checkpoint_path`` of ``create_model``."""
-    learner = trainer.learner
-    folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"spec": spec.model_dump_json()}  # one entry: safetensors shuffles several
-    (online,) = learner.backbone
-    save_file(_plain(online.model), folder / "online.safetensors", metadata)
-    if any(name != PROJECTOR for name in learner.target.scope.averaged):
-        with torch.random.fork_rng(devices=[]):
-            target = build_backbone(spec.backbone, trainer.image_size)
-        for name, block in target.blocks.items():
-            block.load_state_dict(learner.target.block(name).state_dict())
-        save_file(_plain(target.model), folder / "target.safetensors", metadata)
-
-
-def _plain(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
 
 
 def _accuracies(

@@ -14,6 +14,7 @@ from emabench.experiment import Listener, Outcome
 from emabench.records import Claim, JobKind
 from emabench.spec import ExperimentSpec
 from emabench.store.run_store import RunStore
+from emabench.training.weights import attempt_folder, attempt_folders, weights_file
 
 _log = logging.getLogger(__name__)
 
@@ -67,16 +68,16 @@ def _run(
     meter: CostMeter,
 ) -> Outcome:
     if claim.kind is JobKind.PRETRAIN:
-        folder = experiment.attempt_folder(artifacts, claim.job_id, claim.attempt)
+        folder = attempt_folder(artifacts, claim.job_id, claim.attempt)
         return experiment.pretrain(
             spec.pretrain,
             folder=folder,
-            earlier=[f for f in experiment.attempt_folders(artifacts, claim.job_id) if f != folder],
+            earlier=[f for f in attempt_folders(artifacts, claim.job_id) if f != folder],
             on_event=on_event,
             record=lambda points: store.record(claim, points),
             stop=stop,
             meter=meter,
         )
     assert claim.depends_on is not None
-    weights = experiment.weights_file(artifacts, claim.depends_on, spec.evaluation.network)
+    weights = weights_file(artifacts, claim.depends_on, spec.evaluation.network)
     return experiment.evaluate(spec, weights=weights, on_event=on_event, meter=meter)

@@ -97,7 +97,7 @@ class Trainer:
             while losses := self._window(batches, stop):
                 self._check(losses)
                 on_event(self._progress(epoch, losses))
-                if stop() and self.step % self.steps_per_epoch:
+                if stop() and self.step % self.steps_per_epoch and self.step < self.total_steps:
                     self._leave(save)
             on_event(self._end_epoch(epoch, record))
             if self.step == self.total_steps:

@@ -11,12 +11,13 @@ from emabench.data.loader import EpochLoader
 from emabench.device import Device
 from emabench.ema import TargetNetwork
 from emabench.errors import InterruptedRunError, TrainingError
-from emabench.experiment import evaluate, pretrain, resolve, weights_file
+from emabench.experiment import evaluate, pretrain, resolve
 from emabench.methods import load_method
 from emabench.spec import ExperimentSpec
 from emabench.spec.settings import experiments
 from emabench.training.learner import Learner
 from emabench.training.trainer import Trainer
+from emabench.training.weights import weights_file
 
 CPU = Device(torch.device("cpu"), "fp32")
 BLOCKS = ("stem", "layer1", "layer2", "layer3", "layer4", "projector")
@@ -198,3 +199,13 @@ def test_no_epochs_evaluate_the_untrained_network(tmp_path):
     assert outcome.cost.throughput is None
     assert outcome.cost.train_s is None
     assert (tmp_path / "online.safetensors").exists()
+
+
+def test_a_stop_at_the_very_last_step_leaves_nothing_to_do(tmp_path, monkeypatch):
+    spec = resolved(max_steps=8)  # in the middle of the second epoch of 6 steps
+    whole, points = train(spec, tmp_path / "whole")
+    steps, train_step = [], Trainer._train_step
+    monkeypatch.setattr(Trainer, "_train_step", lambda *a: (steps.append(1), train_step(*a))[1])
+    late, same = train(spec, tmp_path / "late", stop=lambda: len(steps) == 8)
+    assert late.results == whole.results
+    assert same == points

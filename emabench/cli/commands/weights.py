@@ -45,8 +45,8 @@ def command(
         raise NotFoundError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
     from emabench.cli.console import print_json
     from emabench.cli.loading import loading_code
-    from emabench.experiment import weights_file
     from emabench.store import RunStore
+    from emabench.training.weights import weights_file
 
     with RunStore.open(db, mode="read") as store:
         found = store.run(run)

@@ -1,0 +1,67 @@
+"""The weights that a pretraining leaves behind, and the folders of its attempts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from emabench.errors import NotFoundError
+from emabench.networks.backbone import build_backbone
+from emabench.spec import PretrainSpec
+from emabench.spec.scope import PROJECTOR
+from emabench.training.trainer import Trainer
+
+
+def save_weights(trainer: Trainer, spec: PretrainSpec, folder: Path) -> None:
+    """Write the backbones under timm's own names: ``checkpoint_path`` of ``create_model``."""
+    learner = trainer.learner
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {"spec": spec.model_dump_json()}  # one entry: safetensors shuffles several
+    (online,) = learner.backbone
+    save_file(_plain(online.model), folder / "online.safetensors", metadata)
+    if any(name != PROJECTOR for name in learner.target.scope.averaged):
+        with torch.random.fork_rng(devices=[]):
+            target = build_backbone(spec.backbone, trainer.image_size)
+        for name, block in target.blocks.items():
+            block.load_state_dict(learner.target.block(name).state_dict())
+        save_file(_plain(target.model), folder / "target.safetensors", metadata)
+
+
+def _plain(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def weights_file(artifacts: Path, run_id: str, network: str = "online") -> Path:
+    """Return the weights of a finished pretraining job; the newest attempt counts.
+
+    Args:
+        artifacts: the folder of all artefacts.
+        run_id: id of the run, that is of its pretraining job.
+        network: ``online`` or ``target``; where the target averages no block of the backbone,
+            its backbone is the online one.
+
+    Raises:
+        NotFoundError: there are no weights.
+    """
+    for folder in attempt_folders(artifacts, run_id):
+        for name in dict.fromkeys((network, "online")):
+            if (folder / f"{name}.safetensors").exists():
+                return folder / f"{name}.safetensors"
+    raise NotFoundError(
+        f"run {run_id} has no weights in {artifacts}",
+        hint="is the run done? --artifacts says where its files lie",
+    )
+
+
+def attempt_folders(artifacts: Path, job_id: str) -> list[Path]:
+    """Return the folders of a job's attempts, newest first."""
+    folders = (artifacts / job_id).glob("attempt-*")
+    return sorted(folders, key=lambda f: int(f.name.removeprefix("attempt-")), reverse=True)
+
+
+def attempt_folder(artifacts: Path, job_id: str, attempt: int) -> Path:
+    """Return the folder that belongs to one attempt of a job."""
+    return artifacts / job_id / f"attempt-{attempt}"
