@@ -8,6 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+DEFAULT_MAX_ATTEMPTS = 3
+"""A job that failed so many times is not tried again."""
+
 
 class JobKind(StrEnum):
     """What a job does."""
@@ -122,6 +125,13 @@ class JobRecord:
     attempt: int
     reason: str | None
     created_at: datetime
+    priority: int = 0
+    failures: int = 0
+    """Attempts that failed since somebody asked for the job."""
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    device_kind: str | None = None
+    run_id: str = ""
+    """Id of the run that the job belongs to."""
     attempts: tuple[AttemptRecord, ...] = ()
 
 
@@ -201,6 +211,47 @@ class Claim:
     spec: Mapping[str, Any]
     depends_on: str | None
     queued_s: float
+    run_id: str = ""
+    """Id of the run that the job belongs to."""
+    threads: int | None = None
+    """CPU threads that the run was resolved for."""
+
+
+@dataclass(frozen=True)
+class RunningAttempt:
+    """An attempt that somebody works on, as an observer of the store sees it."""
+
+    job_id: str
+    run_id: str
+    kind: JobKind
+    number: int
+    host: str
+    pid: int
+    device: str | None
+    started_at: datetime
+    heartbeat: int
+    """Counts on while the process lives."""
+    process_gone: bool
+    """Whether the process, of this host, ended without a word."""
+    spec: Mapping[str, Any]
+    step: int | None = None
+    total_steps: int | None = None
+    loss: float | None = None
+    images_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class QueueRecord:
+    """The queue at one moment."""
+
+    counts: Mapping[JobState, int]
+    """Jobs by state, every state named."""
+    running: tuple[RunningAttempt, ...]
+    """In the order in which they started."""
+    queued: tuple[JobRecord, ...]
+    """The next ones, in the order in which they will be claimed."""
+    failed: tuple[JobRecord, ...]
+    """The newest ones that failed for good, without those that only needed another one."""
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from emabench import experiment
+from emabench.artifacts import attempt_folder, attempt_folders
 from emabench.cost.meter import CostMeter
 from emabench.errors import EmabenchError, InterruptedRunError
 from emabench.experiment import Listener, Outcome
 from emabench.records import Claim, JobKind
 from emabench.spec import ExperimentSpec
 from emabench.store.run_store import RunStore
-from emabench.training.weights import attempt_folder, attempt_folders, weights_file
+from emabench.training.weights import weights_file
 
 _log = logging.getLogger(__name__)
 

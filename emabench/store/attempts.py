@@ -12,68 +12,63 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import bindparam, delete, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.orm import Session
 
 from emabench.errors import FencedError
-from emabench.records import Claim, CostReading, Environment, JobState, MetricPoint
+from emabench.records import Claim, CostReading, Environment, JobState, MetricPoint, StepProgress
 from emabench.store.processes import ProcessIdentity
-from emabench.store.rows import cost_row, environment_row, storable
-from emabench.store.tables import Attempt, EnvironmentRow, Experiment, Job, Metric, Result
+from emabench.store.rows import cost_row, environment_id, storable
+from emabench.store.tables import Attempt, Job, Metric, Result
 
 
-def claim_job(session: Session, job_id: str, environment: Environment) -> Claim | None:
-    """Take a queued job whose dependency is done, in one guarded statement; else None."""
-    needed = aliased(Job)
-    is_free = or_(
-        Job.depends_on.is_(None),
-        select(needed.id)
-        .where(needed.id == Job.depends_on, needed.state == JobState.DONE)
-        .correlate(Job)
-        .exists(),
-    )
-    taken = session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.state == JobState.QUEUED, is_free)
-        .values(state=JobState.RUNNING, attempt=Job.attempt + 1, reason=None)
-        .returning(Job.attempt, Job.kind, Job.depends_on, Job.experiment_id, Job.queued_at)
-        .execution_options(synchronize_session=False)
-    ).first()
-    if taken is None:
-        return None
-    now = datetime.now(UTC)
+def begin_attempt(session: Session, claim: Claim, environment: Environment) -> None:
+    """Say which process works on a claimed attempt, and where.
+
+    Raises:
+        FencedError: the attempt is no longer this worker's.
+    """
     process = ProcessIdentity.of_this()
-    session.add(
-        Attempt(
-            job_id=job_id,
-            number=taken.attempt,
-            state=JobState.RUNNING,
-            started_at=now,
-            host=process.host,
-            pid=process.pid,
-            process_started=process.started,
-            environment_id=_environment_id(session, environment),
-        )
-    )
-    spec = session.scalars(select(Experiment.spec).where(Experiment.id == taken.experiment_id))
-    return Claim(
-        job_id=job_id,
-        kind=taken.kind,
-        attempt=taken.attempt,
-        spec=spec.one(),
-        depends_on=taken.depends_on,
-        queued_s=max(0.0, (now - taken.queued_at).total_seconds()),
+    _update_attempt(
+        session,
+        claim,
+        host=process.host,
+        pid=process.pid,
+        process_started=process.started,
+        environment_id=environment_id(session, environment),
     )
 
 
-def write_metrics(session: Session, claim: Claim, points: Iterable[MetricPoint]) -> None:
+def beat(session: Session, claim: Claim, progress: StepProgress | None) -> None:
+    """Count the heartbeat on, and say how far the attempt got.
+
+    Raises:
+        FencedError: the attempt is no longer this worker's.
+    """
+    values: dict[str, Any] = {"heartbeat": Attempt.heartbeat + 1}
+    if progress is not None:
+        values |= {
+            "step": progress.step,
+            "total_steps": progress.total_steps,
+            "loss": storable(progress.loss),
+            "images_per_second": progress.images_per_second,
+        }
+    _update_attempt(session, claim, **values)
+
+
+def write_metrics(
+    session: Session, claim: Claim, points: Iterable[MetricPoint], cost: CostReading | None
+) -> None:
     """Write points, over those of an earlier attempt; of two with one step and name the later.
+
+    What the attempt cost so far is written beside them: a killed one has no later word.
 
     Raises:
         FencedError: the attempt is no longer this worker's.
     """
     _move(session, claim, JobState.RUNNING, reason=None)
+    if cost is not None:
+        _write_cost(session, claim, cost)
     latest = {(point.step, point.name): point for point in points}
     if not latest:
         return
@@ -136,14 +131,49 @@ def end_attempt(
         FencedError: the attempt is no longer this worker's.
     """
     _move(session, claim, job, reason=reason)
-    row = session.scalars(
-        select(Attempt).where(Attempt.job_id == claim.job_id, Attempt.number == claim.attempt)
-    ).one()
-    row.state, row.reason, row.ended_at = attempt, reason, datetime.now(UTC)
+    _update_attempt(session, claim, state=attempt, reason=reason, ended_at=datetime.now(UTC))
     if cost is not None:
-        session.add(cost_row(row.id, cost))
+        _write_cost(session, claim, cost)
     if job is JobState.FAILED:
-        _fail_dependants(session, claim.job_id, reason or "no reason given")
+        end_dependants(session, claim.job_id, JobState.FAILED, reason or "no reason given")
+
+
+def fail_attempt(
+    session: Session, claim: Claim, *, reason: str, cost: CostReading | None, retry: bool
+) -> JobState:
+    """End the attempt as failed; the job is queued again if that may help, else it failed too.
+
+    Raises:
+        FencedError: the attempt is no longer this worker's.
+    """
+    job = session.execute(
+        update(Job)
+        .where(Job.id == claim.job_id, Job.attempt == claim.attempt, Job.state == JobState.RUNNING)
+        .values(failures=Job.failures + 1)
+        .returning(Job.failures, Job.max_attempts)
+        .execution_options(synchronize_session=False)
+    ).first()
+    again = retry and job is not None and job.failures < job.max_attempts
+    state = JobState.QUEUED if again else JobState.FAILED
+    end_attempt(session, claim, job=state, attempt=JobState.FAILED, reason=reason, cost=cost)
+    return state
+
+
+def end_dependants(session: Session, job_id: str, state: JobState, reason: str) -> None:
+    """Give the queued jobs that need a job, directly or not, the state that it came to."""
+    waiting = [job_id]
+    while waiting:
+        needed = waiting.pop()
+        dependants = session.scalars(
+            select(Job).where(Job.depends_on == needed, Job.state == JobState.QUEUED)
+        )
+        for job in dependants:
+            job.state = state
+            job.reason = f"needs job {needed}, which {_ENDED[state]}: {reason}"
+            waiting.append(job.id)
+
+
+_ENDED = {JobState.FAILED: "failed", JobState.CANCELLED: "was cancelled"}
 
 
 def _move(session: Session, claim: Claim, state: JobState, *, reason: str | None) -> None:
@@ -159,35 +189,35 @@ def _move(session: Session, claim: Claim, state: JobState, *, reason: str | None
         .execution_options(synchronize_session=False)
     ).first()
     if moved is None:
-        raise FencedError(
-            f"attempt {claim.attempt} at job {claim.job_id} was declared dead by somebody else",
-            hint="emabench show tells who works on the job now",
+        raise _fenced(claim)
+
+
+def _update_attempt(session: Session, claim: Claim, **values: Any) -> None:
+    """Change the row of the attempt if it is still running; locks it until the commit."""
+    changed = session.execute(
+        update(Attempt)
+        .where(
+            Attempt.job_id == claim.job_id,
+            Attempt.number == claim.attempt,
+            Attempt.state == JobState.RUNNING,
         )
+        .values(**values)
+        .returning(Attempt.id)
+        .execution_options(synchronize_session=False)
+    ).first()
+    if changed is None:
+        raise _fenced(claim)
 
 
-def _fail_dependants(session: Session, job_id: str, reason: str) -> None:
-    root = reason
-    waiting = [job_id]
-    while waiting:
-        failed = waiting.pop()
-        dependants = session.scalars(
-            select(Job).where(Job.depends_on == failed, Job.state == JobState.QUEUED)
-        )
-        for job in dependants:
-            job.state = JobState.FAILED
-            job.reason = f"needs job {failed}, which failed: {root}"
-            waiting.append(job.id)
+def _fenced(claim: Claim) -> FencedError:
+    return FencedError(
+        f"attempt {claim.attempt} at job {claim.job_id} was ended by somebody else",
+        hint="emabench show tells what became of the job",
+    )
 
 
-def _environment_id(session: Session, environment: Environment) -> int:
-    row = environment_row(environment)
-    known = select(EnvironmentRow.id).where(EnvironmentRow.hash == row.hash)
-    found = session.scalar(known)
-    if found is not None:
-        return found
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:  # another process inserted the same environment just now
-        return session.scalars(known).one()
-    return row.id
+def _write_cost(session: Session, claim: Claim, cost: CostReading) -> None:
+    attempt = session.scalars(
+        select(Attempt.id).where(Attempt.job_id == claim.job_id, Attempt.number == claim.attempt)
+    ).one()
+    session.merge(cost_row(attempt, cost))

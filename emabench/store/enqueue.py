@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from emabench.records import JobKind, JobState, PlannedRun, QueuedRun
 from emabench.spec.fingerprint import fingerprint
+from emabench.store.queueing import requeue
 from emabench.store.tables import Experiment, Job
 from emabench.store.totals import run_state
 
@@ -33,11 +34,13 @@ def existing_run(session: Session, plan: PlannedRun) -> QueuedRun | None:
     row = next((row for row in rows if _state(row) is JobState.DONE), rows[0])
     for job in row.jobs:
         if job.state in (JobState.FAILED, JobState.CANCELLED):
-            job.state, job.reason, job.queued_at = JobState.QUEUED, None, datetime.now(UTC)
+            requeue(job)
     return _queued_run(row, existed=True)
 
 
-def insert_run(session: Session, plan: PlannedRun) -> QueuedRun:
+def insert_run(
+    session: Session, plan: PlannedRun, *, priority: int, max_attempts: int
+) -> QueuedRun:
     """Insert an experiment with a pretraining job and the evaluation that depends on it.
 
     Raises:
@@ -70,6 +73,9 @@ def insert_run(session: Session, plan: PlannedRun) -> QueuedRun:
             fingerprint=_job_fingerprint(plan, kind),
             depends_on=previous,
             attempt=0,
+            priority=priority,
+            max_attempts=max_attempts,
+            device_kind=plan.identity.get("device_kind"),
             created_at=now,
             queued_at=now,
         )

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import psutil
 
 _SAME_START_SECONDS = 5.0
-"""Two readings of one process differ by less, even after the clock was adjusted a little; a pid
-is not given away again that soon."""
+"""Two readings of one process differ by less; a pid is not given away again that soon."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +19,13 @@ class ProcessIdentity:
     host: str
     pid: int
     started: float | None
-    """Unix time in seconds; None is unknown."""
+    """Seconds after the boot of the host, which no change of its clock moves; None is unknown."""
 
     @classmethod
     def of_this(cls) -> ProcessIdentity:
         """Return the identity of the process that asks."""
         process = psutil.Process(os.getpid())
-        return cls(socket.gethostname(), process.pid, process.create_time())
+        return cls(socket.gethostname(), process.pid, _seconds_after_boot(process))
 
     def is_gone(self) -> bool:
         """Whether the process, of this host, ended; a zombie has ended too.
@@ -37,9 +36,15 @@ class ProcessIdentity:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return True
-            started = process.create_time()
+            started = _seconds_after_boot(process)
         except psutil.NoSuchProcess:
             return True
         except psutil.Error:
             return False
         return self.started is not None and abs(started - self.started) > _SAME_START_SECONDS
+
+
+def _seconds_after_boot(process: psutil.Process) -> float:
+    """Return when a process began, by a clock that nobody sets."""
+    # psutil adds the moment of the boot, which moves when the clock of the host is set.
+    return process.create_time() - psutil.boot_time()

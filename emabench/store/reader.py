@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, selectinload
 
 from emabench.errors import NotFoundError, UsageError
-from emabench.records import JobKind, MetricPoint, RunRecord
+from emabench.records import JobKind, JobRecord, MetricPoint, RunRecord
 from emabench.spec.paths import value_at
 from emabench.store.rows import metric_point, run_record
 from emabench.store.tables import Attempt, Experiment, Job, Metric, Result
@@ -45,8 +45,16 @@ def find_run(session: Session, text: str) -> RunRecord:
         NotFoundError: no run has it.
         UsageError: several do; the hint lists them.
     """
-    query = _whole_runs().where(Experiment.id == _experiment_of(session, text))
+    query = _whole_runs().where(Experiment.id == experiment_of(session, text))
     return run_record(session.scalars(query).one())
+
+
+def find_job(session: Session, text: str) -> JobRecord:
+    """Return the job that an id, a unique prefix of one, or ``@last`` names."""
+    job = _named(session, text, tuple(JobKind), "job")
+    query = _whole_runs().where(Experiment.id == job.experiment_id)
+    run = run_record(session.scalars(query).one())
+    return next(record for record in run.jobs if record.id == job.id)
 
 
 def find_metrics(session: Session, run_id: str, name: str | None) -> list[MetricPoint]:
@@ -54,7 +62,7 @@ def find_metrics(session: Session, run_id: str, name: str | None) -> list[Metric
     query = (
         select(Metric)
         .join(Job, Job.id == Metric.job_id)
-        .where(Job.experiment_id == _experiment_of(session, run_id))
+        .where(Job.experiment_id == experiment_of(session, run_id))
         .order_by(Job.position, Metric.step, Metric.name)
     )
     if name is not None:
@@ -67,7 +75,7 @@ def find_correct(session: Session, run_id: str, name: str) -> tuple[bytes, int] 
     query = (
         select(Result.correct, Result.correct_count)
         .join(Job, Job.id == Result.job_id)
-        .where(Job.experiment_id == _experiment_of(session, run_id), Result.name == name)
+        .where(Job.experiment_id == experiment_of(session, run_id), Result.name == name)
     )
     for packed, count in session.execute(query):
         if packed is not None and count is not None:
@@ -84,7 +92,7 @@ def _whole_runs() -> Select[Experiment]:
             .selectinload(Job.attempts)
             .options(selectinload(Attempt.cost), selectinload(Attempt.environment)),
         )
-        .order_by(Experiment.created_at, Experiment.id)
+        .order_by(Experiment.id)  # not by time: a clock may jump back
     )
 
 
@@ -98,37 +106,44 @@ def _fits(row: Experiment, where: Mapping[str, Any]) -> bool:
     return True
 
 
-def _experiment_of(session: Session, text: str) -> int:
+def experiment_of(session: Session, text: str) -> int:
     """Return the experiment that a run id, a unique prefix or ``@last`` names."""
+    return _named(session, text, (JobKind.PRETRAIN,), "run").experiment_id
+
+
+def _named(session: Session, text: str, kinds: Sequence[JobKind], what: str) -> Job:
+    """Return the job of one of the kinds that an id, a unique prefix or ``@last`` names."""
     if text == LAST:
         return _newest(session)
-    exact = select(Job.experiment_id).where(Job.id == text, Job.kind == JobKind.PRETRAIN)
-    found = session.scalar(exact)
-    return _with_prefix(session, text) if found is None else found
+    exact = session.scalar(select(Job).where(Job.id == text, Job.kind.in_(kinds)))
+    return _with_prefix(session, text, kinds, what) if exact is None else exact
 
 
-def _newest(session: Session) -> int:
-    query = select(Experiment.id).order_by(Experiment.created_at.desc(), Experiment.id.desc())
+def _newest(session: Session) -> Job:
+    query = select(Job).where(Job.kind == JobKind.PRETRAIN).order_by(Job.experiment_id.desc())
     found = session.scalars(query.limit(1)).first()
     if found is None:
         raise NotFoundError("the store holds no runs", hint="emabench run makes one")
     return found
 
 
-def _with_prefix(session: Session, text: str) -> int:
+def _with_prefix(session: Session, text: str, kinds: Sequence[JobKind], what: str) -> Job:
     query = (
-        select(Job.id, Job.experiment_id)
-        .where(Job.kind == JobKind.PRETRAIN, Job.id.startswith(text.lower(), autoescape=True))
-        .order_by(Job.created_at.desc(), Job.id)
+        select(Job)
+        .where(Job.kind.in_(kinds), Job.id.startswith(text.lower(), autoescape=True))
+        .order_by(Job.experiment_id.desc(), Job.position)
         .limit(_CANDIDATES_SHOWN + 1)
     )
-    found = list(session.execute(query)) if text else []
+    found = list(session.scalars(query)) if text else []
     if not found:
         raise NotFoundError(
-            f"there is no run {text!r}", hint="emabench list shows the runs; @last is the newest"
+            f"there is no {what} {text!r}",
+            hint="emabench list shows the runs; @last is the newest",
         )
     if len(found) > 1:
-        shown = ", ".join(row.id for row in found[:_CANDIDATES_SHOWN])
+        shown = ", ".join(job.id for job in found[:_CANDIDATES_SHOWN])
         more = " …" if len(found) > _CANDIDATES_SHOWN else ""
-        raise UsageError(f"{text!r} begins several run ids", hint=f"choose one of: {shown}{more}")
-    return int(found[0].experiment_id)
+        raise UsageError(
+            f"{text!r} begins several {what} ids", hint=f"choose one of: {shown}{more}"
+        )
+    return found[0]

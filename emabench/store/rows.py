@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, fields
 
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
 from emabench.records import (
     AttemptRecord,
     CostReading,
@@ -49,6 +53,7 @@ def job_record(row: Job, experiment: Experiment) -> JobRecord:
     """Return a job with its attempts; its spec is the whole resolved experiment."""
     return JobRecord(
         id=row.id,
+        run_id=experiment.jobs[0].id,
         kind=row.kind,
         state=row.state,
         fingerprint=row.fingerprint,
@@ -57,6 +62,10 @@ def job_record(row: Job, experiment: Experiment) -> JobRecord:
         attempt=row.attempt,
         reason=row.reason,
         created_at=row.created_at,
+        priority=row.priority,
+        failures=row.failures,
+        max_attempts=row.max_attempts,
+        device_kind=row.device_kind,
         attempts=tuple(attempt_record(attempt) for attempt in row.attempts),
     )
 
@@ -69,7 +78,7 @@ def attempt_record(row: Attempt) -> AttemptRecord:
         started_at=row.started_at,
         ended_at=row.ended_at,
         reason=row.reason,
-        environment=_environment(row.environment),
+        environment=None if row.environment is None else _environment(row.environment),
         cost=None if row.cost is None else _cost(row.cost),
     )
 
@@ -85,6 +94,21 @@ def environment_row(environment: Environment) -> EnvironmentRow:
     values = asdict(environment)
     values["versions"] = dict(environment.versions)
     return EnvironmentRow(hash=fingerprint(values), **values)
+
+
+def environment_id(session: Session, environment: Environment) -> int:
+    """Return the id of the row of an environment; inserts it where it is new."""
+    row = environment_row(environment)
+    known = select(EnvironmentRow.id).where(EnvironmentRow.hash == row.hash)
+    found = session.scalar(known)
+    if found is not None:
+        return found
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:  # another process inserted the same environment just now
+        return session.scalars(known).one()
+    return row.id
 
 
 def cost_row(attempt_id: int, cost: CostReading) -> Cost:

@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from emabench.errors import FencedError, StoreError
+from emabench.errors import StoreError
 from emabench.records import (
-    Claim,
-    CostReading,
-    Environment,
-    JobState,
+    DEFAULT_MAX_ATTEMPTS,
+    JobRecord,
     MetricPoint,
     PlannedRun,
     QueuedRun,
     RunRecord,
 )
-from emabench.store.attempts import claim_job, end_attempt, write_metrics, write_results
-from emabench.store.database import Database
 from emabench.store.enqueue import existing_run, insert_run
+from emabench.store.job_queue import JobQueue
 from emabench.store.opening import open_for_reading, open_for_writing
-from emabench.store.processes import ProcessIdentity
-from emabench.store.reader import find_correct, find_metrics, find_run, find_runs
-from emabench.store.tables import Attempt, Job
+from emabench.store.queueing import remove_experiments
+from emabench.store.reader import (
+    experiment_of,
+    find_correct,
+    find_job,
+    find_metrics,
+    find_run,
+    find_runs,
+)
 
-_GONE = "its process is gone"
 
-
-class RunStore:
+class RunStore(JobQueue):
     """A store that is open; use it in a ``with`` statement or call ``close``.
 
     Every method is one transaction, and raises ``StoreError`` where the database fails. A store
     may be used from several threads, and by several processes that open it each.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     @classmethod
     def open(cls, location: str, *, mode: Literal["read", "write"]) -> Self:
@@ -73,7 +69,14 @@ class RunStore:
     ) -> None:
         self.close()
 
-    def add_run(self, plan: PlannedRun, *, force: bool = False) -> QueuedRun:
+    def add_run(
+        self,
+        plan: PlannedRun,
+        *,
+        force: bool = False,
+        priority: int = 0,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+    ) -> QueuedRun:
         """Queue a run: a pretraining job and the evaluation that depends on it.
 
         A run of the same fingerprint is not queued twice: the one that exists is returned, its
@@ -82,110 +85,35 @@ class RunStore:
         Args:
             plan: the resolved experiment.
             force: queues a repeat even if an identical run exists.
+            priority: the highest is worked on first.
+            max_attempts: failures of a job before it is given up.
         """
         while True:
             try:
                 with self._database.write() as session:
                     found = None if force else existing_run(session, plan)
-                    return insert_run(session, plan) if found is None else found
+                    if found is None:
+                        found = insert_run(
+                            session, plan, priority=priority, max_attempts=max_attempts
+                        )
+                    return found
             except StoreError as error:
                 # Two processes chose the same number for a repeat: the later looks again.
                 if not isinstance(error.__cause__, IntegrityError):
                     raise
 
-    def claim(self, job_id: str, *, environment: Environment) -> Claim | None:
-        """Take a job; None if it is not queued, or what it depends on is not done.
-
-        However many processes try, exactly one gets the claim.
+    def remove(self, run_ids: Sequence[str]) -> None:
+        """Delete runs with all that the store holds of them; their files are left alone.
 
         Args:
-            job_id: the job to work on.
-            environment: where this process works on it.
-        """
-        with self._database.write() as session:
-            return claim_job(session, job_id, environment)
-
-    def record(self, claim: Claim, points: Iterable[MetricPoint]) -> None:
-        """Write metrics; one that has the same step and name is overwritten.
+            run_ids: complete ids of runs.
 
         Raises:
-            FencedError: the attempt was declared dead.
+            UsageError: somebody works on one of them.
+            NotFoundError: there is no such run.
         """
         with self._database.write() as session:
-            write_metrics(session, claim, points)
-
-    def finish(
-        self,
-        claim: Claim,
-        *,
-        results: Mapping[str, float],
-        cost: CostReading,
-        correct: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """End the job as done.
-
-        Args:
-            claim: the right to do so.
-            results: final figures by name, accuracies in percent.
-            cost: what this attempt cost.
-            correct: by name of a result, one byte per test image in the order of the test set,
-                1 where the prediction was right and 0 where it was wrong.
-
-        Raises:
-            FencedError: the attempt was declared dead.
-        """
-        done = JobState.DONE
-        with self._database.write() as session:
-            end_attempt(session, claim, job=done, attempt=done, reason=None, cost=cost)
-            write_results(session, claim, results, correct or {})
-
-    def fail(self, claim: Claim, *, reason: str, cost: CostReading | None) -> None:
-        """End the job as failed, and the jobs that depend on it.
-
-        Raises:
-            FencedError: the attempt was declared dead.
-        """
-        failed = JobState.FAILED
-        with self._database.write() as session:
-            end_attempt(session, claim, job=failed, attempt=failed, reason=reason, cost=cost)
-
-    def release(self, claim: Claim, *, reason: str, cost: CostReading | None) -> None:
-        """End the attempt, which was interrupted, and queue the job again.
-
-        Raises:
-            FencedError: the attempt was declared dead.
-        """
-        queued, cancelled = JobState.QUEUED, JobState.CANCELLED
-        with self._database.write() as session:
-            end_attempt(session, claim, job=queued, attempt=cancelled, reason=reason, cost=cost)
-
-    def reap_dead(self) -> list[str]:
-        """Queue the jobs again whose process, on this host, ended without a word.
-
-        Returns:
-            The ids of the jobs.
-        """
-        running = (
-            select(Attempt, Job.kind)
-            .join(Job, Job.id == Attempt.job_id)
-            .where(Attempt.state == JobState.RUNNING, Attempt.host == socket.gethostname())
-        )
-        with self._database.read() as session:
-            claims = [
-                Claim(attempt.job_id, kind, attempt.number, {}, None, 0.0)
-                for attempt, kind in session.execute(running)
-                if ProcessIdentity(attempt.host, attempt.pid, attempt.process_started).is_gone()
-            ]
-        return [claim.job_id for claim in claims if self._reap(claim)]
-
-    def _reap(self, claim: Claim) -> bool:
-        queued, failed = JobState.QUEUED, JobState.FAILED
-        try:
-            with self._database.write() as session:
-                end_attempt(session, claim, job=queued, attempt=failed, reason=_GONE, cost=None)
-        except FencedError:  # another process reaped it first
-            return False
-        return True
+            remove_experiments(session, [experiment_of(session, run) for run in run_ids])
 
     def runs(
         self,
@@ -217,6 +145,19 @@ class RunStore:
         """
         with self._database.read() as session:
             return find_run(session, id)
+
+    def job(self, id: str) -> JobRecord:
+        """Return one job with its attempts.
+
+        Args:
+            id: a job id, a unique beginning of one, or ``@last`` for the newest pretraining.
+
+        Raises:
+            NotFoundError: there is none.
+            UsageError: several ids begin so.
+        """
+        with self._database.read() as session:
+            return find_job(session, id)
 
     def metrics(self, run_id: str, name: str | None = None) -> list[MetricPoint]:
         """Return the metrics of a run in the order of steps, all of them or those of one name.

@@ -33,9 +33,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from emabench.records import JobKind, JobState
+from emabench.records import DEFAULT_MAX_ATTEMPTS, JobKind, JobState
+from emabench.spec.version import SPEC_VERSION
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest revision under ``migrations/versions``; a test keeps the two equal."""
 
 
@@ -109,7 +110,6 @@ class Job(Table):
     """One queued unit of work."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "state", "queued_at"),)
 
     id: Mapped[str] = mapped_column(String(12), primary_key=True)
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"), index=True)
@@ -121,6 +121,16 @@ class Job(Table):
     depends_on: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
     attempt: Mapped[int]
     """Number of the newest attempt; 0 before the first."""
+    failures: Mapped[int] = mapped_column(default=0)
+    """Attempts that failed since somebody asked for the job; interruptions do not count."""
+    max_attempts: Mapped[int] = mapped_column(default=DEFAULT_MAX_ATTEMPTS)
+    """So many failures are final."""
+    priority: Mapped[int] = mapped_column(default=0)
+    """The highest is claimed first; then the oldest run, then the order within the run."""
+    device_kind: Mapped[str | None]
+    """Kind of device that the job was resolved for."""
+    spec_version: Mapped[int] = mapped_column(default=SPEC_VERSION)
+    """Version of the language of specs; a worker leaves jobs of a newer one alone."""
     reason: Mapped[str | None]
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime]
@@ -128,6 +138,13 @@ class Job(Table):
     experiment: Mapped[Experiment] = relationship(back_populates="jobs")
     attempts: Mapped[list[Attempt]] = relationship(back_populates="job", order_by="Attempt.number")
     results: Mapped[list[Result]] = relationship()
+
+    __table_args__ = (
+        # The order of the queue: a claim reads its first entries, however long the queue is.
+        Index(
+            "ix_jobs_queue", "state", "device_kind", priority.desc(), "experiment_id", "position"
+        ),
+    )
 
 
 class Attempt(Table):
@@ -146,11 +163,22 @@ class Attempt(Table):
     host: Mapped[str]
     pid: Mapped[int]
     process_started: Mapped[float | None]
-    """Unix time at which the process began: tells it from a later one with the same pid."""
-    environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"), index=True)
+    """Seconds after the boot of the host at which the process began: tells it from a later one
+    with the same pid, whatever the clock of the host does."""
+    environment_id: Mapped[int | None] = mapped_column(ForeignKey("environments.id"), index=True)
+    """NULL until the process that works on the attempt has said where it runs."""
+    heartbeat: Mapped[int] = mapped_column(default=0)
+    """Counts on while the process lives; an observer measures with its own clock for how long
+    it has not."""
+    device: Mapped[str | None]
+    """Name of the device it works on, for example ``cuda:1``."""
+    step: Mapped[int | None]
+    total_steps: Mapped[int | None]
+    loss: Mapped[float | None]
+    images_per_second: Mapped[float | None]
 
     job: Mapped[Job] = relationship(back_populates="attempts")
-    environment: Mapped[EnvironmentRow] = relationship()
+    environment: Mapped[EnvironmentRow | None] = relationship()
     cost: Mapped[Cost | None] = relationship()
 
 

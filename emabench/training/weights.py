@@ -1,4 +1,4 @@
-"""The weights that a pretraining leaves behind, and the folders of its attempts."""
+"""The weights that a pretraining leaves behind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from emabench.artifacts import attempt_folders
 from emabench.errors import NotFoundError
 from emabench.networks.backbone import build_backbone
 from emabench.spec import PretrainSpec
@@ -54,14 +55,3 @@ def weights_file(artifacts: Path, run_id: str, network: str = "online") -> Path:
         f"run {run_id} has no weights in {artifacts}",
         hint="is the run done? --artifacts says where its files lie",
     )
-
-
-def attempt_folders(artifacts: Path, job_id: str) -> list[Path]:
-    """Return the folders of a job's attempts, newest first."""
-    folders = (artifacts / job_id).glob("attempt-*")
-    return sorted(folders, key=lambda f: int(f.name.removeprefix("attempt-")), reverse=True)
-
-
-def attempt_folder(artifacts: Path, job_id: str, attempt: int) -> Path:
-    """Return the folder that belongs to one attempt of a job."""
-    return artifacts / job_id / f"attempt-{attempt}"

@@ -25,7 +25,8 @@ def test_a_later_process_with_the_same_pid_is_another_one():
 
 def test_a_process_is_gone_from_its_end_on_although_nobody_asked_for_its_code():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    identity = ProcessIdentity("here", process.pid, psutil.Process(process.pid).create_time())
+    started = psutil.Process(process.pid).create_time() - psutil.boot_time()
+    identity = ProcessIdentity("here", process.pid, started)
     assert not identity.is_gone()
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)

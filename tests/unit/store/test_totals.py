@@ -26,7 +26,7 @@ def job(kind, *costs):
         AttemptRecord(number, D, NOW, NOW, None, None, cost)
         for number, cost in enumerate(costs, start=1)
     )
-    return JobRecord("a", kind, D, "f", {}, None, len(costs), None, NOW, attempts)
+    return JobRecord("a", kind, D, "f", {}, None, len(costs), None, NOW, attempts=attempts)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""Where the files of jobs lie: a folder per attempt, under one folder beside the store.
+
+::
+
+    results-artifacts/
+      <job id>/
+        attempt-1/   log.txt  checkpoint.pt  checkpoint-previous.pt
+        attempt-2/   log.txt  online.safetensors  target.safetensors
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+LOG = "log.txt"
+CHECKPOINT = "checkpoint.pt"
+PREVIOUS_CHECKPOINT = "checkpoint-previous.pt"
+WEIGHTS = ("online.safetensors", "target.safetensors")
+
+
+class Keep(StrEnum):
+    """What stays of a job that is done, beside its logs."""
+
+    WEIGHTS = "weights"
+    CHECKPOINTS = "checkpoints"
+    """The weights and the last checkpoint."""
+    NOTHING = "nothing"
+    """Not even the weights, once they are evaluated."""
+
+
+def attempt_folder(root: Path, job_id: str, attempt: int) -> Path:
+    """Return the folder that belongs to one attempt at a job."""
+    return root / job_id / f"attempt-{attempt}"
+
+
+def attempt_folders(root: Path, job_id: str) -> list[Path]:
+    """Return the folders of a job's attempts that exist, newest first."""
+    folders = (root / job_id).glob("attempt-*")
+    return sorted(folders, key=attempt_number, reverse=True)
+
+
+def attempt_number(folder: Path) -> int:
+    """Return the number of the attempt that a folder belongs to."""
+    return int(folder.name.removeprefix("attempt-"))
+
+
+def remove_checkpoints(root: Path, job_id: str) -> None:
+    """Delete the checkpoints of all attempts at a job."""
+    for folder in attempt_folders(root, job_id):
+        for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
+            (folder / name).unlink(missing_ok=True)
+
+
+def remove_weights(root: Path, job_id: str) -> None:
+    """Delete the weights of all attempts at a job."""
+    for folder in attempt_folders(root, job_id):
+        for name in WEIGHTS:
+            (folder / name).unlink(missing_ok=True)
