@@ -43,6 +43,11 @@ class Device:
         """The kind of device: ``cpu``, ``cuda``, ``mps``."""
         return self.torch.type
 
+    @property
+    def label(self) -> str:
+        """Hardware, precision and CPU threads: what speeds must share to be comparable."""
+        return f"{describe(self.torch)}, {self.precision}, {torch.get_num_threads()} threads"
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Compute in the precision of the run; float32 is no autocast at all."""
         if self.precision == "bf16":

@@ -9,7 +9,8 @@
     ├── NotFoundError                  exit 3   a store, a run, a file that is not there
     ├── DataError                      exit 1   images that cannot be read or make no data set
     ├── StoreError                     exit 1   a file that is no store, or a store out of reach
-    │   └── SchemaVersionError                  a store of another schema version
+    │   ├── SchemaVersionError                  a store of another schema version
+    │   └── StoreLostError                      a store that was deleted while in use
     ├── CheckpointError                exit 1   a checkpoint that is truncated or foreign
     ├── TrainingError                  exit 1   training that cannot go on (a loss of NaN)
     ├── FencedError                    exit 1   the attempt was declared dead by somebody else
@@ -30,6 +31,8 @@ class EmabenchError(Exception):
     """The root of the tree: one line that says what and why, and a hint that says what to do."""
 
     exit_code: ClassVar[int] = 1
+    may_pass: ClassVar[bool] = True
+    """Whether another attempt at the same job may go well."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -41,6 +44,7 @@ class UsageError(EmabenchError):
     """The request is wrong, whatever the state of the world."""
 
     exit_code = 2
+    may_pass = False
 
 
 class SpecError(UsageError):
@@ -78,12 +82,18 @@ class SchemaVersionError(StoreError):
     """A store written with another version of the schema."""
 
 
+class StoreLostError(StoreError):
+    """A store that was deleted or replaced while it was in use."""
+
+
 class CheckpointError(EmabenchError):
     """A checkpoint that is truncated, or that belongs to another spec."""
 
 
 class TrainingError(EmabenchError):
     """Training that cannot go on, for example because the loss is not finite."""
+
+    may_pass = False
 
 
 class FencedError(EmabenchError):

@@ -33,7 +33,7 @@ from emabench.networks.backbone import build_backbone, chosen_stem
 from emabench.records import CostReading, Event, MetricPoint, Notice, PhaseProgress, PlannedRun
 from emabench.spec import EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.scope import PROJECTOR
-from emabench.training.checkpoint import newest_checkpoint, remove_checkpoint, save_checkpoint
+from emabench.training.checkpoint import newest_checkpoint, save_checkpoint
 from emabench.training.optimizer import build_optimizer
 from emabench.training.trainer import Trainer
 from emabench.training.weights import save_weights
@@ -114,7 +114,7 @@ def resolve(
     return PlannedRun(
         spec=fields,
         identity=identity,
-        fingerprint=fingerprint({"spec": _without_places(fields), "identity": identity}),
+        fingerprint=fingerprint({"spec": _what_counts(fields), "identity": identity}),
         command=command,
         name=name,
         smoke=spec.smoke,
@@ -136,7 +136,8 @@ def pretrain(
 
     Args:
         spec: the resolved spec.
-        folder: of this attempt; gets checkpoints and, at the end, the weights.
+        folder: of this attempt; gets checkpoints and, at the end, the weights. The checkpoints
+            are left to the caller: a result that was not recorded yet can be had again.
         earlier: folders of earlier attempts, newest first: training goes on from there.
         on_event: told of progress.
         record: given the metrics of every epoch.
@@ -156,7 +157,7 @@ def pretrain(
             dataset = _load_data(spec, on_event)
         trainer = Trainer(spec, dataset, device, meter)
         with meter.phase("checkpoint"):
-            state = newest_checkpoint([folder, *earlier])
+            state = newest_checkpoint([folder, *earlier], lambda text: on_event(Notice(text)))
             if state is not None:
                 trainer.load_state_dict(state)
                 on_event(Notice(f"resumed after step {trainer.step} of {trainer.total_steps}"))
@@ -168,8 +169,6 @@ def pretrain(
         trainer.fit(on_event=on_event, record=record, save=save, stop=stop)
         with meter.phase("checkpoint"):
             save_weights(trainer, spec, folder)
-            for place in (folder, *earlier):
-                remove_checkpoint(place)
         cost = meter.read(ema_bytes=trainer.learner.target.ema_bytes)
     results = {} if trainer.online_top1 is None else {"online_top1": trainer.online_top1}
     return Outcome(results, cost, {})
@@ -236,14 +235,16 @@ def _target_gradient(spec: PretrainSpec, scope: EmaScope, stop_gradient: bool) -
     return "attach"
 
 
-def _without_places(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out where things lie: the identity has the data's content and the device's kind."""
+def _what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what changes no result: where things lie, and how often a state is saved.
+
+    The identity has the data's content and the device's kind.
+    """
     copied: dict[str, Any] = json.loads(json.dumps(fields))
-    for path in (("data", "data_dir"), ("device",)):
-        inner = copied["pretrain"]
-        for part in path[:-1]:
-            inner = inner[part]
-        del inner[path[-1]]
+    inner = copied["pretrain"]
+    del inner["data"]["data_dir"], inner["device"]
+    for name in ("checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes"):
+        del inner[name]
     return copied
 
 

@@ -314,5 +314,43 @@ class RunFinished:
     hint: str | None = None
 
 
-Event = RunStarted | PhaseProgress | StepProgress | EpochProgress | Notice | RunFinished
+@dataclass(frozen=True)
+class JobStarted:
+    """A process begins an attempt at a job."""
+
+    claim: Claim
+    device: str | None
+    log: str
+    """Path of the attempt's log."""
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """Something happened in the process of a job."""
+
+    claim: Claim
+    event: PhaseProgress | StepProgress | EpochProgress | Notice
+
+
+@dataclass(frozen=True)
+class JobEnded:
+    """An attempt ended; ``state`` is what its job came to, ``queued`` where another one follows."""
+
+    claim: Claim
+    state: JobState
+    reason: str | None = None
+    hint: str | None = None
+
+
+Event = (
+    RunStarted
+    | PhaseProgress
+    | StepProgress
+    | EpochProgress
+    | Notice
+    | RunFinished
+    | JobStarted
+    | JobProgress
+    | JobEnded
+)
 """What happens while runs are executed; a listener shows it."""

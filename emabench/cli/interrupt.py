@@ -1,4 +1,4 @@
-"""Ctrl-C: the first asks for an orderly stop, the second stops at once."""
+"""Ctrl-C and SIGTERM: the first asks for an orderly stop, the second stops at once."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 _NOTE = "stopping at the next step; press Ctrl-C again to stop at once\n"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
     """Whether the user asked to stop; to be called by who can stop in good order.
 
-    As a context manager it takes over SIGINT, and gives it back at the end.
+    As a context manager it takes over SIGINT and SIGTERM, and gives them back at the end.
     """
 
     def __init__(self) -> None:
         self._asked = False
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
 
     def __call__(self) -> bool:
         """Whether to stop at the next good moment."""
         return self._asked
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGINT, self._ask)
+        self._before = {number: signal.signal(number, self._ask) for number in _SIGNALS}
         return self
 
     def __exit__(
@@ -35,10 +36,13 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
+            for each in _SIGNALS:  # what is still to be done must not be interrupted again
+                signal.signal(each, signal.SIG_IGN)
             raise KeyboardInterrupt
         self._asked = True
         # A handler may interrupt a write to stderr: the buffered stream refuses a second writer.

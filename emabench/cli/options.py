@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from emabench.artifacts import Keep
 from emabench.errors import UsageError
 
 DEFAULT_DB = "results.db"
@@ -28,6 +29,14 @@ ArtifactsOption = Annotated[
         envvar="EMABENCH_ARTIFACTS",
         metavar="DIR",
         help="Folder of weights, checkpoints and logs; beside the store unless it is given.",
+    ),
+]
+KeepOption = Annotated[
+    Keep,
+    typer.Option(
+        "--keep",
+        envvar="EMABENCH_KEEP",
+        help="What stays of a job that is done, beside its log.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

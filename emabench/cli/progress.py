@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from emabench.queue.narration import Narrator, epoch_line
 from emabench.records import (
     EpochProgress,
     Event,
@@ -40,21 +41,13 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._phase: str | None = None
+        self._narrate = Narrator(console.print)
 
     def __call__(self, event: Event) -> None:
         """Show one event, if it is worth a line."""
-        if isinstance(event, PhaseProgress):
-            if event.phase != self._phase:
-                self._say(f"{event.phase}…")
-            self._phase = event.phase
-            return
-        self._phase = None
-        if (text := sentence(event)) is not None:
-            self._say(text)
-
-    def _say(self, text: str) -> None:
-        self._console.print(text)
+        self._narrate(event)
+        if isinstance(event, RunStarted | RunFinished) and (text := sentence(event)) is not None:
+            self._console.print(text)
 
 
 class Bars:
@@ -114,7 +107,7 @@ def sentence(event: Event) -> str | None:
     if isinstance(event, RunStarted):
         return _started(event)
     if isinstance(event, EpochProgress):
-        return _epoch(event)
+        return epoch_line(event)
     if isinstance(event, Notice):
         return f"note: {event.message}"
     if isinstance(event, RunFinished) and not (event.run.existed and event.state is JobState.DONE):
@@ -131,15 +124,6 @@ def _started(event: RunStarted) -> str:
     )
     verb = "goes on" if event.run.existed else "starts"
     return f"run {event.run.id} ({event.index + 1} of {event.total}) {verb}: {', '.join(parts)}"
-
-
-def _epoch(event: EpochProgress) -> str:
-    line = f"epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}"
-    if event.online_top1 is not None:
-        line += f", online top-1 {event.online_top1:.2f} %"
-    if event.images_per_second is not None:
-        line += f", {event.images_per_second:,.0f} images/s"
-    return line
 
 
 def _finished(event: RunFinished) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,52 +23,76 @@ def _flag(name: str, metavar: str, text: str) -> Any:
     return typer.Option(f"--{name}", metavar=metavar, envvar=variable, help=text)
 
 
-SpecFiles = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="SPEC.yaml", show_default=False, help="Spec files; flags win over them."
-    ),
-]
+_TEXT = str | None
+
 PresetFlag = Annotated[
-    str | None,
+    _TEXT,
     _flag("preset", "NAME", "Preset underneath, quick by default: see 'emabench spec presets'."),
 ]
-MethodFlag = Annotated[str | None, _flag("method", "NAMES", "Method: see 'emabench methods'.")]
-ScopeFlag = Annotated[
-    str | None,
-    _flag(
-        "ema-scope",
-        "SCOPES",
-        "none, projector, backbone, full, from:<block>, or blocks joined by +.",
-    ),
-]
-BackboneFlag = Annotated[
-    str | None, _flag("backbone", "NAMES", "Backbone: see 'emabench backbones'.")
-]
-DatasetFlag = Annotated[str | None, _flag("dataset", "NAMES", "Data set: see 'emabench datasets'.")]
-DataDirFlag = Annotated[
-    str | None, _flag("data-dir", "DIR", "Folder of the images. One folder, taken literally.")
-]
-EpochsFlag = Annotated[
-    str | None, _flag("epochs", "N", "Passes over the images; 0 evaluates the untrained network.")
-]
-BatchFlag = Annotated[str | None, _flag("batch-size", "N", "Images per step.")]
-LrFlag = Annotated[
-    str | None, _flag("lr", "LR", "Peak learning rate for a batch of optimizer.lr_batch.")
-]
-SeedFlag = Annotated[str | None, _flag("seed", "SEEDS", "Seed, for example 0, 0,1,2 or 0..4.")]
-TrainSubsetFlag = Annotated[str | None, _flag("train-subset", "N", "Train on so many images.")]
-TestSubsetFlag = Annotated[str | None, _flag("test-subset", "N", "Test on so many images.")]
-DeviceFlag = Annotated[str | None, _flag("device", "NAME", "auto, cpu, cuda, cuda:1, mps…")]
-PrecisionFlag = Annotated[str | None, _flag("precision", "NAME", "auto, fp32 or bf16.")]
-SetFlag = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="FIELD=VALUES",
-        help="Set any field, for example ema.decay=0.99; may be repeated.",
-    ),
-]
+
+SPEC_FLAGS: dict[str, Any] = {
+    "specs": Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="SPEC.yaml", show_default=False, help="Spec files; flags win over them."
+        ),
+    ],
+    "preset": PresetFlag,
+    "method": Annotated[_TEXT, _flag("method", "NAMES", "Method: see 'emabench methods'.")],
+    "ema_scope": Annotated[
+        _TEXT,
+        _flag(
+            "ema-scope",
+            "SCOPES",
+            "none, projector, backbone, full, from:<block>, or blocks joined by +.",
+        ),
+    ],
+    "backbone": Annotated[_TEXT, _flag("backbone", "NAMES", "Backbone: see 'emabench backbones'.")],
+    "dataset": Annotated[_TEXT, _flag("dataset", "NAMES", "Data set: see 'emabench datasets'.")],
+    "data_dir": Annotated[
+        _TEXT, _flag("data-dir", "DIR", "Folder of the images. One folder, taken literally.")
+    ],
+    "epochs": Annotated[
+        _TEXT, _flag("epochs", "N", "Passes over the images; 0 evaluates the untrained network.")
+    ],
+    "batch_size": Annotated[_TEXT, _flag("batch-size", "N", "Images per step.")],
+    "lr": Annotated[
+        _TEXT, _flag("lr", "LR", "Peak learning rate for a batch of optimizer.lr_batch.")
+    ],
+    "seed": Annotated[_TEXT, _flag("seed", "SEEDS", "Seed, for example 0, 0,1,2 or 0..4.")],
+    "train_subset": Annotated[_TEXT, _flag("train-subset", "N", "Train on so many images.")],
+    "test_subset": Annotated[_TEXT, _flag("test-subset", "N", "Test on so many images.")],
+    "device": Annotated[_TEXT, _flag("device", "NAME", "auto, cpu, cuda, cuda:1, mps…")],
+    "precision": Annotated[_TEXT, _flag("precision", "NAME", "auto, fp32 or bf16.")],
+    "set_": Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUES",
+            help="Set any field, for example ema.decay=0.99; may be repeated.",
+        ),
+    ],
+}
+"""Parameters that describe experiments: spec files, a flag for each common field, and ``--set``."""
+
+
+def takes_spec_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all ``SPEC_FLAGS``; it finds their values in the ``params`` of its context."""
+    own = inspect.signature(command, eval_str=True).parameters
+    flags = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in SPEC_FLAGS.items()
+    ]
+    context, *others = (p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.values())
+
+    @functools.wraps(command)
+    def with_flags(**values: Any) -> None:
+        command(**{name: value for name, value in values.items() if name in own})
+
+    parameters = [context, *flags, *others]
+    with_flags.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_flags.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_flags
 
 
 @dataclass(frozen=True)
@@ -82,13 +108,12 @@ class GridPoint:
     command: str
 
 
-def grid(flags: Mapping[str, Any], files: Sequence[Path] | None) -> Iterator[GridPoint]:
+def grid(flags: Mapping[str, Any]) -> Iterator[GridPoint]:
     """Yield the experiments that flags and spec files describe; each file spans the whole grid.
 
     Args:
-        flags: values of the flags by their parameter's name: ``preset``, ``set_`` and the names of
-            ``emabench.spec.paths.SHORT_NAMES``; None is not given.
-        files: spec files; none stands for the preset alone.
+        flags: values by the names of ``SPEC_FLAGS``; None is not given, and no spec files stand for
+            the preset alone.
 
     Raises:
         UsageError: a preset, field or value does not exist.
@@ -101,7 +126,7 @@ def grid(flags: Mapping[str, Any], files: Sequence[Path] | None) -> Iterator[Gri
 
     preset = flags.get("preset")
     points = list(product(axes(flags)))
-    sources: Sequence[Path | None] = files or [None]
+    sources: Sequence[Path | None] = flags.get("specs") or [None]
     for file in sources:
         fields = None if file is None else load_fields(file)
         for point in points:

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -87,6 +87,15 @@ class CostMeter:
         """Note that an optimiser step over so many images was issued."""
         self._steps += 1
         self._images += images
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the windows measured so far, for a checkpoint; times belong to one attempt."""
+        return {"device": self._device.label, "windows": [list(w) for w in self._windows]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the windows of an earlier attempt, if the same kind of device made them."""
+        if state["device"] == self._device.label:
+            self._windows = [(steps, images, s) for steps, images, s in state["windows"]]
 
     def read(self, *, ema_bytes: int | None = None) -> CostReading:
         """Return what has been measured so far; what never happened is None."""

@@ -1,35 +1,48 @@
-"""The local engine: runs, one after the other, in this process."""
+"""The local engine: runs in the foreground, or workers for the queue, on this machine's devices."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from emabench import device as devices
-from emabench import experiment
-from emabench.errors import EmabenchError, InterruptedRunError, StoreError
+from emabench.errors import UsageError
 from emabench.experiment import Listener
-from emabench.queue.worker import work
-from emabench.records import JobState, Notice, PlannedRun, QueuedRun, RunFinished, RunStarted
-from emabench.spec import ExperimentSpec
+from emabench.queue.supervisor import STALE_SECONDS, Slot, Supervisor, Tally
+from emabench.queue.worker import Workplace
+from emabench.records import (
+    Claim,
+    JobEnded,
+    JobKind,
+    JobProgress,
+    JobStarted,
+    JobState,
+    Notice,
+    PlannedRun,
+    QueuedRun,
+    RunFinished,
+    RunStarted,
+)
 from emabench.store.run_store import RunStore
 
 
 def run_all(
     store: RunStore,
+    location: str,
     plans: Sequence[PlannedRun],
     *,
-    artifacts: Path,
+    place: Workplace,
     force: bool,
     on_event: Listener,
     stop: Callable[[], bool],
 ) -> list[RunFinished]:
-    """Queue all runs, then work on them in order; one that fails does not stop the others.
+    """Queue all runs and work on them in order; one that fails does not stop the others.
 
     Args:
         store: open for writing.
+        location: of the same store.
         plans: the resolved runs.
-        artifacts: the folder of all artefacts.
+        place: where to work.
         force: repeat runs that the store holds already.
         on_event: told of progress.
         stop: asked often whether to stop.
@@ -40,47 +53,202 @@ def run_all(
     Raises:
         InterruptedRunError: ``stop`` said so; the runs that are not done stay queued.
     """
-    for job in store.reap_dead():
-        on_event(Notice(f"job {job} lost its process; it is queued again"))
     queued = [store.add_run(plan, force=force) for plan in plans]
-    finished: list[RunFinished] = []
-    for index, (plan, run) in enumerate(zip(plans, queued, strict=True)):
-        if stop():
-            raise InterruptedRunError("stopped")
-        on_event(RunStarted(plan, run, index, len(plans)))
-        end = _run(store, plan, run, artifacts, on_event, stop)
-        on_event(end)
-        finished.append(end)
-    return finished
+    teller = _RunTeller(plans, queued, on_event)
+    supervisor = Supervisor(
+        store, location, place, on_event=teller, stop=stop, settings=_settings()
+    )
+    supervisor.run(ChosenRuns(store, queued, on_event), [Slot()])
+    return teller.ends(store)
 
 
-def _run(
+def serve(
     store: RunStore,
-    plan: PlannedRun,
-    run: QueuedRun,
-    artifacts: Path,
+    location: str,
+    slots: Sequence[Slot],
+    *,
+    place: Workplace,
     on_event: Listener,
     stop: Callable[[], bool],
-) -> RunFinished:
-    """Work on both jobs of a run; what is done already is not repeated."""
-    if run.state is JobState.DONE:
-        return RunFinished(run, JobState.DONE)
-    spec = ExperimentSpec.parse(plan.spec)
-    device = experiment.bind_device(spec.pretrain)
-    environment = devices.environment(device, plan.identity["threads"])
-    for job in (run.pretrain_job, run.eval_job):
-        claim = store.claim(job, environment=environment)
+    max_jobs: int | None = None,
+    idle_exit: bool = False,
+    fail_fast: bool = False,
+    stale_after: float = STALE_SECONDS,
+) -> Tally:
+    """Work on whatever is queued for the slots; see ``Supervisor``.
+
+    Args:
+        store: open for writing.
+        location: of the same store.
+        slots: one job at a time each.
+        place: where to work.
+        on_event: told of progress.
+        stop: asked often whether to stop.
+        max_jobs: start at most so many attempts.
+        idle_exit: leave once nothing is left to do; else wait for more.
+        fail_fast: stop once a job failed for good.
+        stale_after: seconds without a heartbeat after which an attempt is dead.
+
+    Raises:
+        InterruptedRunError: ``stop`` said so; what was running is queued again.
+    """
+    supervisor = Supervisor(
+        store,
+        location,
+        place,
+        on_event=on_event,
+        stop=stop,
+        settings=_settings(),
+        stale_after=stale_after,
+    )
+    source = WholeQueue(store, slots, idle_exit=idle_exit)
+    return supervisor.run(source, slots, max_jobs=max_jobs, fail_fast=fail_fast)
+
+
+def slots_for(names: str, jobs_per_device: int) -> list[Slot]:
+    """Return the slots of a worker.
+
+    Args:
+        names: devices joined by commas; ``auto`` is every accelerator, or the CPU if there is none.
+        jobs_per_device: slots on each of them.
+
+    Raises:
+        UsageError: a device is named twice, or this machine does not have it.
+    """
+    asked = [name.strip() for name in names.split(",")]
+    if asked == ["auto"]:
+        found = devices.available()
+        asked = found[:-1] or found
+    chosen = [devices.choose(name) for name in asked]
+    if len(set(chosen)) < len(chosen):
+        raise UsageError(
+            f"--device {names} names a device twice", hint="--jobs-per-device gives it more jobs"
+        )
+    return [Slot(d.type, str(d)) for d in chosen for _ in range(jobs_per_device)]
+
+
+class WholeQueue:
+    """Gives the jobs of the whole queue, for the kind of device of each slot.
+
+    Args:
+        store: open for writing.
+        slots: of the worker.
+        idle_exit: whether an empty queue is the end.
+    """
+
+    def __init__(self, store: RunStore, slots: Sequence[Slot], *, idle_exit: bool) -> None:
+        self._store, self._slots, self._idle_exit = store, set(slots), idle_exit
+        self._idle: set[Slot] = set()
+
+    def claim(self, slot: Slot) -> Claim | None:
+        """Take the next job for a slot; None if there is none at the moment."""
+        assert slot.kind is not None
+        claim = self._store.claim_next(slot.kind, device=slot.device)
         if claim is None:
-            state = next(j.state for j in store.run(run.id).jobs if j.id == job)
-            if state is JobState.DONE:
-                continue
-            return RunFinished(run, state, f"job {job} is {state}, not free to be worked on")
-        try:
-            work(store, claim, artifacts=artifacts, on_event=on_event, stop=stop)
-        except (InterruptedRunError, StoreError):
-            raise
-        except EmabenchError as error:
-            return RunFinished(run, JobState.FAILED, error.message, error.hint)
-        except Exception as error:
-            return RunFinished(run, JobState.FAILED, f"{type(error).__name__}: {error}")
-    return RunFinished(run, JobState.DONE)
+            self._idle.add(slot)
+        else:
+            self._idle.clear()  # what depends on this job may come free for any slot
+        return claim
+
+    def is_exhausted(self) -> bool:
+        """Whether no job will come any more."""
+        return self._idle_exit and self._idle == self._slots
+
+
+class ChosenRuns:
+    """Gives the jobs of some runs, in order; waits for those that somebody else works on.
+
+    Args:
+        store: open for writing.
+        runs: the runs.
+        on_event: told, once, of each job that is waited for.
+    """
+
+    def __init__(self, store: RunStore, runs: Sequence[QueuedRun], on_event: Listener) -> None:
+        self._store, self._on_event = store, on_event
+        self._jobs = list(
+            dict.fromkeys(job for run in runs for job in (run.pretrain_job, run.eval_job))
+        )
+        self._waited_for: set[str] = set()
+        self._mine: set[str] = set()
+
+    def claim(self, slot: Slot) -> Claim | None:
+        """Take the first job that is free."""
+        states = self._unfinished()
+        for job, state in states.items():
+            if state is JobState.QUEUED:
+                claim = self._store.claim(job, device=slot.device)
+                if claim is not None:
+                    self._mine.add(job)
+                    return claim
+            elif job not in self._waited_for | self._mine:
+                self._waited_for.add(job)
+                self._on_event(Notice(f"job {job} is being worked on elsewhere: waiting for it"))
+        return None
+
+    def is_exhausted(self) -> bool:
+        """Whether all jobs are finished, or gone."""
+        return not self._unfinished()
+
+    def _unfinished(self) -> dict[str, JobState]:
+        found = self._store.states(self._jobs)
+        self._jobs = [job for job in self._jobs if job in found and not found[job].is_finished]
+        return {job: found[job] for job in self._jobs}
+
+
+class _RunTeller:
+    """Tells of jobs as a user thinks of them: as the runs of a grid."""
+
+    def __init__(
+        self, plans: Sequence[PlannedRun], runs: Sequence[QueuedRun], on_event: Listener
+    ) -> None:
+        self._on_event = on_event
+        self._runs = {run.id: run for run in runs}
+        self._order = [run.id for run in runs]
+        self._started: dict[str, RunStarted] = {}
+        self._ends: dict[str, RunFinished] = {}
+        for index, (plan, run) in enumerate(zip(plans, runs, strict=True)):
+            start = RunStarted(plan, run, index, len(plans))
+            if run.state is JobState.DONE:
+                on_event(start)
+                self._end(RunFinished(run, JobState.DONE))
+            else:
+                self._started.setdefault(run.id, start)
+
+    def __call__(self, event: object) -> None:
+        """Take in an event of the supervisor."""
+        if isinstance(event, JobProgress):
+            self._on_event(event.event)
+        elif isinstance(event, JobStarted):
+            start = self._started.pop(event.claim.run_id, None)
+            if start is not None:
+                self._on_event(start)
+        elif isinstance(event, JobEnded):
+            self._job_ended(event)
+        elif isinstance(event, Notice):
+            self._on_event(event)
+
+    def _job_ended(self, end: JobEnded) -> None:
+        run = self._runs[end.claim.run_id]
+        if end.state is JobState.QUEUED:
+            self._on_event(Notice(f"attempt {end.claim.attempt} ended: {end.reason}; queued again"))
+        elif end.state is not JobState.DONE or end.claim.kind is JobKind.LINEAR_EVAL:
+            self._end(RunFinished(run, end.state, end.reason, end.hint))
+
+    def _end(self, end: RunFinished) -> None:
+        self._ends[end.run.id] = end
+        self._on_event(end)
+
+    def ends(self, store: RunStore) -> list[RunFinished]:
+        """Return what became of each run; the store knows of those that others worked on."""
+        for run in self._runs.values():
+            if run.id not in self._ends:
+                record = store.run(run.id)
+                reason = next((job.reason for job in record.jobs if job.reason), None)
+                self._end(RunFinished(run, record.state, reason))
+        return [self._ends[run] for run in self._order]
+
+
+def _settings() -> dict[str, str]:
+    """Return the settings of the user that a forked process would not see otherwise."""
+    return {name: value for name, value in os.environ.items() if name.startswith("EMABENCH_")}

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emabench import device as devices
 from emabench import experiment
-from emabench.artifacts import attempt_folder, attempt_folders
+from emabench.artifacts import (
+    Keep,
+    attempt_folder,
+    attempt_folders,
+    remove_checkpoints,
+    remove_weights,
+)
 from emabench.cost.meter import CostMeter
-from emabench.errors import EmabenchError, InterruptedRunError
+from emabench.errors import EmabenchError, FencedError, InterruptedRunError, StoreError
 from emabench.experiment import Listener, Outcome
-from emabench.records import Claim, JobKind
+from emabench.queue.heartbeat import Heartbeat
+from emabench.records import Claim, Event, JobKind, StepProgress
 from emabench.spec import ExperimentSpec
 from emabench.store.run_store import RunStore
 from emabench.training.weights import weights_file
@@ -20,11 +28,28 @@ from emabench.training.weights import weights_file
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """Where and how jobs are worked on.
+
+    Attributes:
+        artifacts: the folder of all artefacts.
+        device: name of the device to use; None is the one of the spec.
+        keep: what stays of a job that is done.
+        heartbeat_s: seconds between two heartbeats.
+    """
+
+    artifacts: Path
+    device: str | None = None
+    keep: Keep = Keep.WEIGHTS
+    heartbeat_s: float = 5.0
+
+
 def work(
     store: RunStore,
     claim: Claim,
+    place: Workplace,
     *,
-    artifacts: Path,
     on_event: Listener,
     stop: Callable[[], bool],
 ) -> None:
@@ -33,52 +58,92 @@ def work(
     Args:
         store: where the claim came from.
         claim: the attempt; every write carries it.
-        artifacts: the folder of all artefacts.
+        place: where to work.
         on_event: told of progress.
         stop: asked often whether to stop; what is done so far is kept.
 
     Raises:
-        EmabenchError: why the job failed; it is recorded before.
+        EmabenchError: why the attempt failed; it is recorded before.
         InterruptedRunError: the job was stopped and is queued again.
+        FencedError: somebody else ended the attempt; nothing was recorded.
+        StoreError: the store cannot be written.
     """
-    spec = ExperimentSpec.parse(claim.spec)
-    meter = CostMeter(experiment.bind_device(spec.pretrain))
     try:
-        outcome = _run(store, claim, spec, artifacts, on_event, stop, meter)
+        spec = _spec_of(claim, place)
+        device = experiment.bind_device(spec.pretrain)
+        threads = claim.threads or spec.pretrain.threads or 1
+        store.begin(claim, devices.environment(device, threads))
+    except (FencedError, StoreError):
+        raise
+    except EmabenchError as error:
+        store.fail(claim, reason=error.message, cost=None, retry=error.may_pass)
+        raise
+    meter = CostMeter(device)
+    try:
+        with Heartbeat(store, claim, seconds=place.heartbeat_s) as heartbeat:
+
+            def hear(event: Event) -> None:
+                if isinstance(event, StepProgress):
+                    heartbeat.progress = event
+                on_event(event)
+
+            outcome = _run(store, claim, spec, place, hear, lambda: heartbeat.lost or stop(), meter)
+    except (FencedError, StoreError):
+        raise
     except (InterruptedRunError, KeyboardInterrupt) as interruption:
         store.release(claim, reason=str(interruption) or "interrupted", cost=meter.read())
         raise
     except EmabenchError as error:
-        store.fail(claim, reason=error.message, cost=meter.read())
+        store.fail(claim, reason=error.message, cost=meter.read(), retry=error.may_pass)
         raise
     except Exception as error:
         _log.exception("job %s failed", claim.job_id)
-        store.fail(claim, reason=f"{type(error).__name__}: {error}", cost=meter.read())
+        reason = f"{type(error).__name__}: {error}"
+        store.fail(claim, reason=reason, cost=meter.read(), retry=True)
         raise
     cost = replace(outcome.cost, queue_s=claim.queued_s)
     store.finish(claim, results=outcome.results, cost=cost, correct=outcome.correct)
+    _tidy(claim, place)
+
+
+def _spec_of(claim: Claim, place: Workplace) -> ExperimentSpec:
+    spec = ExperimentSpec.parse(claim.spec)
+    if place.device is None:
+        return spec
+    return spec.model_copy(
+        update={"pretrain": spec.pretrain.model_copy(update={"device": place.device})}
+    )
 
 
 def _run(
     store: RunStore,
     claim: Claim,
     spec: ExperimentSpec,
-    artifacts: Path,
+    place: Workplace,
     on_event: Listener,
     stop: Callable[[], bool],
     meter: CostMeter,
 ) -> Outcome:
     if claim.kind is JobKind.PRETRAIN:
-        folder = attempt_folder(artifacts, claim.job_id, claim.attempt)
+        folder = attempt_folder(place.artifacts, claim.job_id, claim.attempt)
         return experiment.pretrain(
             spec.pretrain,
             folder=folder,
-            earlier=[f for f in attempt_folders(artifacts, claim.job_id) if f != folder],
+            earlier=[f for f in attempt_folders(place.artifacts, claim.job_id) if f != folder],
             on_event=on_event,
-            record=lambda points: store.record(claim, points),
+            record=lambda points: store.record(claim, points, meter.read()),
             stop=stop,
             meter=meter,
         )
     assert claim.depends_on is not None
-    weights = weights_file(artifacts, claim.depends_on, spec.evaluation.network)
+    weights = weights_file(place.artifacts, claim.depends_on, spec.evaluation.network)
     return experiment.evaluate(spec, weights=weights, on_event=on_event, meter=meter)
+
+
+def _tidy(claim: Claim, place: Workplace) -> None:
+    """Delete what a job that is done leaves behind, as far as it is not to be kept."""
+    if claim.kind is JobKind.PRETRAIN and place.keep is not Keep.CHECKPOINTS:
+        remove_checkpoints(place.artifacts, claim.job_id)
+    if claim.kind is JobKind.LINEAR_EVAL and place.keep is Keep.NOTHING:
+        assert claim.depends_on is not None
+        remove_weights(place.artifacts, claim.depends_on)

@@ -104,8 +104,12 @@ class PretrainSpec(SpecModel):
     seed: Annotated[int, Field(ge=0)] = 0
     probe_images: Annotated[int, Field(ge=0)] = 1000
     """Test images that the online probe is scored on after each epoch; 0 switches it off."""
-    checkpoint_epochs: Annotated[int, Field(ge=1)] = 1
-    """Epochs between two checkpoints."""
+    checkpoint_epochs: Annotated[int, Field(ge=1)] | None = 1
+    """Epochs between two checkpoints; None: the ends of epochs do not count."""
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps between two checkpoints, beside those of the epochs."""
+    checkpoint_minutes: Positive | None = None
+    """Minutes of training after which the next checkpoint is due, beside the others."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or another device of torch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

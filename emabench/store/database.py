@@ -24,6 +24,7 @@ class Database:
         label: what the user called the store.
         writable: whether it was opened for writing.
         on_close: runs once, after the last connection is gone.
+        check: runs before each transaction; raises where the database is not there any more.
     """
 
     def __init__(
@@ -33,8 +34,10 @@ class Database:
         *,
         writable: bool,
         on_close: Callable[[], None] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.label = label
+        self._check = check
         self._engine = engine
         self._writer = engine.execution_options(**{WRITES: True}) if writable else None
         self._on_close = on_close
@@ -46,6 +49,7 @@ class Database:
         Raises:
             StoreError: the database cannot be read.
         """
+        self._check()
         with readable_errors(self.label), Session(self._engine) as session:
             yield session
 
@@ -60,6 +64,7 @@ class Database:
             raise StoreError(
                 f"the store {self.label} was opened for reading", hint="open it with mode='write'"
             )
+        self._check()
         with readable_errors(self.label), Session(self._writer) as session, session.begin():
             yield session
 

@@ -26,7 +26,7 @@ from emabench.store.attempts import (
 from emabench.store.claiming import claim_job, claim_next
 from emabench.store.database import Database
 from emabench.store.queueing import cancel_jobs, retry_jobs
-from emabench.store.watching import find_queue, find_running
+from emabench.store.watching import count_queued, find_queue, find_running, find_states
 
 
 class JobQueue:
@@ -127,6 +127,16 @@ class JobQueue:
         queued, cancelled = JobState.QUEUED, JobState.CANCELLED
         with self._database.write() as session:
             end_attempt(session, claim, job=queued, attempt=cancelled, reason=reason, cost=cost)
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, JobState]:
+        """Return the states of those of the jobs that exist."""
+        with self._database.read() as session:
+            return find_states(session, job_ids)
+
+    def queued_by_device(self) -> dict[str, int]:
+        """Return the number of queued jobs by the kind of device that they need."""
+        with self._database.read() as session:
+            return count_queued(session)
 
     def running(self) -> list[RunningAttempt]:
         """Return the attempts that somebody works on."""

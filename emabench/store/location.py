@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from emabench.errors import NotFoundError, StoreError, UsageError
+from emabench.errors import NotFoundError, StoreError, StoreLostError, UsageError
 
 MISSING_HINT = "emabench run creates one; --db or EMABENCH_DB chooses another"
 _OTHER_HINT = "--db or EMABENCH_DB chooses another store"
@@ -87,6 +88,32 @@ def check_writable(path: Path, label: str) -> None:
         check_readable(path, label)
     if path.is_dir():
         raise StoreError(f"{label} is a folder, not a store", hint=_OTHER_HINT)
+
+
+def same_file(path: Path, label: str) -> Callable[[], None]:
+    """Return a check that the file at ``path`` is still the one that lies there now.
+
+    SQLite goes on writing into a file that was deleted; nobody would find what is written there.
+    The check raises ``StoreLostError``.
+    """
+    identity = _identity(path)
+
+    def check() -> None:
+        if _identity(path) != identity:
+            raise StoreLostError(
+                f"the store {label} was deleted or replaced while it was in use",
+                hint="put it back from a copy; checkpoints and weights are still in their folder",
+            )
+
+    return check
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
 
 
 def not_a_store(label: str) -> StoreError:

@@ -25,6 +25,7 @@ from emabench.store.location import (
     check_writable,
     not_a_store,
     not_writable,
+    same_file,
 )
 from emabench.store.schema import Contents, check_version, contents, migrate
 
@@ -90,7 +91,9 @@ def _sqlite_file(path: Path, label: str) -> Database:
     _check_is_not_foreign(path, label)
     _begin_wal(path, label)
     engine = _sqlite_engine(lambda: _connect(path, "mode=rwc"))
-    return Database(engine, label, writable=True, on_close=lambda: _end_wal(path))
+    return Database(
+        engine, label, writable=True, on_close=lambda: _end_wal(path), check=same_file(path, label)
+    )
 
 
 def _check_is_store(connection: Connection, place: Location) -> None:

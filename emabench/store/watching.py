@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -12,6 +13,9 @@ from emabench.records import JobKind, JobRecord, JobState, QueueRecord, RunningA
 from emabench.store.processes import ProcessIdentity
 from emabench.store.rows import job_record
 from emabench.store.tables import Attempt, Experiment, Job
+
+_IDS_AT_ONCE = 500
+"""Databases bound the number of values in one statement."""
 
 
 def find_queue(session: Session, *, limit: int) -> QueueRecord:
@@ -39,6 +43,26 @@ def find_queue(session: Session, *, limit: int) -> QueueRecord:
         queued=tuple(_records(session, queued.limit(limit))),
         failed=tuple(_records(session, failed.limit(limit))),
     )
+
+
+def count_queued(session: Session) -> dict[str, int]:
+    """Return the number of queued jobs by the kind of device that they need."""
+    grouped = (
+        select(Job.device_kind, func.count())
+        .where(Job.state == JobState.QUEUED)
+        .group_by(Job.device_kind)
+    )
+    return {row[0] or "unknown": row[1] for row in session.execute(grouped)}
+
+
+def find_states(session: Session, job_ids: Sequence[str]) -> dict[str, JobState]:
+    """Return the states of jobs by their ids."""
+    states: dict[str, JobState] = {}
+    for start in range(0, len(job_ids), _IDS_AT_ONCE):
+        some = job_ids[start : start + _IDS_AT_ONCE]
+        for row in session.execute(select(Job.id, Job.state).where(Job.id.in_(some))):
+            states[row.id] = row.state
+    return states
 
 
 def find_running(session: Session) -> list[RunningAttempt]:

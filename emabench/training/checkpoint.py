@@ -5,41 +5,96 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
-import warnings
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
+from emabench.artifacts import CHECKPOINT, PREVIOUS_CHECKPOINT
 from emabench.errors import CheckpointError
+from emabench.spec import PretrainSpec
 
-_NAME = "checkpoint.pt"
+_FORMAT = 2
+"""Grows when the state of a training gets another form."""
+
+
+class CheckpointClock:
+    """Tells when the next checkpoint is due, by epochs, steps and minutes of a spec.
+
+    Args:
+        spec: its three ``checkpoint_…`` fields.
+        now: a monotonic clock in seconds.
+    """
+
+    def __init__(self, spec: PretrainSpec, now: Callable[[], float] = time.monotonic) -> None:
+        self._epochs, self._steps = spec.checkpoint_epochs, spec.checkpoint_steps
+        self._seconds = None if spec.checkpoint_minutes is None else 60 * spec.checkpoint_minutes
+        self._now = now
+        self._saved_at = now()
+
+    def steps_left(self, step: int) -> int | None:
+        """Return how many steps may be made before a checkpoint by steps is due; None: any."""
+        return None if self._steps is None else self._steps - step % self._steps
+
+    def is_due(self, step: int, epochs: int | None = None) -> bool:
+        """Whether to save now.
+
+        Args:
+            step: steps that were made.
+            epochs: epochs that were made, at the end of one; None inside an epoch.
+        """
+        return (
+            (self._steps is not None and step % self._steps == 0)
+            or (self._seconds is not None and self._now() - self._saved_at >= self._seconds)
+            or (epochs is not None and self._epochs is not None and epochs % self._epochs == 0)
+        )
+
+    def saved(self) -> None:
+        """Note that a checkpoint was saved just now."""
+        self._saved_at = self._now()
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that takes the place of ``path`` when the block ends well.
+
+    It is on the disk before it does, so that a crash leaves the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
-    """Replace the checkpoint of an attempt: temporary file, fsync, rename.
+    """Write the checkpoint of an attempt; the one before stays beside it.
 
     Args:
         folder: folder of the attempt; created if it is not there.
         state: tensors and plain values.
 
     Raises:
-        CheckpointError: the file cannot be written; the previous one is untouched.
+        CheckpointError: the file cannot be written; those before are untouched.
     """
-    path = folder / _NAME
-    temporary: str | None = None
+    path = folder / CHECKPOINT
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
-            temporary = file.name
-            torch.save(state, file)
+        with replaced(path) as file:
+            torch.save({"format": _FORMAT, "state": state}, file)
             file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
+            os.fsync(file.fileno())  # a full disk shows here, before the old one is moved
+            if path.exists():
+                path.replace(folder / PREVIOUS_CHECKPOINT)
     except (OSError, RuntimeError) as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise CheckpointError(
             f"cannot write the checkpoint {path}: {error}",
             hint="free some space, or use --artifacts",
@@ -48,33 +103,36 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; nothing in it is executed.
+    """Read the state in a checkpoint; nothing in it is executed.
 
     Raises:
-        CheckpointError: the file is absent, truncated, or no checkpoint.
+        CheckpointError: the file is absent, truncated, no checkpoint, or of another format.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} is no checkpoint")
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise CheckpointError(f"{path} is no checkpoint of this version of emabench")
+    state: dict[str, Any] = content["state"]
     return state
 
 
-def newest_checkpoint(folders: Iterable[Path]) -> dict[str, Any] | None:
-    """Return the first checkpoint that can be read, newest attempt first, or None."""
+def newest_checkpoint(
+    folders: Iterable[Path], on_damage: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """Return the newest state that can be read, or None.
+
+    Args:
+        folders: of the attempts, newest first.
+        on_damage: told of each checkpoint that cannot be read; the one before is tried then.
+    """
     for folder in folders:
-        path = folder / _NAME
-        if not path.exists():
-            continue
-        try:
-            return load_checkpoint(path)
-        except CheckpointError as error:
-            warnings.warn(f"{error.message}; trying the one before", stacklevel=2)
+        for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT):
+            if not path.exists():
+                continue
+            try:
+                return load_checkpoint(path)
+            except CheckpointError as error:
+                on_damage(f"{error.message}; trying the one before")
     return None
-
-
-def remove_checkpoint(folder: Path) -> None:
-    """Delete the checkpoint of an attempt, if there is one."""
-    (folder / _NAME).unlink(missing_ok=True)

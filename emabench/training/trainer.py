@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from emabench.evaluation.online_probe import OnlineProbe
 from emabench.records import EpochProgress, Event, MetricPoint, StepProgress
 from emabench.spec import PretrainSpec
 from emabench.spec.streams import derive
+from emabench.training.checkpoint import CheckpointClock
 from emabench.training.learner import Learner
 from emabench.training.optimizer import build_optimizer, build_schedule
 
@@ -65,6 +66,7 @@ class Trainer:
             torch.manual_seed(derive(spec.seed, "probe"))
             self._probe = OnlineProbe(self.learner.feature_dim, len(dataset.classes))
             self._probe.to(device.torch)
+        self._checkpoints = CheckpointClock(spec)
         self.step = 0
         self.online_top1: float | None = None
         self._epoch_losses: list[float] = []
@@ -83,7 +85,7 @@ class Trainer:
         Args:
             on_event: told of progress.
             record: given the metrics of each epoch.
-            save: given the whole state, every ``checkpoint_epochs`` epochs and when stopped.
+            save: given the whole state when the spec says so, when stopped, and at the end.
             stop: asked after every step whether to stop.
 
         Raises:
@@ -97,23 +99,34 @@ class Trainer:
             while losses := self._window(batches, stop):
                 self._check(losses)
                 on_event(self._progress(epoch, losses))
-                if stop() and self.step % self.steps_per_epoch and self.step < self.total_steps:
-                    self._leave(save)
+                if self.step % self.steps_per_epoch and self.step < self.total_steps:
+                    self._save_or_leave(save, stop, self._checkpoints.is_due(self.step))
             on_event(self._end_epoch(epoch, record))
-            if self.step == self.total_steps:
-                return
-            if stop():
-                self._leave(save)
-            if (epoch + 1) % self._spec.checkpoint_epochs == 0:
+            if self.step < self.total_steps:
+                due = self._checkpoints.is_due(self.step, epochs=epoch + 1)
+                self._save_or_leave(save, stop, due)
+            else:
                 save(self.state_dict())
 
-    def _leave(self, save: Callable[[dict[str, Any]], None]) -> NoReturn:
-        save(self.state_dict())
-        raise InterruptedRunError(f"stopped after step {self.step} of {self.total_steps}")
+    def _save_or_leave(
+        self, save: Callable[[dict[str, Any]], None], stop: Callable[[], bool], due: bool
+    ) -> None:
+        """Save if a checkpoint is due or the training is to stop.
+
+        Raises:
+            InterruptedRunError: it was to stop.
+        """
+        leaving = stop()
+        if due or leaving:
+            save(self.state_dict())
+            self._checkpoints.saved()
+        if leaving:
+            raise InterruptedRunError(f"stopped after step {self.step} of {self.total_steps}")
 
     def _window(self, batches: Iterator[Batch], stop: Callable[[], bool]) -> list[float]:
         """Make the next few steps without waiting for the device in between; return the losses."""
         size = _WINDOW_STEPS if self._warm else max(1, min(_WARMUP_STEPS, self.total_steps // 2))
+        size = min(size, self._checkpoints.steps_left(self.step) or size)
         losses: list[Tensor] = []
         with self._meter.window("train" if self._warm else "warmup"):
             for batch in self._meter.awaited(islice(batches, size)):
@@ -219,6 +232,7 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "probe": self._probe.state_dict(),
             "probe_optimizer": self._probe.optimizer_state(),
+            "meter": self._meter.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -227,6 +241,7 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         self._probe.load_state_dict(state["probe"])
         self._probe.load_optimizer_state(state["probe_optimizer"])
+        self._meter.load_state_dict(state["meter"])
         self.step = state["step"]
         self._epoch_losses = list(state["epoch_losses"])
         self.online_top1 = state["online_top1"]

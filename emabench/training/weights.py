@@ -5,34 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import nn
 
 from emabench.artifacts import attempt_folders
 from emabench.errors import NotFoundError
 from emabench.networks.backbone import build_backbone
 from emabench.spec import PretrainSpec
 from emabench.spec.scope import PROJECTOR
+from emabench.training.checkpoint import replaced
 from emabench.training.trainer import Trainer
 
 
 def save_weights(trainer: Trainer, spec: PretrainSpec, folder: Path) -> None:
     """Write the backbones under timm's own names: ``checkpoint_path`` of ``create_model``."""
     learner = trainer.learner
-    folder.mkdir(parents=True, exist_ok=True)
     metadata = {"spec": spec.model_dump_json()}  # one entry: safetensors shuffles several
     (online,) = learner.backbone
-    save_file(_plain(online.model), folder / "online.safetensors", metadata)
+    _write(folder / "online.safetensors", online.model, metadata)
     if any(name != PROJECTOR for name in learner.target.scope.averaged):
         with torch.random.fork_rng(devices=[]):
             target = build_backbone(spec.backbone, trainer.image_size)
         for name, block in target.blocks.items():
             block.load_state_dict(learner.target.block(name).state_dict())
-        save_file(_plain(target.model), folder / "target.safetensors", metadata)
+        _write(folder / "target.safetensors", target.model, metadata)
 
 
-def _plain(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+def _write(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
+    state = model.state_dict()
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    with replaced(path) as file:
+        file.write(save(tensors, metadata))
 
 
 def weights_file(artifacts: Path, run_id: str, network: str = "online") -> Path:

@@ -127,7 +127,7 @@ def test_version(emabench):
         (["rnu"], "error: unknown command 'rnu'", "hint: did you mean run?"),
         (["spec", "shwo"], "error: unknown command 'shwo'", "hint: did you mean show?"),
         (["--vesrion"], "error: no such option: --vesrion", "hint: did you mean --version?"),
-        (["run", "--epoch", "3"], "error: no such option: --epoch", "hint: did you mean --epochs?"),
+        (["run", "--epoch", "3"], "error: no such option: --epoch", "hint: did you mean --epochs"),
         (["run", "--seed"], "error: option '--seed' requires an argument", "--help"),
         (["weights"], "error: missing argument 'RUN'", "'emabench weights --help'"),
         (

@@ -1,4 +1,5 @@
 import shlex
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,8 +23,8 @@ def flags_of(command):
         elif word.startswith("--"):
             flags[word[2:].replace("-", "_")] = next(words)
         else:
-            files.append(word)
-    return flags, files
+            files.append(Path(word))
+    return flags | {"specs": files}
 
 
 def test_flags_become_axes_in_a_fixed_order():
@@ -50,15 +51,15 @@ def test_text_stays_text_and_numbers_become_numbers():
 
 @pytest.mark.parametrize("folder", ["2020", "a,b", "../x", "null", "1..3", "my images", "'q'"])
 def test_a_data_folder_is_one_path_taken_literally(folder):
-    (point,) = grid({"data_dir": folder, "dataset": "folder"}, None)
+    (point,) = grid({"data_dir": folder, "dataset": "folder"})
     assert point.spec.pretrain.data.data_dir == folder
     assert "--data-dir" in point.command
-    (again,) = grid(*flags_of(point.command))
+    (again,) = grid(flags_of(point.command))
     assert again.spec == point.spec
 
 
 def test_set_wins_over_a_flag():
-    (point,) = grid({"seed": "1", "set_": ["seed=2"]}, None)
+    (point,) = grid({"seed": "1", "set_": ["seed=2"]})
     assert point.spec.pretrain.seed == 2
 
 
@@ -66,7 +67,7 @@ def test_files_span_the_whole_grid_each(tmp_path):
     files = [tmp_path / "a.yaml", tmp_path / "b c.yaml"]
     files[0].write_text("pretrain: {epochs: 1}")
     files[1].write_text("preset: smoke\npretrain: {epochs: 2}")
-    points = list(grid({"seed": "0,1"}, files))
+    points = list(grid({"seed": "0,1", "specs": files}))
     assert [(p.spec.pretrain.epochs, p.spec.pretrain.seed, p.spec.smoke) for p in points] == [
         (1, 0, False),
         (1, 1, False),
@@ -74,15 +75,15 @@ def test_files_span_the_whole_grid_each(tmp_path):
         (2, 1, True),
     ]
     for point in points:
-        flags, names = flags_of(point.command)
+        flags = flags_of(point.command)
         assert "preset" not in flags
-        (again,) = grid(flags, names and [tmp_path / name for name in names])
+        (again,) = grid(flags)
         assert again.spec == point.spec
 
 
 def test_a_missing_file_is_not_found(tmp_path):
     with pytest.raises(NotFoundError):
-        list(grid({}, [tmp_path / "none.yaml"]))
+        list(grid({"specs": [tmp_path / "none.yaml"]}))
 
 
 @pytest.mark.parametrize(
@@ -98,15 +99,13 @@ def test_a_missing_file_is_not_found(tmp_path):
 )
 def test_wrong_flags_are_refused_with_a_hint(flags, error):
     with pytest.raises(error) as caught:
-        list(grid(flags, None))
+        list(grid(flags))
     assert caught.value.hint
     assert caught.value.exit_code == 2
 
 
 def test_the_command_names_the_preset_and_only_the_values_of_its_own_point():
-    commands = [
-        p.command for p in grid({"ema_scope": "none,full", "set_": ["ema.decay=0.9"]}, None)
-    ]
+    commands = [p.command for p in grid({"ema_scope": "none,full", "set_": ["ema.decay=0.9"]})]
     assert commands == [
         "emabench run --preset quick --ema-scope none --set ema.decay=0.9",
         "emabench run --preset quick --ema-scope full --set ema.decay=0.9",
@@ -134,5 +133,5 @@ POINTS = st.fixed_dictionaries(
 @given(POINTS)
 def test_the_command_reproduces_its_point(point):
     command = command_line(point, preset="quick", file=None)
-    (again,) = grid(*flags_of(command))
+    (again,) = grid(flags_of(command))
     assert again.spec == experiment_at(point, preset="quick")

@@ -1,11 +1,16 @@
 """A claimed job ends in the store as done, failed or queued again, with what it cost."""
 
+import contextlib
+import math
+
 import pytest
 
 from emabench import experiment
-from emabench.engines.local import run_all
+from emabench.artifacts import Keep, attempt_folder
+from emabench.errors import EmabenchError, FencedError
 from emabench.methods import load_method
-from emabench.records import JobState, RunFinished
+from emabench.queue.worker import Workplace, work
+from emabench.records import EpochProgress, JobState, StepProgress
 from emabench.spec.settings import experiments
 from emabench.store import RunStore
 
@@ -19,18 +24,18 @@ def plan():
 
 
 def execute(store, plan, folder, *, stop=lambda: False):
-    events = []
-    (end,) = run_all(
-        store, [plan], artifacts=folder, force=False, on_event=events.append, stop=stop
-    )
-    assert isinstance(events[-1], RunFinished)
-    return end
+    """Queue a run and work on its jobs in this process, where a test can reach into it."""
+    run = store.add_run(plan)
+    for job in (run.pretrain_job, run.eval_job):
+        while (claim := store.claim(job)) is not None:
+            with contextlib.suppress(EmabenchError, ValueError):
+                work(store, claim, Workplace(folder), on_event=lambda event: None, stop=stop)
+    return store.run(run.id)
 
 
 def test_a_run_is_recorded_with_results_metrics_and_cost(tmp_path, plan):
     with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
-        end = execute(store, plan, tmp_path)
-        run = store.run(end.run.id)
+        run = execute(store, plan, tmp_path)
         assert run.state is JobState.DONE
         assert {"top1", "top5", "knn_top1", "online_top1"} <= set(run.results)
         names = {point.name for point in store.metrics(run.id)}
@@ -48,26 +53,85 @@ def test_a_run_is_recorded_with_results_metrics_and_cost(tmp_path, plan):
         assert sum(bin(byte).count("1") for byte in bits) == run.results["top1"]
 
 
-def test_a_finished_run_is_not_repeated(tmp_path, plan, monkeypatch):
-    with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
-        first = execute(store, plan, tmp_path)
-        monkeypatch.setattr(experiment, "pretrain", None)
-        second = execute(store, plan, tmp_path)
-        assert second.state is JobState.DONE
-        assert second.run.existed
-        assert second.run.id == first.run.id
-
-
-def test_a_failure_is_recorded_and_fails_the_evaluation_too(tmp_path, plan, monkeypatch):
+def test_an_exception_fails_three_attempts_and_then_the_run(tmp_path, plan, monkeypatch):
     def explode(self, online, target):
         raise ValueError("boom")
 
     monkeypatch.setattr(load_method("moco"), "loss", explode)
     with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
-        end = execute(store, plan, tmp_path)
-        assert (end.state, end.reason) == (JobState.FAILED, "ValueError: boom")
-        pretrain, evaluation = store.run(end.run.id).jobs
-        assert pretrain.reason == "ValueError: boom"
+        pretrain, evaluation = execute(store, plan, tmp_path).jobs
+        assert [a.reason for a in pretrain.attempts] == ["ValueError: boom"] * 3
+        assert (pretrain.state, pretrain.failures) == (JobState.FAILED, 3)
         assert evaluation.state is JobState.FAILED
+        assert evaluation.reason == f"needs job {pretrain.id}, which failed: ValueError: boom"
         monkeypatch.undo()
         assert execute(store, plan, tmp_path).state is JobState.DONE, "it can be tried again"
+
+
+def test_what_fails_the_same_way_every_time_is_tried_once(tmp_path, plan, monkeypatch):
+    monkeypatch.setattr(load_method("moco"), "loss", lambda self, a, b: (a[0] * math.nan).sum())
+    with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
+        (attempt,) = execute(store, plan, tmp_path).jobs[0].attempts
+        assert attempt.state is JobState.FAILED
+        assert "loss is nan at step 1" in attempt.reason
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [
+        (Keep.WEIGHTS, {"online.safetensors"}),
+        (Keep.CHECKPOINTS, {"online.safetensors", "checkpoint.pt"}),
+        (Keep.NOTHING, set()),
+    ],
+)
+def test_a_finished_run_leaves_what_is_to_be_kept(tmp_path, plan, keep, left):
+    with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
+        run = store.add_run(plan)
+        for job in (run.pretrain_job, run.eval_job):
+            claim = store.claim(job)
+            place = Workplace(tmp_path / "files", keep=keep)
+            work(store, claim, place, on_event=lambda event: None, stop=lambda: False)
+        folder = attempt_folder(tmp_path / "files", run.pretrain_job, 1)
+        assert {file.name for file in folder.iterdir()} == left
+
+
+def test_a_fenced_worker_stops_and_changes_nothing(tmp_path, plan):
+    """Its job is cancelled and given to another one while it trains; then it wakes up."""
+    with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
+        run = store.add_run(plan)
+        sleeper = store.claim(run.pretrain_job)
+        seen = []
+
+        def steal(event):
+            if isinstance(event, StepProgress) and not seen:
+                store.cancel([run.pretrain_job])
+                store.retry([run.pretrain_job])
+                seen.append(store.claim(run.pretrain_job))
+                seen.append(store.run(run.id))
+
+        place = Workplace(tmp_path / "files", heartbeat_s=0.01)
+        with pytest.raises(FencedError):
+            work(store, sleeper, place, on_event=steal, stop=lambda: False)
+        assert store.run(run.id) == seen[1]
+        assert store.metrics(run.id) == []
+        other = seen[0]
+        assert other.attempt == 2
+        work(store, other, place, on_event=lambda event: None, stop=lambda: False)
+        states = [a.state for a in store.run(run.id).jobs[0].attempts]
+        assert states == [JobState.CANCELLED, JobState.DONE]
+
+
+def test_the_cost_of_a_killed_attempt_is_known_up_to_its_last_epoch(tmp_path, plan):
+    with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
+        run = store.add_run(plan)
+        claim = store.claim(run.pretrain_job)
+
+        def kill(event):
+            if isinstance(event, EpochProgress):
+                raise SystemExit  # nothing is written any more, as by SIGKILL
+
+        with pytest.raises(SystemExit):
+            work(store, claim, Workplace(tmp_path), on_event=kill, stop=lambda: False)
+        (attempt,) = store.run(run.id).jobs[0].attempts
+        assert attempt.state is JobState.RUNNING
+        assert attempt.cost.train_s > 0

@@ -8,49 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
-from emabench.cli.spec_flags import (
-    BackboneFlag,
-    BatchFlag,
-    DataDirFlag,
-    DatasetFlag,
-    DeviceFlag,
-    EpochsFlag,
-    LrFlag,
-    MethodFlag,
-    PrecisionFlag,
-    PresetFlag,
-    ScopeFlag,
-    SeedFlag,
-    SetFlag,
-    SpecFiles,
-    TestSubsetFlag,
-    TrainSubsetFlag,
-    grid,
+from emabench.artifacts import Keep
+from emabench.cli.options import (
+    DEFAULT_DB,
+    ArtifactsOption,
+    DbOption,
+    JsonOption,
+    KeepOption,
+    artifacts_folder,
 )
+from emabench.cli.spec_flags import grid, takes_spec_flags
 
 if TYPE_CHECKING:
+    from emabench.queue.worker import Workplace
     from emabench.records import PlannedRun, RunFinished, RunRecord
 
 
+@takes_spec_flags
 def command(
     ctx: typer.Context,
-    specs: SpecFiles = None,
-    preset: PresetFlag = None,
-    method: MethodFlag = None,
-    ema_scope: ScopeFlag = None,
-    backbone: BackboneFlag = None,
-    dataset: DatasetFlag = None,
-    data_dir: DataDirFlag = None,
-    epochs: EpochsFlag = None,
-    batch_size: BatchFlag = None,
-    lr: LrFlag = None,
-    seed: SeedFlag = None,
-    train_subset: TrainSubsetFlag = None,
-    test_subset: TestSubsetFlag = None,
-    device: DeviceFlag = None,
-    precision: PrecisionFlag = None,
-    set_: SetFlag = None,
     name: Annotated[str | None, typer.Option("--name", help="Label of the runs.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that exist.")] = False,
     dry_run: Annotated[
@@ -59,6 +35,7 @@ def command(
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,
+    keep: KeepOption = Keep.WEIGHTS,
 ) -> None:
     """Pretrain with a method and an EMA scope, evaluate, and record what it cost.
 
@@ -72,24 +49,34 @@ def command(
         emabench run --dataset folder --data-dir images --set ema.decay=0.99,0.996
         emabench run study.yaml --dry-run
     """
-    points = list(grid(ctx.params, specs))
+    points = list(grid(ctx.params))
     from emabench import experiment
-    from emabench.cli.console import err
+    from emabench.cli.console import err, print_json
+    from emabench.cli.plans import plan_values, print_plans
     from emabench.cli.progress import listener
+    from emabench.queue.process import prepare
+    from emabench.queue.worker import Workplace
 
+    if not dry_run:
+        prepare()
     with listener(err()) as on_event:
         plans = [
             experiment.resolve(point.spec, command=point.command, name=name, on_event=on_event)
             for point in points
         ]
     if dry_run:
-        _print_plans(plans, json=json)
+        if json:
+            runs = plan_values(plans)
+            print_json({"schema_version": 1, "count": len(runs), "runs": runs})
+        else:
+            print_plans(plans)
         return
-    _execute(plans, db=db, folder=artifacts_folder(db, artifacts), force=force, json=json)
+    place = Workplace(artifacts_folder(db, artifacts), keep=keep)
+    _execute(plans, db=db, place=place, force=force, json=json)
 
 
 def _execute(
-    plans: Sequence[PlannedRun], *, db: str, folder: Path, force: bool, json: bool
+    plans: Sequence[PlannedRun], *, db: str, place: Workplace, force: bool, json: bool
 ) -> None:
     from emabench.cli.console import err, print_json
     from emabench.cli.interrupt import StopRequest
@@ -99,11 +86,11 @@ def _execute(
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="write") as store:
-        _check_writable(folder)
+        _check_writable(place.artifacts)
         try:
             with StopRequest() as stop, listener(err()) as on_event:
                 outcomes = local.run_all(
-                    store, plans, artifacts=folder, force=force, on_event=on_event, stop=stop
+                    store, db, plans, place=place, force=force, on_event=on_event, stop=stop
                 )
         except InterruptedRunError as error:
             raise InterruptedRunError(error.message, hint="the same command resumes it") from None
@@ -158,28 +145,6 @@ def _raise_unless_done(outcomes: Sequence[RunFinished]) -> None:
             f"{len(failed)} of {len(outcomes)} runs failed; the first is {first}",
             hint="the same command tries the failed ones again",
         )
-
-
-def _print_plans(plans: Sequence[PlannedRun], *, json: bool) -> None:
-    from emabench.cli.console import out, print_json
-    from emabench.spec.experiment import complete_yaml
-
-    if json:
-        runs = [
-            {
-                "command": plan.command,
-                "fingerprint": plan.fingerprint,
-                "identity": dict(plan.identity),
-                "spec": dict(plan.spec),
-            }
-            for plan in plans
-        ]
-        print_json({"schema_version": 1, "count": len(plans), "runs": runs})
-        return
-    console = out()
-    console.print(f"# {len(plans)} {'run' if len(plans) == 1 else 'runs'}", soft_wrap=True)
-    for plan in plans:
-        console.print(f"---\n# {plan.command}\n{complete_yaml(plan.spec)}", end="", soft_wrap=True)
 
 
 def _print_table(runs: Sequence[RunRecord]) -> None:

@@ -9,48 +9,15 @@ import typer
 
 from emabench.cli.discovery import NamedCommands
 from emabench.cli.options import JsonOption
-from emabench.cli.spec_flags import (
-    BackboneFlag,
-    BatchFlag,
-    DataDirFlag,
-    DatasetFlag,
-    DeviceFlag,
-    EpochsFlag,
-    LrFlag,
-    MethodFlag,
-    PrecisionFlag,
-    PresetFlag,
-    ScopeFlag,
-    SeedFlag,
-    SetFlag,
-    SpecFiles,
-    TestSubsetFlag,
-    TrainSubsetFlag,
-    grid,
-)
+from emabench.cli.spec_flags import PresetFlag, grid, takes_spec_flags
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
+@takes_spec_flags
 def show(
     ctx: typer.Context,
-    specs: SpecFiles = None,
-    preset: PresetFlag = None,
-    method: MethodFlag = None,
-    ema_scope: ScopeFlag = None,
-    backbone: BackboneFlag = None,
-    dataset: DatasetFlag = None,
-    data_dir: DataDirFlag = None,
-    epochs: EpochsFlag = None,
-    batch_size: BatchFlag = None,
-    lr: LrFlag = None,
-    seed: SeedFlag = None,
-    train_subset: TrainSubsetFlag = None,
-    test_subset: TestSubsetFlag = None,
-    device: DeviceFlag = None,
-    precision: PrecisionFlag = None,
-    set_: SetFlag = None,
     json: JsonOption = False,
 ) -> None:
     """Print complete specs as YAML, defaults included; a grid as several documents.
@@ -64,7 +31,7 @@ def show(
     """
     from emabench.cli.console import print_json
 
-    points = list(grid(ctx.params, specs))
+    points = list(grid(ctx.params))
     if json:
         found = [point.spec.model_dump(mode="json") for point in points]
         print_json({"schema_version": 1, "specs": found})

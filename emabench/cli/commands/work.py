@@ -1,0 +1,158 @@
+"""``emabench work``: take jobs from the queue and run them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emabench.artifacts import Keep
+from emabench.cli.options import (
+    DEFAULT_DB,
+    ArtifactsOption,
+    DbOption,
+    JsonOption,
+    KeepOption,
+    artifacts_folder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from emabench.queue.supervisor import Slot, Tally
+    from emabench.store import RunStore
+
+
+def command(
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            envvar="EMABENCH_DEVICE",
+            metavar="NAMES",
+            help="Devices to work on: auto, cpu, or a list such as cuda:0,cuda:1.",
+        ),
+    ] = "auto",
+    jobs_per_device: Annotated[
+        int, typer.Option("--jobs-per-device", min=1, metavar="N", help="Jobs at once on each.")
+    ] = 1,
+    max_jobs: Annotated[
+        int | None,
+        typer.Option("--max-jobs", min=1, metavar="N", help="Leave after so many attempts."),
+    ] = None,
+    idle_exit: Annotated[
+        bool, typer.Option("--idle-exit", help="Leave once nothing is left to do.")
+    ] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop once a job failed for good.")
+    ] = False,
+    stale_after: Annotated[
+        float,
+        typer.Option(
+            "--stale-after",
+            min=1,
+            metavar="SECONDS",
+            help="An attempt without a heartbeat for so long is dead.",
+        ),
+    ] = 60.0,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+    artifacts: ArtifactsOption = None,
+    keep: KeepOption = Keep.WEIGHTS,
+) -> None:
+    """Take jobs from the queue and run them, each in a process of its own, until Ctrl-C.
+
+    A job whose process dies is tried again from its last checkpoint. The first Ctrl-C (or SIGTERM)
+    saves checkpoints, queues the jobs again and leaves; the second stops at once.
+
+    Examples:
+        emabench work
+        emabench work --device cuda:0,cuda:1 --idle-exit
+        emabench work --device cpu --jobs-per-device 2 --max-jobs 10
+    """
+    from emabench.cli.console import err, print_json
+    from emabench.cli.interrupt import StopRequest
+    from emabench.cli.work_progress import work_listener
+    from emabench.engines import local
+    from emabench.errors import InterruptedRunError
+    from emabench.queue.process import prepare
+    from emabench.queue.worker import Workplace
+    from emabench.store import RunStore
+
+    slots = local.slots_for(device, jobs_per_device)
+    place = Workplace(artifacts_folder(db, artifacts), keep=keep)
+    with RunStore.open(db, mode="write") as store:
+        prepare()
+        try:
+            with StopRequest() as stop, work_listener(err()) as on_event:
+                tally = local.serve(
+                    store,
+                    db,
+                    slots,
+                    place=place,
+                    on_event=on_event,
+                    stop=stop,
+                    max_jobs=max_jobs,
+                    idle_exit=idle_exit,
+                    fail_fast=fail_fast,
+                    stale_after=stale_after,
+                )
+        except InterruptedRunError as error:
+            hint = "what was running is queued again; emabench work goes on with it"
+            raise InterruptedRunError(error.message, hint=hint) from None
+        _note_what_is_left(store, slots)
+    if json:
+        print_json({"schema_version": 1, **_as_json(tally)})
+    else:
+        counts = ", ".join(f"{n} {state}" for state, n in _counts(tally).items())
+        typer.echo(f"{tally.started} attempts: {counts or 'nothing was queued'}")
+    _raise_if_failed(tally)
+
+
+def _counts(tally: Tally) -> dict[str, int]:
+    from emabench.records import JobState
+
+    words = {JobState.QUEUED: "queued again"}
+    found = {words.get(state, state.value): tally.count(state) for state in JobState}
+    return {word: count for word, count in found.items() if count}
+
+
+def _as_json(tally: Tally) -> dict[str, object]:
+    return {
+        "attempts": tally.started,
+        "jobs": [
+            {
+                "id": end.claim.job_id,
+                "run": end.claim.run_id,
+                "kind": end.claim.kind.value,
+                "attempt": end.claim.attempt,
+                "state": end.state.value,
+                "reason": end.reason,
+            }
+            for end in tally.ends.values()
+        ],
+    }
+
+
+def _note_what_is_left(store: RunStore, slots: Sequence[Slot]) -> None:
+    """Say so if jobs wait for a kind of device that this worker does not have."""
+    from emabench.cli.console import err
+
+    mine = {slot.kind for slot in slots}
+    for kind, count in store.queued_by_device().items():
+        if kind not in mine:
+            jobs = "1 queued job needs" if count == 1 else f"{count} queued jobs need"
+            err().print(f"note: {jobs} {kind}, which this worker does not offer: see --device")
+
+
+def _raise_if_failed(tally: Tally) -> None:
+    from emabench.errors import JobsFailedError
+    from emabench.records import JobState
+
+    failed = [end for end in tally.ends.values() if end.state is JobState.FAILED]
+    if failed:
+        jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
+        raise JobsFailedError(
+            f"{jobs} failed for good; the first is {failed[0].claim.job_id}: {failed[0].reason}",
+            hint="emabench logs ID says more; emabench retry --failed queues them again",
+        )

@@ -1,0 +1,267 @@
+"""The supervisor: claims jobs for its slots, and runs each in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import wait
+from typing import Protocol
+
+from emabench.errors import EmabenchError, FencedError, InterruptedRunError, StoreError
+from emabench.queue.heartbeat import StaleWatch
+from emabench.queue.process import JobProcess, Task
+from emabench.queue.worker import Workplace
+from emabench.records import Claim, Event, JobEnded, JobProgress, JobStarted, JobState, Notice
+from emabench.store.run_store import RunStore
+
+_POLL_SECONDS = 0.5
+_OBSERVE_SECONDS = 5.0
+_PATIENCE_SECONDS = 60.0
+"""A job that was asked to stop and does not is killed after so long."""
+
+STALE_SECONDS = 60.0
+"""An attempt whose heart has not beaten for so long, by the supervisor's clock, is dead."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one job at a time.
+
+    Attributes:
+        kind: kind of the device; None takes what the job was resolved for.
+        device: name of the device; None is the one of the job's spec.
+    """
+
+    kind: str | None = None
+    device: str | None = None
+
+
+class Source(Protocol):
+    """Where a supervisor gets its jobs from."""
+
+    def claim(self, slot: Slot) -> Claim | None:
+        """Take the next job for a slot; None if there is none at the moment."""
+
+    def is_exhausted(self) -> bool:
+        """Whether no job will come any more; asked when no job runs."""
+
+
+@dataclass
+class Tally:
+    """What became of the attempts that a supervisor saw.
+
+    Attributes:
+        ends: how the last attempt of each job ended, by the job's id.
+        started: attempts that were started.
+    """
+
+    ends: dict[str, JobEnded] = field(default_factory=dict)
+    started: int = 0
+
+    def count(self, state: JobState) -> int:
+        """Return how many jobs ended so."""
+        return sum(end.state is state for end in self.ends.values())
+
+
+class Supervisor:
+    """Claims jobs for its slots, starts a process for each, and sees to it that none is lost.
+
+    A process that dies without a word fails its attempt; so does one, of any host, whose heart
+    stops. Only the supervisor's own monotonic clock counts.
+
+    Args:
+        store: open for writing.
+        location: of the same store, for the processes.
+        place: where the jobs are worked on; each slot names its device.
+        on_event: told of what happens.
+        stop: asked often; once it says so, all jobs are asked for a checkpoint and queued again.
+        settings: environment variables for the processes.
+        stale_after: seconds without a heartbeat.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        location: str,
+        place: Workplace,
+        *,
+        on_event: Callable[[Event], None],
+        stop: Callable[[], bool],
+        settings: Mapping[str, str] | None = None,
+        stale_after: float = STALE_SECONDS,
+    ) -> None:
+        self._store, self._location, self._place = store, location, place
+        self._on_event, self._stop = on_event, stop
+        self._settings = dict(settings or {})
+        self._watch = StaleWatch(stale_after)
+        self._observed_at = float("-inf")
+        self._jobs: dict[int, JobProcess] = {}
+        self._asked_at: float | None = None
+
+    def run(
+        self,
+        source: Source,
+        slots: Sequence[Slot],
+        *,
+        max_jobs: int | None = None,
+        fail_fast: bool = False,
+    ) -> Tally:
+        """Work until the source is exhausted.
+
+        Args:
+            source: gives the jobs.
+            slots: as many jobs run at once.
+            max_jobs: start at most so many attempts.
+            fail_fast: stop once a job failed for good.
+
+        Raises:
+            InterruptedRunError: ``stop`` said so; what was running is queued again.
+            StoreError: the store failed.
+        """
+        tally = Tally()
+        try:
+            while True:
+                self._observe()
+                leaving = self._stop() or (fail_fast and tally.count(JobState.FAILED) > 0)
+                if leaving:
+                    self._ask_to_stop()
+                else:
+                    self._fill(source, slots, tally, max_jobs)
+                if not self._jobs and (
+                    leaving or tally.started == max_jobs or source.is_exhausted()
+                ):
+                    break
+                self._listen(tally)
+        except KeyboardInterrupt:  # the second Ctrl-C
+            self._asked_at = time.monotonic()
+            raise
+        finally:
+            self._end_all(tally)
+        if self._stop():
+            raise InterruptedRunError("stopped")
+        return tally
+
+    def _fill(
+        self, source: Source, slots: Sequence[Slot], tally: Tally, max_jobs: int | None
+    ) -> None:
+        for index, slot in enumerate(slots):
+            if index in self._jobs or tally.started == max_jobs:
+                continue
+            claim = source.claim(slot)
+            if claim is None:
+                continue
+            task = Task(
+                claim, self._location, replace(self._place, device=slot.device), self._settings
+            )
+            tally.started += 1
+            try:
+                process = JobProcess(task)
+            except EmabenchError as error:
+                state = self._store.fail(claim, reason=error.message, cost=None, retry=True)
+                self._tell_end(tally, JobEnded(claim, state, error.message, error.hint))
+                continue
+            self._jobs[index] = process
+            self._on_event(JobStarted(claim, slot.device, str(task.log)))
+
+    def _listen(self, tally: Tally) -> None:
+        """Wait a moment for what the processes say, and see to those that ended."""
+        waitables = [w for process in self._jobs.values() for w in process.waitables]
+        if waitables:
+            wait(waitables, timeout=_POLL_SECONDS)
+        else:
+            time.sleep(_POLL_SECONDS)
+        for index, process in list(self._jobs.items()):
+            ended = process.exitcode is not None  # before its last words are read, not after
+            for event in process.events():
+                self._on_event(JobProgress(process.task.claim, event))  # type: ignore[arg-type]
+            if ended:
+                del self._jobs[index]
+                self._see_off(tally, process)
+
+    def _see_off(self, tally: Tally, process: JobProcess) -> None:
+        """Tell what became of the attempt of a process that ended; record it if nobody did."""
+        claim, trouble, code = process.task.claim, process.trouble, process.exitcode
+        process.close()
+        if trouble is not None and trouble.store_failed:
+            raise StoreError(trouble.message, hint=trouble.hint)
+        job = self._store.job(claim.job_id)
+        state, reason = job.state, job.reason
+        if state is JobState.RUNNING and job.attempt == claim.attempt:
+            state, reason = self._record_death(claim, code)
+        hint = None if trouble is None else trouble.hint
+        self._tell_end(tally, JobEnded(claim, state, reason, hint))
+
+    def _record_death(self, claim: Claim, code: int | None) -> tuple[JobState, str]:
+        """Record the end of a process that died without a word."""
+        reason = _cause_of_death(code)
+        try:
+            if self._asked_at is None:
+                return self._store.fail(claim, reason=reason, cost=None, retry=True), reason
+            self._store.release(claim, reason="stopped at once", cost=None)
+        except FencedError:
+            return JobState.CANCELLED, "ended by somebody else"
+        return JobState.QUEUED, "stopped at once"
+
+    def _tell_end(self, tally: Tally, end: JobEnded) -> None:
+        tally.ends[end.claim.job_id] = end
+        self._on_event(end)
+
+    def _observe(self) -> None:
+        """Declare dead whose process is gone, and whose heart has stopped, on whatever host."""
+        now = time.monotonic()
+        if now - self._observed_at < _OBSERVE_SECONDS:
+            return
+        self._observed_at = now
+        mine = {process.task.claim.job_id: process for process in self._jobs.values()}
+        running = self._store.running()
+        gone = [a for a in running if a.process_gone and a.job_id not in mine]
+        stale = [a for a in self._watch.stale(running, now) if a not in gone]
+        for attempt in gone + stale:
+            reason = "its process is gone" if attempt in gone else "its heartbeat stopped"
+            state = self._store.reap(attempt, reason=reason)
+            if state is not None and attempt.job_id in mine:
+                mine[attempt.job_id].kill()
+            elif state is not None:
+                what = "is queued again" if state is JobState.QUEUED else "has failed for good"
+                self._on_event(Notice(f"job {attempt.job_id}: {reason}; it {what}"))
+
+    def _ask_to_stop(self) -> None:
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+            for process in self._jobs.values():
+                process.ask_to_stop()
+        elif now - self._asked_at > _PATIENCE_SECONDS:
+            for process in self._jobs.values():
+                process.kill()
+
+    def _end_all(self, tally: Tally) -> None:
+        """Leave no process behind when something was raised: politely, unless time is up."""
+        if not self._jobs:
+            return
+        polite = self._asked_at is None
+        self._asked_at = time.monotonic()
+        processes = list(self._jobs.values())
+        self._jobs.clear()
+        if polite:
+            for process in processes:
+                process.ask_to_stop()
+            for process in processes:
+                process.join(_PATIENCE_SECONDS)
+        for process in processes:
+            process.kill()
+            process.join()
+        for process in processes:
+            self._see_off(tally, process)
+
+
+def _cause_of_death(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"its process ended with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
