@@ -13,6 +13,7 @@ from emabench.errors import NotFoundError, SpecError
 from emabench.spec.linear_eval import LinearEvalSpec
 from emabench.spec.model import SpecModel
 from emabench.spec.pretrain import PretrainSpec
+from emabench.spec.version import SPEC_VERSION
 
 
 class ExperimentSpec(SpecModel):
@@ -40,7 +41,7 @@ def to_yaml(fields: Mapping[str, Any]) -> str:
 
 def complete_yaml(fields: Mapping[str, Any]) -> str:
     """Write a complete spec as a spec file that means the same over every preset: over none."""
-    return to_yaml({"preset": "none", **fields})
+    return to_yaml({"spec_version": SPEC_VERSION, "preset": "none", **fields})
 
 
 def parse_yaml(text: str, *, what: str) -> dict[str, Any]:

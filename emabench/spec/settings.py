@@ -10,6 +10,7 @@ from emabench.errors import SpecError, UnknownNameError
 from emabench.spec.experiment import ExperimentSpec, parse_yaml
 from emabench.spec.grid import expand_values, product
 from emabench.spec.paths import full_path, is_text, nest, value_at
+from emabench.spec.version import SPEC_VERSION
 
 DEFAULT_PRESET = "quick"
 NO_PRESET = "none"
@@ -86,13 +87,15 @@ def experiment_at(
     Args:
         point: complete field paths with one value each, from flags and ``--set``.
         preset: name of the preset underneath; None is the one the file names, else the default.
-        file_fields: fields of a spec file; its own field ``preset`` may name a preset, or ``none``.
+        file_fields: fields of a spec file; its own field ``preset`` may name a preset, or ``none``,
+            and ``spec_version`` the version of the language that it was written in.
 
     Raises:
         UnknownNameError: the preset does not exist.
         SpecError: a field or a value cannot be.
     """
     given = dict(file_fields or {})
+    _check_version(given.pop("spec_version", SPEC_VERSION))
     named = given.pop("preset", None) or DEFAULT_PRESET
     base = load_preset(str(preset or named))
     # Options are given as a whole or one by one: a whole set leaves nothing of those below.
@@ -104,6 +107,14 @@ def experiment_at(
     recipe = base.get("methods", {}).get(method, {})
     lower = overlay(overlay(common, nest({"pretrain.method.name": method})), recipe)
     return ExperimentSpec.parse(overlay(without(lower, whole), upper))
+
+
+def _check_version(version: Any) -> None:
+    if not isinstance(version, int) or not 1 <= version <= SPEC_VERSION:
+        raise SpecError(
+            f"spec: spec_version is {version}, this emabench knows {SPEC_VERSION}",
+            hint="a newer emabench wrote it: pip install --upgrade emabench",
+        )
 
 
 def overlay(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

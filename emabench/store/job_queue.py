@@ -133,8 +133,8 @@ class JobQueue:
         with self._database.read() as session:
             return find_states(session, job_ids)
 
-    def queued_by_device(self) -> dict[str, int]:
-        """Return the number of queued jobs by the kind of device that they need."""
+    def queued_by_need(self) -> dict[str, int]:
+        """Return the number of queued jobs by the kind of device, or the program, they need."""
         with self._database.read() as session:
             return count_queued(session)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,25 +89,16 @@ def check_writable(path: Path, label: str) -> None:
         raise StoreError(f"{label} is a folder, not a store", hint=_OTHER_HINT)
 
 
-def same_file(path: Path, label: str) -> Callable[[], None]:
-    """Return a check that the file at ``path`` is still the one that lies there now.
-
-    SQLite goes on writing into a file that was deleted; nobody would find what is written there.
-    The check raises ``StoreLostError``.
-    """
-    identity = _identity(path)
-
-    def check() -> None:
-        if _identity(path) != identity:
-            raise StoreLostError(
-                f"the store {label} was deleted or replaced while it was in use",
-                hint="put it back from a copy; checkpoints and weights are still in their folder",
-            )
-
-    return check
+def lost(label: str) -> StoreLostError:
+    """Return the error for a store that was there, and is not any more."""
+    return StoreLostError(
+        f"the store {label} was deleted or replaced while it was in use",
+        hint="put it back from a copy; checkpoints and weights are still in their folder",
+    )
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one at the same path; None where none is."""
     try:
         found = path.stat()
     except OSError:

@@ -23,13 +23,15 @@ from emabench.store.location import (
     Location,
     check_readable,
     check_writable,
+    identity,
+    lost,
     not_a_store,
     not_writable,
-    same_file,
 )
 from emabench.store.schema import Contents, check_version, contents, migrate
 
 _LOCK_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
 _CANNOT_CREATE_INDEX = ("unable to open", "readonly")
 """What SQLite says, by user and file system, where WAL's index file cannot be made."""
 
@@ -92,8 +94,41 @@ def _sqlite_file(path: Path, label: str) -> Database:
     _begin_wal(path, label)
     engine = _sqlite_engine(lambda: _connect(path, "mode=rwc"))
     return Database(
-        engine, label, writable=True, on_close=lambda: _end_wal(path), check=same_file(path, label)
+        engine, label, writable=True, on_close=lambda: _end_wal(path), check=_Watch(path, label)
     )
+
+
+class _Watch:
+    """Checks that a store is still where it was opened, and still a store.
+
+    Open connections go on writing into a file that was deleted or overwritten; nobody would find
+    again what is written there.
+    """
+
+    def __init__(self, path: Path, label: str) -> None:
+        self._path, self._label = path, label
+        self._identity = identity(path)
+        self._looked_at = time.monotonic()
+
+    def __call__(self) -> None:
+        """Look at the file, and now and then into it, with a connection that knows nothing yet.
+
+        Raises:
+            StoreLostError: it is not there any more.
+        """
+        if identity(self._path) != self._identity:
+            raise lost(self._label)
+        if time.monotonic() - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            with contextlib.closing(_connect(self._path, "mode=rw")) as connection:
+                connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                raise lost(self._label) from None
+        except sqlite3.DatabaseError:
+            raise lost(self._label) from None
 
 
 def _check_is_store(connection: Connection, place: Location) -> None:

@@ -6,14 +6,16 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session, selectinload
 
 from emabench.records import JobKind, JobRecord, JobState, QueueRecord, RunningAttempt
+from emabench.spec.version import SPEC_VERSION
 from emabench.store.processes import ProcessIdentity
 from emabench.store.rows import job_record
 from emabench.store.tables import Attempt, Experiment, Job
 
+NEWER_EMABENCH = "a newer emabench"
 _IDS_AT_ONCE = 500
 """Databases bound the number of values in one statement."""
 
@@ -46,13 +48,13 @@ def find_queue(session: Session, *, limit: int) -> QueueRecord:
 
 
 def count_queued(session: Session) -> dict[str, int]:
-    """Return the number of queued jobs by the kind of device that they need."""
-    grouped = (
-        select(Job.device_kind, func.count())
-        .where(Job.state == JobState.QUEUED)
-        .group_by(Job.device_kind)
-    )
-    return {row[0] or "unknown": row[1] for row in session.execute(grouped)}
+    """Return the number of queued jobs by what they need.
+
+    That is a kind of device, or a newer emabench, which knows the version of their specs.
+    """
+    needs = case((Job.spec_version > SPEC_VERSION, NEWER_EMABENCH), else_=Job.device_kind)
+    grouped = select(needs, func.count()).where(Job.state == JobState.QUEUED).group_by(needs)
+    return {row[0] or "another device": row[1] for row in session.execute(grouped)}
 
 
 def find_states(session: Session, job_ids: Sequence[str]) -> dict[str, JobState]:

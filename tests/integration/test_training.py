@@ -30,13 +30,13 @@ def resolved(**fields):
     return ExperimentSpec.parse(resolve(spec, command="emabench run").spec)
 
 
-def train(spec, folder, *, stop=lambda: False, earlier=()):
+def train(spec, folder, *, stop=lambda: False, earlier=(), on_event=lambda event: None):
     points = []
     outcome = pretrain(
         spec.pretrain,
         folder=folder,
         earlier=earlier,
-        on_event=lambda event: None,
+        on_event=on_event,
         record=points.extend,
         stop=stop,
         meter=CostMeter(CPU),

@@ -135,14 +135,14 @@ def _as_json(tally: Tally) -> dict[str, object]:
 
 
 def _note_what_is_left(store: RunStore, slots: Sequence[Slot]) -> None:
-    """Say so if jobs wait for a kind of device that this worker does not have."""
+    """Say so if jobs wait for a kind of device, or a program, that this worker is not."""
     from emabench.cli.console import err
 
     mine = {slot.kind for slot in slots}
-    for kind, count in store.queued_by_device().items():
+    for kind, count in store.queued_by_need().items():
         if kind not in mine:
             jobs = "1 queued job needs" if count == 1 else f"{count} queued jobs need"
-            err().print(f"note: {jobs} {kind}, which this worker does not offer: see --device")
+            err().print(f"note: {jobs} {kind}, which this worker does not offer")
 
 
 def _raise_if_failed(tally: Tally) -> None:
