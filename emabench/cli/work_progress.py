@@ -21,7 +21,7 @@ from emabench.spec.paths import SHORT_NAMES, value_at
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, Task, TaskID
 
 Listener = Callable[[Event], None]
 
@@ -68,6 +68,11 @@ class WorkBars:
             self._progress.remove_task(self._tasks.pop(event.claim.job_id))
         if (text := sentence(event)) is not None:
             self._progress.console.print(text)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The bars that stand there now, from top to bottom."""
+        return list(self._progress.tasks)
 
     def _move(self, task: TaskID, event: Event) -> None:
         if isinstance(event, StepProgress):

@@ -101,7 +101,7 @@ def serve(
         settings=_settings(),
         stale_after=stale_after,
     )
-    source = WholeQueue(store, slots, idle_exit=idle_exit)
+    source = WholeQueue(store, slots, on_event, idle_exit=idle_exit)
     return supervisor.run(source, slots, max_jobs=max_jobs, fail_fast=fail_fast)
 
 
@@ -133,12 +133,17 @@ class WholeQueue:
     Args:
         store: open for writing.
         slots: of the worker.
+        on_event: told, once, when the worker begins to wait.
         idle_exit: whether an empty queue is the end.
     """
 
-    def __init__(self, store: RunStore, slots: Sequence[Slot], *, idle_exit: bool) -> None:
+    def __init__(
+        self, store: RunStore, slots: Sequence[Slot], on_event: Listener, *, idle_exit: bool
+    ) -> None:
         self._store, self._slots, self._idle_exit = store, set(slots), idle_exit
+        self._on_event = on_event
         self._idle: set[Slot] = set()
+        self._waits = False
 
     def claim(self, slot: Slot) -> Claim | None:
         """Take the next job for a slot; None if there is none at the moment."""
@@ -148,11 +153,17 @@ class WholeQueue:
             self._idle.add(slot)
         else:
             self._idle.clear()  # what depends on this job may come free for any slot
+            self._waits = False
         return claim
 
     def is_exhausted(self) -> bool:
         """Whether no job will come any more."""
-        return self._idle_exit and self._idle == self._slots
+        if self._idle != self._slots:
+            return False
+        if not self._idle_exit and not self._waits:
+            self._waits = True
+            self._on_event(Notice("nothing is left to do: waiting for jobs; Ctrl-C leaves"))
+        return self._idle_exit
 
 
 class ChosenRuns:

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from typing import Protocol
 
-from emabench.errors import EmabenchError, FencedError, InterruptedRunError, StoreError
+from emabench.errors import (
+    EmabenchError,
+    FencedError,
+    InterruptedRunError,
+    NotFoundError,
+    StoreError,
+)
 from emabench.queue.heartbeat import StaleWatch
 from emabench.queue.process import JobProcess, Task
 from emabench.queue.worker import Workplace
@@ -186,7 +192,11 @@ class Supervisor:
         process.close()
         if trouble is not None and trouble.store_failed:
             raise StoreError(trouble.message, hint=trouble.hint)
-        job = self._store.job(claim.job_id)
+        try:
+            job = self._store.job(claim.job_id)
+        except NotFoundError:  # cancelled and removed meanwhile
+            self._tell_end(tally, JobEnded(claim, JobState.CANCELLED, "removed by the user"))
+            return
         state, reason = job.state, job.reason
         if state is JobState.RUNNING and job.attempt == claim.attempt:
             state, reason = self._record_death(claim, code)

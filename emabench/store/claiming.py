@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from emabench.records import Claim, Environment, JobState
@@ -53,7 +53,7 @@ def _take(
 ) -> Claim | None:
     taken = session.execute(
         update(Job)
-        .where(which, Job.state == JobState.QUEUED, _is_free(Job))
+        .where(which, _is_queued(Job), _is_free(Job))
         .values(state=JobState.RUNNING, attempt=Job.attempt + 1, reason=None)
         .returning(Job.id, Job.attempt, Job.kind, Job.depends_on, Job.experiment_id, Job.queued_at)
         .execution_options(synchronize_session=False)
@@ -88,8 +88,15 @@ def _take(
     )
 
 
+def _is_queued(job: Any) -> ColumnElement[bool]:
+    """Whether a job that is known by its id is queued."""
+    # An expression, since a server may take a mere column for a reason to read the whole queue.
+    return func.coalesce(job.state, "") == JobState.QUEUED.value
+
+
 def _is_free(job: Any) -> ColumnElement[bool]:
     """Whether what the job depends on, if anything, is done."""
     needed = aliased(Job)
-    done = select(needed.id).where(needed.id == job.depends_on, needed.state == JobState.DONE)
-    return or_(job.depends_on.is_(None), done.correlate(job).exists())
+    # The state itself and not EXISTS, for which a server may read all jobs that are done.
+    state = select(needed.state).where(needed.id == job.depends_on).correlate(job)
+    return or_(job.depends_on.is_(None), state.scalar_subquery() == JobState.DONE)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from emabench.errors import StoreError
 from emabench.store.location import not_a_store, not_writable
+from emabench.store.server_errors import server_error
 
 WRITES = "emabench_writes"
 """Execution option that marks the connections of write transactions."""
@@ -55,7 +56,9 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open a transaction that excludes other writers; commits unless something is raised.
+        """Open a transaction to write; commits unless something is raised.
+
+        SQLite has one writer at a time; a server locks the rows that are changed.
 
         Raises:
             StoreError: the store was opened for reading, or cannot be written.
@@ -87,7 +90,7 @@ def readable_errors(label: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason"
-        raise store_error(label, reason) from error
+        raise server_error(label, error) or store_error(label, reason) from error
     except SQLAlchemyError as error:
         raise store_error(label, str(error).splitlines()[0]) from error
 

@@ -12,9 +12,12 @@ from sqlalchemy.orm import Session, selectinload
 
 from emabench.records import JobKind, JobState, PlannedRun, QueuedRun
 from emabench.spec.fingerprint import fingerprint
+from emabench.store.locking import lock_jobs
 from emabench.store.queueing import requeue
 from emabench.store.tables import Experiment, Job
 from emabench.store.totals import run_state
+
+_ENDED = (JobState.FAILED, JobState.CANCELLED)
 
 
 def existing_run(session: Session, plan: PlannedRun) -> QueuedRun | None:
@@ -28,28 +31,36 @@ def existing_run(session: Session, plan: PlannedRun) -> QueuedRun | None:
         .options(selectinload(Experiment.jobs))
         .order_by(Experiment.repeat.desc())
     )
-    rows = list(session.scalars(query))
+    rows = [row for row in session.scalars(query) if row.jobs]  # none: removed just now
     if not rows:
         return None
     row = next((row for row in rows if _state(row) is JobState.DONE), rows[0])
-    for job in row.jobs:
-        if job.state in (JobState.FAILED, JobState.CANCELLED):
-            requeue(job)
+    if any(job.state in _ENDED for job in row.jobs):
+        locked = lock_jobs(session, [job.id for job in row.jobs])
+        if not locked:  # somebody removed the run just now
+            session.expire_all()
+            return existing_run(session, plan)
+        for job in locked:
+            if job.state in _ENDED:
+                requeue(job)
     return _queued_run(row, existed=True)
 
 
 def insert_run(
-    session: Session, plan: PlannedRun, *, priority: int, max_attempts: int
+    session: Session, plan: PlannedRun, *, is_repeat: bool, priority: int, max_attempts: int
 ) -> QueuedRun:
     """Insert an experiment with a pretraining job and the evaluation that depends on it.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: another process inserted the same repeat first.
+        sqlalchemy.exc.IntegrityError: another process inserted the same repeat, or the same run
+            where it is to be the first one, just now.
     """
     now = datetime.now(UTC)
-    newest = session.scalar(
-        select(func.max(Experiment.repeat)).where(Experiment.fingerprint == plan.fingerprint)
-    )
+    newest = None
+    if is_repeat:
+        newest = session.scalar(
+            select(func.max(Experiment.repeat)).where(Experiment.fingerprint == plan.fingerprint)
+        )
     row = Experiment(
         fingerprint=plan.fingerprint,
         repeat=0 if newest is None else newest + 1,

@@ -1,4 +1,4 @@
-"""The files of jobs: what lies in the folder of artefacts, how large it is, and how it goes away."""
+"""The files of jobs in the folder of artefacts: what lies there, and how it is deleted."""
 
 from __future__ import annotations
 

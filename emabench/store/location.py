@@ -11,7 +11,10 @@ from sqlalchemy.exc import ArgumentError
 from emabench.errors import NotFoundError, StoreError, StoreLostError, UsageError
 
 MISSING_HINT = "emabench run creates one; --db or EMABENCH_DB chooses another"
+_EXAMPLE = "postgresql://user@host/name"
 _OTHER_HINT = "--db or EMABENCH_DB chooses another store"
+_POSTGRESQL = ("postgres", "postgresql", "postgresql+psycopg")
+"""What a URL may call it; the last one names the driver too."""
 _SMALLEST_SQLITE_FILE = 512
 """Bytes; SQLite takes a file of 1 byte for an empty database and would overwrite it."""
 
@@ -30,7 +33,7 @@ class Location:
 
         Raises:
             UsageError: the text is empty, is no URL although it has ``://``, or names a database
-                in memory.
+                in memory, none at all, or one that emabench does not know.
         """
         if not text.strip():
             raise UsageError("the store has no name", hint="for example --db results.db")
@@ -41,13 +44,39 @@ class Location:
         except (ArgumentError, ValueError):
             raise UsageError(
                 "the URL of the store cannot be read",
-                hint="write for example sqlite:///results.db or postgresql+psycopg://user@host/name",
+                hint=f"write for example sqlite:///results.db or {_EXAMPLE}",
             ) from None
         if url.get_backend_name() != "sqlite":
-            return cls(url.render_as_string(hide_password=True), url=url)
+            return cls(_without_secrets(url), url=_server_url(url))
         if not url.database or url.database == ":memory:":
             raise UsageError("a store in memory would be lost", hint="for example --db results.db")
         return cls(url.database, path=Path(url.database).expanduser())
+
+
+def _server_url(url: URL) -> URL:
+    """Return the URL of a PostgreSQL database, with the driver.
+
+    Raises:
+        UsageError: it names another kind of database, another driver, or no database.
+    """
+    if url.drivername not in _POSTGRESQL:
+        raise UsageError(
+            f"emabench keeps no store in {url.drivername}", hint=f"write for example {_EXAMPLE}"
+        )
+    if "@" in (url.host or ""):  # the rest of a password: it must not be shown
+        raise UsageError(
+            "the URL of the store cannot be read", hint="write @ in a password as %40, / as %2F"
+        )
+    if not url.database:
+        raise UsageError(
+            "the URL of the store names no database", hint=f"write for example {_EXAMPLE}"
+        )
+    return url.set(drivername=_POSTGRESQL[-1])
+
+
+def _without_secrets(url: URL) -> str:
+    hidden = {name: "hidden" for name in url.query if "password" in name}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def check_readable(path: Path, label: str) -> None:

@@ -1,4 +1,4 @@
-"""Opening a store: SQLite by path, any other database by URL. All that only SQLite needs is here.
+"""Opening a store: SQLite by path, PostgreSQL by URL. All that only SQLite needs is here.
 
 A writer sets WAL, so that readers never wait; the last writer turns the closed store back into
 one plain file, which can be copied and read in a read-only folder. A reader sets no mode and
@@ -29,6 +29,7 @@ from emabench.store.location import (
     not_writable,
 )
 from emabench.store.schema import Contents, check_version, contents, migrate
+from emabench.store.server import lock_schema, server_engine
 
 _LOCK_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
@@ -47,11 +48,7 @@ def open_for_reading(text: str) -> Database:
         StoreError: it is no store, cannot be read, or has another schema version.
     """
     place = Location.parse(text)
-    if place.path is None:
-        engine = _server_engine(place)
-    else:
-        check_readable(place.path, place.label)
-        engine = _reading_engine(place.path, place.label)
+    engine = engine_to_read(place)
     try:
         with readable_errors(place.label), engine.connect() as connection:
             _check_is_store(connection, place)
@@ -59,6 +56,20 @@ def open_for_reading(text: str) -> Database:
         engine.dispose()
         raise
     return Database(engine, place.label, writable=False)
+
+
+def engine_to_read(place: Location) -> Engine:
+    """Return an engine for a store that exists; whether it is one is not looked at yet.
+
+    Raises:
+        NotFoundError: nothing is there.
+        StoreError: what is there cannot be read.
+    """
+    if place.url is not None:
+        return server_engine(place.url, place.label)
+    assert place.path is not None
+    check_readable(place.path, place.label)
+    return reading_engine(place.path, place.label)
 
 
 def open_for_writing(text: str) -> Database:
@@ -71,10 +82,15 @@ def open_for_writing(text: str) -> Database:
         StoreError: it is no store, cannot be written, or has another schema version.
     """
     place = Location.parse(text)
-    database = _server(place) if place.path is None else _sqlite_file(place.path, place.label)
+    if place.url is not None:
+        database = Database(server_engine(place.url, place.label), place.label, writable=True)
+    else:
+        assert place.path is not None
+        database = _sqlite_file(place.path, place.label)
     try:
         with database.write() as session:
             connection = session.connection()
+            lock_schema(connection)
             if contents(connection) is Contents.NOTHING:
                 migrate(connection)
             _check_is_store(connection, place)
@@ -84,15 +100,11 @@ def open_for_writing(text: str) -> Database:
     return database
 
 
-def _server(place: Location) -> Database:
-    return Database(_server_engine(place), place.label, writable=True)
-
-
 def _sqlite_file(path: Path, label: str) -> Database:
     check_writable(path, label)
     _check_is_not_foreign(path, label)
     _begin_wal(path, label)
-    engine = _sqlite_engine(lambda: _connect(path, "mode=rwc"))
+    engine = sqlite_engine(lambda: connect_sqlite(path, "mode=rwc"))
     return Database(
         engine, label, writable=True, on_close=lambda: _end_wal(path), check=_Watch(path, label)
     )
@@ -122,7 +134,7 @@ class _Watch:
             return
         self._looked_at = time.monotonic()
         try:
-            with contextlib.closing(_connect(self._path, "mode=rw")) as connection:
+            with contextlib.closing(connect_sqlite(self._path, "mode=rw")) as connection:
                 connection.execute("SELECT version_num FROM alembic_version").fetchall()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
@@ -133,25 +145,15 @@ class _Watch:
 
 def _check_is_store(connection: Connection, place: Location) -> None:
     found = contents(connection)
-    if found is Contents.NOTHING and place.path is None:
+    if found is Contents.NOTHING and place.url is not None:
         raise NotFoundError(f"there is no store at {place.label}", hint=MISSING_HINT)
     if found is not Contents.STORE:
         raise not_a_store(place.label)
     check_version(connection, place.label)
 
 
-def _server_engine(place: Location) -> Engine:
-    assert place.url is not None
-    try:
-        return create_engine(place.url, pool_pre_ping=True)
-    except (ImportError, SQLAlchemyError) as error:
-        raise StoreError(
-            f"cannot connect to {place.label}: {str(error).splitlines()[0]}",
-            hint="install the driver that the URL names, for example pip install psycopg",
-        ) from None
-
-
-def _sqlite_engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
+def sqlite_engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
+    """Return an engine whose writers take the write lock at once."""
     engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
 
     @event.listens_for(engine, "begin")
@@ -164,7 +166,8 @@ def _sqlite_engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
     return engine
 
 
-def _connect(path: Path, parameters: str) -> sqlite3.Connection:
+def connect_sqlite(path: Path, parameters: str) -> sqlite3.Connection:
+    """Open a connection that begins no transaction by itself; the parameters are those of a URI."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{parameters}",
         uri=True,
@@ -178,9 +181,9 @@ def _connect(path: Path, parameters: str) -> sqlite3.Connection:
     return connection
 
 
-def _reading_engine(path: Path, label: str) -> Engine:
+def reading_engine(path: Path, label: str) -> Engine:
     """Return an engine that never writes, also where SQLite cannot create its WAL index."""
-    engine = _sqlite_engine(lambda: _connect(path, "mode=ro"))
+    engine = sqlite_engine(lambda: connect_sqlite(path, "mode=ro"))
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
@@ -197,7 +200,7 @@ def _reading_engine(path: Path, label: str) -> Engine:
                     hint=f"where its folder is read-only, copy it with {log.name} to another one; "
                     "the next emabench run on it completes them",
                 ) from None
-        return _sqlite_engine(lambda: _connect(path, "mode=ro&immutable=1"))
+        return sqlite_engine(lambda: connect_sqlite(path, "mode=ro&immutable=1"))
     except SQLAlchemyError:
         engine.dispose()
         with readable_errors(label):
@@ -206,14 +209,21 @@ def _reading_engine(path: Path, label: str) -> Engine:
 
 
 def _check_is_not_foreign(path: Path, label: str) -> None:
-    """Look at an existing file without changing it, before anything is written to it."""
+    """Look at an existing file without changing it, before anything is written to it.
+
+    Raises:
+        StoreError: it is no store, or has another schema version.
+    """
     if not path.exists() or path.stat().st_size == 0:
         return
-    engine = _reading_engine(path, label)
+    engine = reading_engine(path, label)
     try:
         with readable_errors(label), engine.connect() as connection:
-            if contents(connection) is Contents.FOREIGN:
+            found = contents(connection)
+            if found is Contents.FOREIGN:
                 raise not_a_store(label)
+            if found is Contents.STORE:
+                check_version(connection, label)
     finally:
         engine.dispose()
 
@@ -223,7 +233,7 @@ def _begin_wal(path: Path, label: str) -> None:
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
-            with contextlib.closing(_connect(path, "mode=rwc")) as connection:
+            with contextlib.closing(connect_sqlite(path, "mode=rwc")) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
@@ -238,7 +248,7 @@ def _end_wal(path: Path) -> None:
     """Leave one plain file behind if no other process has the store open."""
     with (
         contextlib.suppress(sqlite3.Error),
-        contextlib.closing(_connect(path, "mode=rw")) as connection,
+        contextlib.closing(connect_sqlite(path, "mode=rw")) as connection,
     ):
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA journal_mode = DELETE")

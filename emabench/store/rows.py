@@ -100,6 +100,7 @@ def environment_id(session: Session, environment: Environment) -> int:
     """Return the id of the row of an environment; inserts it where it is new."""
     row = environment_row(environment)
     known = select(EnvironmentRow.id).where(EnvironmentRow.hash == row.hash)
+    known = known.with_for_update(read=True, key_share=True)  # so that nobody deletes it now
     found = session.scalar(known)
     if found is not None:
         return found

@@ -94,11 +94,15 @@ class RunStore(JobQueue):
                     found = None if force else existing_run(session, plan)
                     if found is None:
                         found = insert_run(
-                            session, plan, priority=priority, max_attempts=max_attempts
+                            session,
+                            plan,
+                            is_repeat=force,
+                            priority=priority,
+                            max_attempts=max_attempts,
                         )
                     return found
             except StoreError as error:
-                # Two processes chose the same number for a repeat: the later looks again.
+                # Two processes queued the same run, or repeat: the later looks again.
                 if not isinstance(error.__cause__, IntegrityError):
                     raise
 

@@ -42,7 +42,7 @@ def check_version(connection: Connection, label: str) -> None:
         StoreError: there is no version row.
         SchemaVersionError: the version is another one; the hint names the command to run.
     """
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().first()
+    found = version_of(connection)
     if found == tables.SCHEMA_REVISION:
         return
     if found is None:
@@ -58,6 +58,17 @@ def check_version(connection: Connection, label: str) -> None:
     raise SchemaVersionError(
         message, hint="a newer emabench wrote it: pip install --upgrade emabench"
     )
+
+
+def version_of(connection: Connection) -> str | None:
+    """Return the schema version of a store; None if it has no version row."""
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().first()
+    return None if found is None else str(found)
+
+
+def is_older(version: str | None) -> bool:
+    """Whether a store of that version can be brought to the newest one."""
+    return version != tables.SCHEMA_REVISION and version in _known_revisions()
 
 
 def migrate(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""What every store promises, whatever database is underneath: add a URL to check another."""
+"""What every store promises, whatever database is underneath (see ``conftest.py``)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,6 @@ from sqlalchemy import Engine, event
 from emabench.errors import FencedError, NotFoundError, UsageError
 from emabench.records import Claim, CostReading, JobKind, JobState, MetricPoint
 from emabench.store import RunStore
-
-DATABASES = ("sqlite",)
-
-
-@pytest.fixture(params=DATABASES)
-def url(request, tmp_path):
-    assert request.param == "sqlite"
-    return f"sqlite:///{tmp_path}/results.db"
-
-
-@pytest.fixture
-def store(url):
-    with RunStore.open(url, mode="write") as opened:
-        yield opened
 
 
 def claim_of(store: RunStore, job: str) -> Claim:

@@ -56,12 +56,6 @@ with RunStore.open(url, mode="write") as store:
 """
 
 
-@pytest.fixture(params=["sqlite"])
-def url(request, tmp_path):
-    assert request.param == "sqlite"
-    return f"sqlite:///{tmp_path}/results.db"
-
-
 @pytest.fixture
 def start():
     """Start a program that prints "ready" and then waits for a line; ends it after the test."""

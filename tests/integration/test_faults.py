@@ -133,7 +133,9 @@ def test_a_folder_without_the_right_to_write_is_one_line(tmp_path):
     closed.chmod(0o755)
 
 
-@pytest.mark.parametrize("fate", ["deleted", "replaced", "overwritten"])
+@pytest.mark.parametrize(
+    "fate", ["deleted", pytest.param("replaced", marks=pytest.mark.slow), "overwritten"]
+)
 def test_a_store_that_is_lost_under_a_worker_ends_it_and_leaves_its_checkpoint(tmp_path, fate):
     assert finish(start(tmp_path, *TINY))[0] == 0
     (done,) = runs(tmp_path)
@@ -172,6 +174,7 @@ def test_a_supervisor_killed_at_once_leaves_no_job_behind(tmp_path):
     assert list(tmp_path.glob(f"**/{CHECKPOINT}"))
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_loses_its_heartbeat_and_is_tried_again(tmp_path):
     subprocess.run([*EMABENCH, "queue", *LONG[1:]], cwd=tmp_path, check=True, capture_output=True)
     work = start(tmp_path, "work", "--device", "cpu", "--stale-after", "12", "--max-jobs", "2")

@@ -72,16 +72,16 @@ def command(
     """
     from emabench.cli.console import err, print_json
     from emabench.cli.interrupt import StopRequest
+    from emabench.cli.job_choice import existing_store
     from emabench.cli.work_progress import work_listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
-    from emabench.store import RunStore
 
     slots = local.slots_for(device, jobs_per_device)
     place = Workplace(artifacts_folder(db, artifacts), keep=keep)
-    with RunStore.open(db, mode="write") as store:
+    with existing_store(db) as store:
         prepare()
         try:
             with StopRequest() as stop, work_listener(err()) as on_event:

@@ -7,6 +7,7 @@ import ctypes
 import os
 import shutil
 import sqlite3
+import sys
 import tempfile
 from pathlib import Path
 
@@ -196,7 +197,10 @@ def test_a_path_may_hold_what_means_something_in_a_url(tmp_path):
         ("sqlite://", UsageError),
         ("sqlite:///:memory:", UsageError),
         ("://", UsageError),
-        ("nosuchdatabase://user:secret@host/name", StoreError),
+        ("nosuchdatabase://user:secret@host/name", UsageError),
+        ("postgresql+psycopg2://user:secret@host/name", UsageError),
+        ("postgresql://user:secret@host", UsageError),
+        ("postgresql://user:half@secret@host/name", UsageError),
     ],
 )
 @pytest.mark.parametrize("mode", ["read", "write"])
@@ -205,5 +209,19 @@ def test_what_is_no_place_for_a_store_is_one_line_with_a_hint(location, error, m
         RunStore.open(location, mode=mode)
     assert type(caught.value) is error
     assert caught.value.hint
+    assert "\n" not in caught.value.message
+    assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize("mode", ["read", "write"])
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_a_server_without_its_driver_is_one_line_that_says_what_to_install(
+    monkeypatch, scheme, mode
+):
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not installed
+    with pytest.raises(StoreError) as caught:
+        RunStore.open(f"{scheme}://user:secret@host/name?password=secret", mode=mode)
+    assert "emabench[postgres]" in caught.value.hint
+    assert f"{scheme}://user:***@host/name" in caught.value.message
     assert "\n" not in caught.value.message
     assert "secret" not in caught.value.message

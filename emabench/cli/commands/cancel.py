@@ -1,0 +1,34 @@
+"""``emabench cancel``: stop jobs, or take them out of the queue."""
+
+from __future__ import annotations
+
+from emabench.cli.job_choice import IdsArgument
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+
+
+def command(
+    ids: IdsArgument,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Cancel jobs that are queued or running, and those that need them.
+
+    The process of a running job stops within seconds. What it saved is kept: 'emabench retry' goes
+    on from there.
+
+    Examples:
+        emabench cancel @last
+        emabench cancel 3fa9 77c1 --json
+    """
+    from emabench.cli.console import err
+    from emabench.cli.job_choice import chosen_jobs, existing_store, print_changes
+    from emabench.records import JobState
+
+    with existing_store(db) as store:
+        jobs = chosen_jobs(store, ids)
+        running = {job.id for job in jobs if job.state is JobState.RUNNING}
+        changed = set(store.cancel([job.id for job in jobs]))
+        now = [store.job(job.id) for job in jobs]
+    print_changes(now, changed, did="cancelled", json=json)
+    if running & changed:
+        err().print("note: the processes of running jobs stop within seconds")

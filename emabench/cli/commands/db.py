@@ -1,0 +1,130 @@
+"""Keep a store in order: upgrade, check, back up, vacuum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emabench.cli.discovery import NamedCommands
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+
+app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
+
+LocationArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="STORE", show_default=False, help="The store, instead of --db."),
+]
+
+
+@app.command()
+def upgrade(
+    location: LocationArgument = None,
+    no_backup: Annotated[
+        bool, typer.Option("--no-backup", help="Keep no copy of the older file beside it.")
+    ] = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Bring an older store to the schema of this emabench; all of it, or nothing.
+
+    A copy of an older file stays beside it, named after its version.
+
+    Examples:
+        emabench db upgrade
+        emabench db upgrade old.db --no-backup
+    """
+    from emabench.cli.console import print_json
+    from emabench.store.maintenance import upgrade as upgrade_store
+
+    place = location or db
+    done = upgrade_store(place, backup=not no_backup)
+    if json:
+        copy = None if done.backup is None else str(done.backup)
+        print_json(
+            {"schema_version": 1, "before": done.before, "after": done.after, "backup": copy}
+        )
+    elif done.before == done.after:
+        typer.echo(f"{place} is up to date: schema {done.after}")
+    else:
+        kept = "" if done.backup is None else f"; the old file is {done.backup}"
+        typer.echo(f"{place} went from schema {done.before} to {done.after}{kept}")
+
+
+@app.command()
+def check(
+    location: LocationArgument = None, json: JsonOption = False, db: DbOption = DEFAULT_DB
+) -> None:
+    """Check that a store is sound: the file, and what its rows say of each other.
+
+    Changes nothing. Exits 1 if anything is wrong.
+
+    Examples:
+        emabench db check
+        emabench db check results.db --json
+    """
+    from emabench.cli.console import print_json
+    from emabench.store.maintenance import check as check_store
+
+    place = location or db
+    problems = check_store(place)
+    if json:
+        print_json({"schema_version": 1, "ok": not problems, "problems": problems})
+    else:
+        for problem in problems:
+            typer.echo(problem)
+        if not problems:
+            typer.echo(f"{place} is sound")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def backup(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")
+    ],
+    location: LocationArgument = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Copy a store into one plain file, also while workers write to it.
+
+    Examples:
+        emabench db backup -o monday.db
+        emabench db backup results.db -o latest.db --force
+    """
+    from emabench.cli.console import print_json
+    from emabench.errors import UsageError
+    from emabench.store.maintenance import copy_store
+
+    if output.exists() and not force:
+        raise UsageError(f"{output} exists", hint="overwrite it with --force")
+    copy_store(location or db, output, overwrite=force)
+    size = output.stat().st_size
+    if json:
+        print_json({"schema_version": 1, "file": str(output), "bytes": size})
+    else:
+        typer.echo(f"{output}: {size:,} bytes")
+
+
+@app.command()
+def vacuum(
+    location: LocationArgument = None, json: JsonOption = False, db: DbOption = DEFAULT_DB
+) -> None:
+    """Give back the space of deleted rows.
+
+    Examples:
+        emabench db vacuum
+    """
+    from emabench.cli.console import print_json
+    from emabench.store.maintenance import vacuum as vacuum_store
+
+    place = location or db
+    before, after = vacuum_store(place)
+    if json:
+        print_json({"schema_version": 1, "bytes_before": before, "bytes_after": after})
+    else:
+        typer.echo(f"{place}: {before:,} bytes before, {after:,} after")

@@ -1,0 +1,39 @@
+"""``emabench du``: what the files of the runs take."""
+
+from __future__ import annotations
+
+import typer
+
+from emabench.cli.console import err, out, print_json
+from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+
+
+def command(
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Show what checkpoints, weights and logs take on the disk, the largest run first.
+
+    Examples:
+        emabench du
+        emabench du --json
+    """
+    from emabench.report.disk_usage import disk_usage, readable_size, usage_table, usage_values
+    from emabench.store import RunStore
+    from emabench.store.files import scan_files
+
+    folder = artifacts_folder(db, artifacts)
+    files = scan_files(folder)
+    with RunStore.open(db, mode="read") as store:
+        usage = disk_usage(files, store.runs(smoke=True))
+    if json:
+        print_json({"schema_version": 1, "folder": str(folder), **usage_values(usage)})
+        return
+    if not files:
+        typer.echo(f"{folder} holds no files")
+        return
+    out().print(usage_table(usage).to_rich())
+    if usage.orphans:
+        size = readable_size(sum(sum(sizes.values()) for _, sizes in usage.orphans))
+        err().print(f"hint: {size} belong to jobs that the store does not hold: emabench prune")

@@ -1,0 +1,35 @@
+"""``emabench import``: runs that another store exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+
+
+def command(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A bundle of 'emabench export'; - is stdin.")
+    ],
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Read runs from a bundle into the store: all of them, or nothing if it is damaged.
+
+    Runs that the store holds already are left alone. The store is created if it is not there.
+
+    Examples:
+        emabench import runs.jsonl.gz
+        emabench import runs.jsonl --db postgresql://user@host/results
+    """
+    from emabench.cli.console import print_json
+    from emabench.store.transfer import import_runs
+
+    inserted, existing = import_runs(db, file)
+    if json:
+        print_json({"schema_version": 1, "imported": inserted, "existing": existing})
+    else:
+        typer.echo(f"{len(inserted)} runs were imported, {len(existing)} were there already")

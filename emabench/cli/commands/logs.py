@@ -1,0 +1,114 @@
+"""``emabench logs``: what the process of a job said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+
+if TYPE_CHECKING:
+    from emabench.records import JobRecord
+    from emabench.report.job_logs import Log
+
+
+def command(
+    id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Id of a run or a job, its beginning, or @last."),
+    ],
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Go on with new lines and attempts until the job is finished."
+        ),
+    ] = False,
+    attempt: Annotated[
+        int | None,
+        typer.Option("--attempt", min=1, metavar="N", help="This attempt, not the newest."),
+    ] = None,
+    tail: Annotated[
+        int | None, typer.Option("--tail", min=0, metavar="N", help="Only the last N lines.")
+    ] = None,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Print the log of a job's newest attempt; of a run, that of each of its jobs.
+
+    Examples:
+        emabench logs @last
+        emabench logs -f 3fa9 --tail 20
+        emabench logs 3fa9 --attempt 1
+    """
+    from emabench.cli.console import print_json
+    from emabench.cli.job_choice import chosen_jobs
+    from emabench.cli.watching import leave, notice_lost_reader
+    from emabench.report.job_logs import find_logs, follow_logs, no_log
+    from emabench.store import RunStore
+
+    folder = artifacts_folder(db, artifacts)
+
+    def look(which: str = id) -> Sequence[JobRecord]:
+        with RunStore.open(db, mode="read") as store:
+            return chosen_jobs(store, [which])
+
+    jobs = look()
+    if follow:
+        # By its complete id: @last may mean another run in a moment.
+        exactly = partial(look, jobs[0].id)
+        try:
+            lines = follow_logs(
+                exactly, folder, attempt=attempt, tail=tail, on_wait=notice_lost_reader
+            )
+            _print_lines(lines, headed=len(jobs) > 1, json=json)
+        except KeyboardInterrupt:
+            leave()
+        return
+    logs = find_logs(folder, jobs, attempt)
+    if not logs:
+        raise no_log(folder, jobs, attempt)
+    if json:
+        rows = [{**_values(log), "lines": log.lines(tail)} for log in logs]
+        print_json({"schema_version": 1, "logs": rows})
+        return
+    for log in logs:
+        if len(logs) > 1:
+            typer.echo(log.title)
+        for line in log.lines(tail):
+            typer.echo(line)
+
+
+def _print_lines(lines: Iterable[tuple[Log, str]], *, headed: bool, json: bool) -> None:
+    """Print lines as they come; where another log goes on, a line names it.
+
+    Args:
+        lines: with the log that each comes from.
+        headed: whether the first log is named too.
+        json: print each line as JSON instead.
+    """
+    from json import dumps
+
+    current: str | None = None
+    for log, line in lines:
+        if json:
+            values = {"schema_version": 1, **_values(log), "line": line}
+            typer.echo(dumps(values, ensure_ascii=False))
+            continue
+        if log.title != current and (headed or current is not None):
+            typer.echo(log.title)
+        current = log.title
+        typer.echo(line)
+
+
+def _values(log: Log) -> dict[str, Any]:
+    return {
+        "job": log.job.id,
+        "run": log.job.run_id,
+        "kind": log.job.kind.value,
+        "attempt": log.attempt,
+        "path": str(log.path),
+    }

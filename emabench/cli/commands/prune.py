@@ -1,0 +1,102 @@
+"""``emabench prune``: free the disk of what nobody needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+
+if TYPE_CHECKING:
+    from emabench.store.pruning import Surplus
+
+
+def command(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be deleted; delete nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Delete the weights of done runs too.")
+    ] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="Delete the logs of done runs too.")] = False,
+    orphans: Annotated[
+        bool,
+        typer.Option(
+            "--orphans",
+            help="Delete the files of jobs that the store does not hold, also in a folder that "
+            "other stores may use.",
+        ),
+    ] = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Delete files that nobody needs; nothing that belongs to a running attempt.
+
+    These are checkpoints of done jobs and those that a newer attempt superseded, unfinished files
+    of attempts that ended, and, in the folder beside the store, files of jobs that the store does
+    not hold.
+
+    Examples:
+        emabench prune --dry-run
+        emabench prune --weights --yes
+    """
+    from emabench.cli.consent import agreed
+    from emabench.cli.console import err, out, print_json
+    from emabench.errors import EmabenchError
+    from emabench.report.pruning import pruning_summary, pruning_table, pruning_values
+    from emabench.store import RunStore
+    from emabench.store.files import delete_files, scan_files
+    from emabench.store.pruning import find_prunable
+
+    folder = artifacts_folder(db, artifacts)
+    files = scan_files(folder)
+    with RunStore.open(db, mode="read") as store:
+        runs = store.runs(smoke=True)
+    own = orphans or folder.resolve() == artifacts_folder(db, None).resolve()
+    wanted = _kinds(weights=weights, logs=logs, orphans=own)
+    found = find_prunable(files, runs, is_readable=_is_readable, kinds=wanted)
+    jobs = {job.id for run in runs for job in run.jobs}
+    if not own and any(file.job_id not in jobs for file in files if file.job_id is not None):
+        err().print(
+            "note: files of jobs that the store does not hold are kept: another store may use "
+            f"{folder}; --orphans deletes them"
+        )
+    failures: tuple[str, ...] = ()
+    if found and not dry_run:
+        if agreed(f"delete {pruning_summary(found)}", yes=yes):
+            deletion = delete_files(folder, [each.file for each in found])
+            failures, gone = deletion.failures, set(deletion.files)
+            found = [each for each in found if each.file in gone]
+        else:
+            found = []
+    if json:
+        print_json({"schema_version": 1, "dry_run": dry_run, **pruning_values(found)})
+    else:
+        if dry_run and found:
+            out().print(pruning_table(found).to_rich())
+        typer.echo(f"{'would free' if dry_run else 'freed'} {pruning_summary(found)}")
+    if failures:
+        what = "1 file is" if len(failures) == 1 else f"{len(failures)} files are"
+        raise EmabenchError(f"{what} left: {failures[0]}", hint="is the folder yours to write?")
+
+
+def _kinds(*, weights: bool, logs: bool, orphans: bool) -> set[Surplus]:
+    from emabench.store.pruning import Surplus
+
+    asked = {Surplus.WEIGHTS: weights, Surplus.LOGS: logs, Surplus.ORPHAN: orphans}
+    return {kind for kind in Surplus if asked.get(kind, True)}
+
+
+def _is_readable(checkpoint: Path) -> bool:
+    from emabench.errors import CheckpointError
+    from emabench.training.checkpoint import load_checkpoint
+
+    try:
+        load_checkpoint(checkpoint)
+    except CheckpointError:
+        return False
+    return True

@@ -1,0 +1,82 @@
+"""``emabench reap``: declare attempts dead whose process is gone or whose heart stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+
+if TYPE_CHECKING:
+    from emabench.queue.reaping import Reaped
+    from emabench.records import RunningAttempt
+
+
+def command(
+    stale_after: Annotated[
+        float,
+        typer.Option(
+            "--stale-after",
+            min=0,
+            metavar="SECONDS",
+            help="Watch heartbeats for so long; 0 looks only for processes of this host that are "
+            "gone. A live attempt beats every 5 seconds.",
+        ),
+    ] = 60.0,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Queue the jobs again whose worker died, on this host or another.
+
+    What has a process that is gone is declared dead at once. The heartbeats of all others are then
+    watched, with the clock of this command; those that stand still are dead. 'emabench work' and
+    'emabench run' do the same all the time.
+
+    Examples:
+        emabench reap
+        emabench reap --stale-after 0
+    """
+    from emabench.cli.console import err, print_json
+    from emabench.cli.job_choice import existing_store
+    from emabench.queue.reaping import reap
+    from emabench.report.numbers import duration
+
+    def tell(watched: Sequence[RunningAttempt]) -> None:
+        ids = ", ".join(attempt.job_id for attempt in watched)
+        err().print(f"waits up to {duration(stale_after)} for the next heartbeat of {ids}")
+
+    reaped = []
+    with existing_store(db) as store:
+        for each in reap(store, stale_after, on_wait=tell):
+            reaped.append(each)
+            if not json:
+                typer.echo(_line(each))
+    if json:
+        print_json({"schema_version": 1, "attempts": [_as_json(each) for each in reaped]})
+    elif not reaped:
+        typer.echo("nothing to do: no attempt is dead")
+
+
+def _line(reaped: Reaped) -> str:
+    from emabench.records import JobState
+    from emabench.report.queue_status import what
+
+    attempt = reaped.attempt
+    title = f"{attempt.job_id} {attempt.kind} {what(attempt.spec)}, attempt {attempt.number}"
+    came_to = "queued again" if reaped.state is JobState.QUEUED else "failed for good"
+    return f"{title}: {reaped.reason}, {came_to}"
+
+
+def _as_json(reaped: Reaped) -> dict[str, Any]:
+    attempt = reaped.attempt
+    return {
+        "job": attempt.job_id,
+        "run": attempt.run_id,
+        "kind": attempt.kind.value,
+        "attempt": attempt.number,
+        "host": attempt.host,
+        "reason": reaped.reason,
+        "state": reaped.state.value,
+    }

@@ -1,0 +1,45 @@
+"""``emabench retry``: queue jobs again that failed or were cancelled."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from emabench.cli.job_choice import IDS_HELP
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.errors import UsageError
+
+
+def command(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help=IDS_HELP)] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Retry all runs that failed, smoke runs too.")
+    ] = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Queue jobs again that failed or were cancelled, with all their attempts before them.
+
+    They go on from their last checkpoint. A job that needs another one takes that along.
+
+    Examples:
+        emabench retry 3fa9
+        emabench retry --failed
+    """
+    if not ids and not failed:
+        raise UsageError("nothing is named to be tried again", hint="name ids, or --failed for all")
+    from emabench.cli.job_choice import chosen_jobs, existing_store, print_changes
+    from emabench.records import JobState
+
+    ended_badly = (JobState.FAILED, JobState.CANCELLED)
+    with existing_store(db) as store:
+        jobs = [job.id for job in chosen_jobs(store, ids or ())]
+        if failed:
+            runs = [run for run in store.runs(smoke=True) if run.state is JobState.FAILED]
+            jobs += [job.id for run in runs for job in run.jobs if job.state in ended_badly]
+        changed = store.retry(jobs)
+        now = [store.job(job) for job in dict.fromkeys([*changed, *jobs])]
+    print_changes(now, changed, did="queued again", json=json)
+    if not now and not json:
+        typer.echo("nothing to do: no run has failed")

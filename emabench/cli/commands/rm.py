@@ -1,0 +1,114 @@
+"""``emabench rm``: remove runs, with their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+from emabench.errors import EmabenchError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from emabench.records import RunRecord
+    from emabench.store import RunStore
+
+
+def command(
+    ids: Annotated[
+        list[str],
+        typer.Argument(metavar="ID…", help="Ids of runs, their beginnings, or @last."),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Remove runs from the store, with their results, checkpoints, weights and logs.
+
+    Refuses while one of them runs.
+
+    Examples:
+        emabench rm 3fa9
+        emabench rm 3fa9 77c1 --yes
+    """
+    from emabench.cli.consent import agreed
+    from emabench.cli.console import print_json
+    from emabench.cli.job_choice import existing_store
+    from emabench.report.disk_usage import readable_size
+    from emabench.report.queue_status import what
+    from emabench.store.files import delete_files, scan_files
+
+    folder = artifacts_folder(db, artifacts)
+    with existing_store(db) as store:
+        runs = _chosen_runs(store, ids)
+        jobs = [job.id for run in runs for job in run.jobs]
+        size = sum(file.size for file in scan_files(folder, jobs))
+        lost = _in_words(runs, readable_size(size))
+        if agreed(f"remove {lost}", yes=yes):
+            store.remove([run.id for run in runs])
+        else:
+            runs = []
+    deletion = delete_files(folder, scan_files(folder, jobs) if runs else [])
+    if json:
+        freed = sum(file.size for file in deletion.files)
+        rows = [{"id": run.id, "jobs": [job.id for job in run.jobs]} for run in runs]
+        print_json({"schema_version": 1, "runs": rows, "freed_bytes": freed})
+    else:
+        for run in runs:
+            typer.echo(f"{run.id} {what(run.spec)}: removed")
+        if not runs:
+            typer.echo("nothing is removed")
+    if deletion.failures:
+        raise EmabenchError(
+            f"the store has forgotten the runs, but files are left: {deletion.failures[0]}",
+            hint="emabench prune deletes them once the folder is yours to write",
+        )
+
+
+def _chosen_runs(store: RunStore, ids: Iterable[str]) -> list[RunRecord]:
+    """Return the runs that ids name, each once.
+
+    Raises:
+        NotFoundError: there is no such run.
+        UsageError: several ids begin so, or one of the runs is running.
+    """
+    from emabench.records import JobState
+
+    runs: dict[str, RunRecord] = {}
+    for text in ids:
+        run = _run(store, text)
+        runs[run.id] = run
+    for run in runs.values():
+        if any(job.state is JobState.RUNNING for job in run.jobs):
+            raise UsageError(
+                f"run {run.id} is running", hint=f"stop it first: emabench cancel {run.id}"
+            )
+    return list(runs.values())
+
+
+def _run(store: RunStore, text: str) -> RunRecord:
+    try:
+        return store.run(text)
+    except NotFoundError as error:
+        try:
+            job = store.job(text)
+        except EmabenchError:
+            raise error from None
+    raise UsageError(
+        f"{job.id} is the {job.kind} of run {job.run_id}; only whole runs can be removed",
+        hint=f"emabench rm {job.run_id}",
+    )
+
+
+def _in_words(runs: list[RunRecord], size: str) -> str:
+    from emabench.records import JobState
+    from emabench.report.queue_status import what
+
+    done = sum(run.state is JobState.DONE for run in runs)
+    (first, *others) = runs
+    named = f"run {first.id} ({what(first.spec)}, {first.state})"
+    if others:
+        named = f"{len(runs)} runs ({done} of them done)"
+    return f"{named} with results, metrics and {size} of files"

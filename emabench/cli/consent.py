@@ -1,0 +1,26 @@
+"""Asking before something is deleted: on a terminal only; elsewhere ``--yes`` has to be said."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from emabench.errors import UsageError
+
+
+def agreed(question: str, *, yes: bool) -> bool:
+    """Return whether the user agrees.
+
+    Args:
+        question: what is to be done, and what is lost by it.
+        yes: whether the user agreed on the command line already.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question}: nobody is there to be asked", hint="--yes agrees to it")
+    return typer.confirm(f"{question}?", err=True)

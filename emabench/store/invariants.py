@@ -1,0 +1,92 @@
+"""What must hold between jobs, attempts and results, in any store at any moment."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
+
+from emabench.records import JobKind, JobState
+from emabench.store.tables import Attempt, Experiment, Job, Metric, Result
+
+
+def broken_invariants(session: Session) -> list[str]:
+    """Return a line for each invariant that a job, run or attempt breaks."""
+    return [
+        *_running(session),
+        *_numbers(session),
+        *_dependencies(session),
+        *_shapes(session),
+        *_results(session),
+    ]
+
+
+def _running(session: Session) -> list[str]:
+    """A running job has one running attempt, that of its number; no other job has any."""
+    running = select(Attempt.job_id, Attempt.number).where(Attempt.state == JobState.RUNNING)
+    attempts: dict[str, list[int]] = {}
+    for row in session.execute(running):
+        attempts.setdefault(row.job_id, []).append(row.number)
+    jobs = {
+        row.id: row.attempt
+        for row in session.execute(select(Job.id, Job.attempt).where(Job.state == JobState.RUNNING))
+    }
+    problems = [
+        f"job {job} is running, its running attempts are {attempts.get(job, [])}, not [{number}]"
+        for job, number in jobs.items()
+        if attempts.get(job) != [number]
+    ]
+    stray = sorted(set(attempts) - set(jobs))
+    return problems + [f"job {job} is not running, but an attempt at it is" for job in stray]
+
+
+def _numbers(session: Session) -> list[str]:
+    """The attempts at a job are numbered from 1 to the number that the job says."""
+    counted = (
+        select(Job.id, Job.attempt, func.count(Attempt.id), func.max(Attempt.number))
+        .outerjoin(Attempt, Attempt.job_id == Job.id)
+        .group_by(Job.id, Job.attempt)
+    )
+    return [
+        f"job {job} says {number} attempts, {count} are there, the last is number {last}"
+        for job, number, count, last in session.execute(counted)
+        if (number, number) != (count, last or 0)
+    ]
+
+
+def _dependencies(session: Session) -> list[str]:
+    """What a done or running job needs is done."""
+    needed = aliased(Job)
+    query = (
+        select(Job.id, Job.state, needed.id, needed.state)
+        .join(needed, needed.id == Job.depends_on)
+        .where(Job.state.in_((JobState.DONE, JobState.RUNNING)), needed.state != JobState.DONE)
+    )
+    return [
+        f"job {job} is {state}, but job {other}, which it needs, is {other_state}"
+        for job, state, other, other_state in session.execute(query)
+    ]
+
+
+def _shapes(session: Session) -> list[str]:
+    """A run begins with a pretraining."""
+    first = select(Job.experiment_id).where(Job.position == 0, Job.kind == JobKind.PRETRAIN)
+    lost = session.scalars(select(Experiment.id).where(Experiment.id.not_in(first)))
+    return [f"experiment {row} has no pretraining" for row in lost]
+
+
+def _results(session: Session) -> list[str]:
+    """Only a done job has results, and an evaluation that is done has some."""
+    states = (
+        select(Job.id, Job.state, Job.kind, func.count(Result.name))
+        .outerjoin(Result, Result.job_id == Job.id)
+        .group_by(Job.id, Job.state, Job.kind)
+    )
+    problems = []
+    for job, state, kind, count in session.execute(states):
+        if count and state is not JobState.DONE:
+            problems.append(f"job {job} is {state} and has results")
+        if not count and state is JobState.DONE and kind is JobKind.LINEAR_EVAL:
+            problems.append(f"evaluation {job} is done and has no results")
+    untouched = select(Job.id).where(Job.attempt == 0)
+    early = session.scalars(select(Metric.job_id).where(Metric.job_id.in_(untouched)).distinct())
+    return problems + [f"job {job} was never tried and has metrics" for job in early]

@@ -1,0 +1,136 @@
+"""db upgrade, check, backup and vacuum as a user types them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from seeding import complete, plan
+
+from emabench.records import MetricPoint
+from emabench.store import RunStore
+
+OLD = Path(__file__).parents[1] / "assets" / "stores" / "0001.db"
+
+
+@pytest.fixture
+def runs(folder):
+    """Three finished runs in results.db."""
+    with RunStore.open("results.db", mode="write") as store:
+        return [complete(store, plan(seed=seed)) for seed in range(3)]
+
+
+def change(statement):
+    with closing(sqlite3.connect("results.db")) as database:
+        database.execute(statement)
+        database.commit()
+
+
+def test_an_old_store_is_upgraded_by_the_command_of_the_hint(emabench, folder):
+    shutil.copy(OLD, "results.db")
+    refused = emabench(["list"])
+    assert refused.code == 1
+    command = refused.hint.partition("emabench ")[2].split()
+    assert command == ["db", "upgrade", "results.db"]
+    done = emabench([*command, "--json"])
+    assert json.loads(done.out) == {
+        "schema_version": 1, "before": "0001", "after": "0002", "backup": "results.db.0001.bak",
+    }  # fmt: skip
+    with (
+        closing(sqlite3.connect(folder / "results.db.0001.bak")) as copy,
+        closing(sqlite3.connect(OLD)) as old,
+    ):
+        assert list(copy.iterdump()) == list(old.iterdump())
+    assert len(json.loads(emabench(["list", "--smoke", "--json"]).out)["runs"]) == 4
+    assert emabench(["db", "upgrade"]).out == "results.db is up to date: schema 0002\n"
+
+
+def test_a_sound_store_is_sound_and_unchanged(emabench, folder, runs):
+    before = (folder / "results.db").read_bytes()
+    assert emabench(["db", "check"]).out == "results.db is sound\n"
+    assert json.loads(emabench(["db", "check", "--json"]).out)["ok"] is True
+    assert (folder / "results.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (
+            "UPDATE jobs SET state = 'running' WHERE position = 0",
+            "is running, its running attempts",
+        ),
+        ("UPDATE attempts SET state = 'running'", "is not running, but an attempt at it is"),
+        ("UPDATE jobs SET attempt = 2", "says 2 attempts, 1 are there"),
+        ("UPDATE jobs SET state = 'failed' WHERE position = 0", "which it needs, is failed"),
+        ("UPDATE jobs SET state = 'queued' WHERE position = 1", "is queued and has results"),
+        ("DELETE FROM results", "is done and has no results"),
+        ("UPDATE metrics SET job_id = 'x' || job_id", "of metrics refers to no row of jobs"),
+        ("UPDATE jobs SET kind = 'bench' WHERE position = 0", "has no pretraining"),
+    ],
+)
+def test_what_is_wrong_is_named(emabench, runs, statement, words):
+    change(statement)
+    result = emabench(["db", "check"])
+    assert result.code == 1
+    assert words in result.out
+    answer = json.loads(emabench(["db", "check", "--json"]).out)
+    assert answer["problems"] == result.out.splitlines()
+
+
+def test_a_backup_while_a_worker_writes_is_one_plain_consistent_file(emabench, folder, runs):
+    stop = threading.Event()
+    with RunStore.open("results.db", mode="write") as store:
+        job = store.add_run(plan(seed=9)).pretrain_job
+        claim = store.claim(job)
+        step = iter(range(1_000_000))
+
+        def write():
+            while not stop.is_set():
+                now = next(step)
+                store.record(claim, [MetricPoint(now, 1, name, 1.0) for name in ("loss", "lr")])
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            result = emabench(["db", "backup", "-o", "copy.db"])
+        finally:
+            stop.set()
+            writer.join()
+    assert result.code == 0
+    assert not list(folder.glob("copy.db?*"))
+    assert emabench(["db", "check", "copy.db"]).code == 0
+    with RunStore.open("copy.db", mode="read") as copied:
+        assert len(copied.runs()) == 4
+        assert len(copied.metrics(job)) % 2 == 0
+    refused = emabench(["db", "backup", "-o", "copy.db"])
+    assert (refused.code, "--force" in refused.hint) == (2, True)
+    assert emabench(["db", "backup", "-o", "copy.db", "--force"]).code == 0
+
+
+def test_vacuum_gives_back_what_was_deleted(emabench, folder, runs):
+    with RunStore.open("results.db", mode="write") as store:
+        claim = store.claim(store.add_run(plan(seed=9)).pretrain_job)
+        store.record(claim, [MetricPoint(step, 1, "loss", 1.0) for step in range(20_000)])
+    change("DELETE FROM metrics WHERE step > 100")
+    found = json.loads(emabench(["db", "vacuum", "--json"]).out)
+    assert found["bytes_after"] < found["bytes_before"] / 2
+    assert found["bytes_after"] == (folder / "results.db").stat().st_size
+    assert [path.name for path in folder.iterdir()] == ["results.db"]
+
+
+@pytest.mark.parametrize("command", ["upgrade", "check", "vacuum", "backup"])
+def test_what_is_no_store_is_left_alone(emabench, folder, command):
+    options = ["-o", "copy.db"] if command == "backup" else []
+    missing = emabench(["db", command, *options])
+    assert (missing.code, list(folder.iterdir())) == (3, [])
+    Path("results.db").write_bytes(b"something else" * 1000)
+    foreign = emabench(["db", command, *options])
+    assert foreign.code == 1
+    assert foreign.hint
+    assert Path("results.db").read_bytes() == b"something else" * 1000
+    assert [path.name for path in folder.iterdir()] == ["results.db"]
