@@ -24,8 +24,8 @@ class ProcessIdentity:
     @classmethod
     def of_this(cls) -> ProcessIdentity:
         """Return the identity of the process that asks."""
-        process = psutil.Process(os.getpid())
-        return cls(socket.gethostname(), process.pid, _seconds_after_boot(process))
+        process, started = _look_at(os.getpid())
+        return cls(socket.gethostname(), process.pid, started)
 
     def is_gone(self) -> bool:
         """Whether the process, of this host, ended; a zombie has ended too.
@@ -33,10 +33,9 @@ class ProcessIdentity:
         A process that cannot be looked at counts as alive: to declare it dead would be worse.
         """
         try:
-            process = psutil.Process(self.pid)
+            process, started = _look_at(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return True
-            started = _seconds_after_boot(process)
         except psutil.NoSuchProcess:
             return True
         except psutil.Error:
@@ -44,7 +43,10 @@ class ProcessIdentity:
         return self.started is not None and abs(started - self.started) > _SAME_START_SECONDS
 
 
-def _seconds_after_boot(process: psutil.Process) -> float:
-    """Return when a process began, by a clock that nobody sets."""
-    # psutil adds the moment of the boot, which moves when the clock of the host is set.
-    return process.create_time() - psutil.boot_time()
+def _look_at(pid: int) -> tuple[psutil.Process, float]:
+    """Return a process and when it began, in seconds after the boot: a clock that nobody sets."""
+    # psutil adds the moment of the boot, which moves when the clock of the host is set. It is read
+    # first, since an older psutil goes on with what it read last.
+    booted = psutil.boot_time()
+    process = psutil.Process(pid)
+    return process, process.create_time() - booted
