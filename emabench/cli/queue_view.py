@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emabench.records import JobRecord, JobState, QueueRecord, RunningAttempt
+from emabench.records import JobKind, JobRecord, JobState, QueueRecord, RunningAttempt
 from emabench.report.queue_status import (
     GONE,
     counts,
@@ -85,7 +85,8 @@ def _headline(attempt: RunningAttempt) -> Text:
     from rich.text import Text
 
     text = Text(f"{attempt.job_id}  {attempt.kind}  {what(attempt.spec)}")
-    where = [f"attempt {attempt.number}", attempt.device, attempt.host]
+    host = attempt.host.partition(".")[0]  # the rest is the same for all
+    where = [f"attempt {attempt.number}", attempt.device, host]
     if attempt.run_id != attempt.job_id:
         where.insert(0, f"run {attempt.run_id}")
     text.append("  " + ", ".join(part for part in where if part), style="dim")
@@ -113,7 +114,9 @@ def _progress(
     if attempt.process_gone:
         return Text(f"  {GONE}: 'emabench reap' queues the job again", style="red")
     if share(attempt) is None:
-        return Text(f"  no step yet, since {attempt.started_at.astimezone():%H:%M:%S}", style="dim")
+        since = f"  since {attempt.started_at.astimezone():%H:%M:%S}"
+        trains = attempt.kind is JobKind.PRETRAIN
+        return Text(f"{since}, no step yet" if trains else since, style="dim")
     room = width - 4 - sum(widths) - 2 * len(widths)
     bar = ProgressBar(
         total=1, completed=share(attempt) or 0, width=min(_WIDEST_BAR, max(_NARROWEST_BAR, room))
@@ -127,12 +130,11 @@ def _progress(
 
 
 def _queued_cells(job: JobRecord, queue: QueueRecord) -> list[str]:
-    notes = []
-    if (needed := waits_for(job, queue)) is not None:
-        notes.append(f"after {needed}")
-    if job.priority:
-        notes.append(f"priority {job.priority}")
-    return [job.id, job.kind.value, what(job.spec), job.device_kind or "", ", ".join(notes)]
+    needed = waits_for(job, queue)
+    note = f"priority {job.priority}" if job.priority else ""
+    if needed is not None:  # it has the priority of that one
+        note = f"after {needed}"
+    return [job.id, job.kind.value, what(job.spec), job.device_kind or "", note]
 
 
 def _failed_cells(job: JobRecord) -> list[str]:

@@ -12,7 +12,8 @@ def mlp(*sizes: int, norm: bool = False) -> nn.Sequential:
 
     Args:
         sizes: lengths of input, hidden layers and output.
-        norm: whether BatchNorm stands before each ReLU; the linear layers there have no bias.
+        norm: whether BatchNorm stands before each ReLU; the linear layers there have no bias, which
+            BatchNorm would take out again.
     """
     layers: list[nn.Module] = []
     for index, (before, after) in enumerate(pairwise(sizes)):

@@ -12,22 +12,29 @@ from emabench.store.pruning import Prunable, Surplus
 
 def pruning_table(found: Sequence[Prunable]) -> Table:
     """Return one line per file."""
-    rows = [(each.why.value, readable_size(each.file.size), str(each.file.path)) for each in found]
-    return Table(("what", "size", "file"), tuple(rows), right=frozenset({"size"}))
+    rows = [
+        (each.why.name.lower(), readable_size(each.file.size), str(each.file.path))
+        for each in found
+    ]
+    return Table(("why", "size", "file"), tuple(rows), right=frozenset({"size"}))
 
 
 def pruning_summary(found: Sequence[Prunable]) -> str:
-    """Return the size of all files, and of those of each reason."""
+    """Return number and size of the files."""
     if not found:
         return "nothing"
-    parts = []
+    count = "1 file" if len(found) == 1 else f"{len(found)} files"
+    return f"{count}, {readable_size(sum(each.file.size for each in found))}"
+
+
+def pruning_reasons(found: Sequence[Prunable]) -> list[str]:
+    """Return one line per reason: the size of its files, their number and what they are."""
+    lines = []
     for why in Surplus:
-        files = [each.file for each in found if each.why is why]
-        if files:
-            size = readable_size(sum(file.size for file in files))
-            parts.append(f"{size} in {len(files)} {why.value}")
-    total = readable_size(sum(each.file.size for each in found))
-    return f"{total} ({', '.join(parts)})"
+        sizes = [each.file.size for each in found if each.why is why]
+        if sizes:
+            lines.append(f"{readable_size(sum(sizes)):>10}  {len(sizes):>5} {why.value}")
+    return lines
 
 
 def pruning_values(found: Sequence[Prunable]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emabench.records import JobRecord, JobState, QueueRecord, RunningAttempt
-from emabench.report.numbers import UNKNOWN, duration, significant
+from emabench.report.numbers import UNKNOWN, duration, fixed, significant
 from emabench.report.tables import Table
 from emabench.spec.paths import SHORT_NAMES, value_at
 
@@ -93,7 +93,7 @@ def progress_texts(attempt: RunningAttempt) -> dict[str, str]:
     return {
         "step": UNKNOWN if part is None else steps,
         "%": UNKNOWN if part is None else f"{math.floor(100 * part)}",
-        "loss": significant(attempt.loss),
+        "loss": fixed(attempt.loss, 4),
         "images/s": significant(attempt.images_per_second),
         "left": duration(seconds_left(attempt)),
     }

@@ -33,7 +33,11 @@ def command(
     if not files:
         typer.echo(f"{folder} holds no files")
         return
-    out().print(usage_table(usage).to_rich())
+    table = usage_table(usage).to_rich()
+    table.collapse_padding = True  # 80 columns hold it
+    for column in table.columns:
+        column.no_wrap = column.justify == "right" or str(column.header) == "run"
+    out().print(table)
     if usage.orphans:
         size = readable_size(sum(sum(sizes.values()) for _, sizes in usage.orphans))
         err().print(f"hint: {size} belong to jobs that the store does not hold: emabench prune")

@@ -47,7 +47,12 @@ def command(
     from emabench.cli.consent import agreed
     from emabench.cli.console import err, out, print_json
     from emabench.errors import EmabenchError
-    from emabench.report.pruning import pruning_summary, pruning_table, pruning_values
+    from emabench.report.pruning import (
+        pruning_reasons,
+        pruning_summary,
+        pruning_table,
+        pruning_values,
+    )
     from emabench.store import RunStore
     from emabench.store.files import delete_files, scan_files
     from emabench.store.pruning import find_prunable
@@ -67,6 +72,9 @@ def command(
         )
     failures: tuple[str, ...] = ()
     if found and not dry_run:
+        if not yes:
+            for line in pruning_reasons(found):
+                err().print(line)
         if agreed(f"delete {pruning_summary(found)}", yes=yes):
             deletion = delete_files(folder, [each.file for each in found])
             failures, gone = deletion.failures, set(deletion.files)
@@ -79,6 +87,8 @@ def command(
         if dry_run and found:
             out().print(pruning_table(found).to_rich())
         typer.echo(f"{'would free' if dry_run else 'freed'} {pruning_summary(found)}")
+        for line in pruning_reasons(found):
+            typer.echo(line)
     if failures:
         what = "1 file is" if len(failures) == 1 else f"{len(failures)} files are"
         raise EmabenchError(f"{what} left: {failures[0]}", hint="is the folder yours to write?")

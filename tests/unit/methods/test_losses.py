@@ -23,7 +23,9 @@ def views(seed):
 
 def make(name, **options):
     method = load_method(name)
-    return method(method.Options(temperature=T, **options), feature_dim=E, train_images=64).double()
+    if "temperature" in method.Options.model_fields:
+        options = {"temperature": T} | options
+    return method(method.Options(**options), feature_dim=E, train_images=64).double()
 
 
 def unit(vector):
@@ -51,6 +53,64 @@ def written_out_moco(online, target, queue):
     return total / (2 * N)
 
 
+def written_out_dcl(online, target):
+    anchors = [unit(v) for view in online for v in view]
+    keys = [unit(v) for view in target for v in view]
+    total = 0.0
+    for i, anchor in enumerate(anchors):
+        partner = (i + N) % (2 * N)
+        others = [anchor @ keys[j] / T for j in range(2 * N) if j not in (i, partner)]
+        total = total - anchor @ keys[partner] / T + torch.logsumexp(torch.stack(others), 0)
+    return total / (2 * N)
+
+
+def written_out_byol(online, target):
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        for prediction, key in zip(online[a], target[b], strict=True):
+            total = total + (unit(prediction) - unit(key)).square().sum()
+    return total / N
+
+
+def written_out_barlow_twins(online, target):
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        left, right = online[a], target[b]
+        for i in range(E):
+            for j in range(E):
+                x, y = left[:, i], right[:, j]
+                x = (x - x.mean()) / (((x - x.mean()) ** 2).mean() + 1e-5) ** 0.5
+                y = (y - y.mean()) / (((y - y.mean()) ** 2).mean() + 1e-5) ** 0.5
+                c = (x * y).sum() / N
+                total = total + ((1 - c) ** 2 if i == j else 0.0051 * c**2)
+    return 0.1 * total / 2
+
+
+def written_out_vicreg(online, target):
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        z = online[a]
+        total = total + 25 * ((z - target[b]) ** 2).sum() / (N * E) / 2
+        means = [z[:, i].sum() / N for i in range(E)]
+        for i in range(E):
+            for j in range(E):
+                cov = ((z[:, i] - means[i]) * (z[:, j] - means[j])).sum() / (N - 1)
+                if i == j:
+                    total = total + 25 * torch.clamp(1 - (cov + 1e-4) ** 0.5, min=0) / E
+                else:
+                    total = total + cov**2 / E
+    return total
+
+
+WRITTEN_OUT = {
+    "simclr": written_out_simclr,
+    "dcl": written_out_dcl,
+    "byol": written_out_byol,
+    "barlow_twins": written_out_barlow_twins,
+    "vicreg": written_out_vicreg,
+}
+
+
 def same_value_and_gradient(loss, expected, inputs):
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
     got = torch.autograd.grad(loss, inputs, retain_graph=True)
@@ -59,11 +119,20 @@ def same_value_and_gradient(loss, expected, inputs):
         torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-9)
 
 
-def test_simclr_is_nt_xent_with_attached_and_with_separate_targets():
-    method, online, target = make("simclr"), views(0), views(1)
-    same_value_and_gradient(method.loss(online, online), written_out_simclr(online, online), online)
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_a_loss_is_its_formula_with_attached_and_with_separate_targets(name):
+    method, online, target = make(name), views(0), views(1)
+    expected = WRITTEN_OUT[name]
+    same_value_and_gradient(method.loss(online, online), expected(online, online), online)
     both = (*online, *target)
-    same_value_and_gradient(method.loss(online, target), written_out_simclr(online, target), both)
+    same_value_and_gradient(method.loss(online, target), expected(online, target), both)
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_a_loss_is_symmetric_in_the_views(name):
+    method, online, target = make(name), views(0), views(1)
+    swapped = method.loss(online[::-1], target[::-1])
+    torch.testing.assert_close(method.loss(online, target), swapped)
 
 
 def test_moco_contrasts_with_the_queue_of_the_keys_view():
@@ -128,6 +197,6 @@ def test_methods_are_found_by_their_files():
 
 @pytest.mark.parametrize("name", method_names())
 def test_unknown_options_are_named(name):
-    with pytest.raises(SpecError, match="unknown field 'temprature'") as caught:
-        load_method(name).parse_options(name, {"temprature": 0.1})
-    assert caught.value.hint == "did you mean temperature?"
+    with pytest.raises(SpecError, match="unknown field 'hiden_dim'") as caught:
+        load_method(name).parse_options(name, {"hiden_dim": 64})
+    assert caught.value.hint == "did you mean hidden_dim?"
