@@ -64,8 +64,8 @@ def no_log(root: Path, jobs: Sequence[JobRecord], attempt: int | None) -> NotFou
     """Return the error that says why there is no log."""
     last = max(job.attempt for job in jobs)
     which = jobs[0].id
-    if attempt is not None and not any(0 < attempt <= job.attempt for job in jobs):
-        made = "none was made" if last == 0 else f"{last} were made" if last > 1 else "1 was made"
+    if attempt is not None and attempt > last:
+        made = {0: "none was made", 1: "1 was made"}.get(last, f"{last} were made")
         return NotFoundError(f"there is no attempt {attempt} at job {which}", hint=f"{made} so far")
     if last == 0:
         return NotFoundError(
@@ -105,8 +105,9 @@ def follow_logs(
     growing: dict[Path, _Growth] = {}
     polls = quiet = 0
     while True:
-        ending = quiet == _QUIET_POLLS and all(_is_over(job, attempt) for job in jobs)
-        quiet = min(quiet + 1, _QUIET_POLLS)
+        over = _is_over(jobs, attempt)
+        ending = over and quiet == _QUIET_POLLS
+        quiet = quiet + 1 if over else 0
         for log in _logs_from(root, jobs, first, attempt):
             old = polls == 0
             growth = growing.setdefault(log.path, _Growth(log.path))
@@ -168,12 +169,12 @@ def _log(root: Path, job: JobRecord, attempt: int) -> Log:
     return Log(job, attempt, attempt_folder(root, job.id, attempt) / LOG)
 
 
-def _is_over(job: JobRecord, attempt: int | None) -> bool:
-    """Whether nothing more will be logged: the job, or the one attempt, has ended."""
-    if attempt is None:
-        return job.state.is_finished
-    states = [each.state for each in job.attempts if each.number == attempt]
-    return job.state.is_finished or (bool(states) and states[0] is not JobState.RUNNING)
+def _is_over(jobs: Sequence[JobRecord], attempt: int | None) -> bool:
+    """Whether nothing more will be logged: the jobs, or the attempts that were asked for, ended."""
+    if all(job.state.is_finished for job in jobs):
+        return True
+    chosen = [each.state for job in jobs for each in job.attempts if each.number == attempt]
+    return bool(chosen) and JobState.RUNNING not in chosen
 
 
 def _look_again(

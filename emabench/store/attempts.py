@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from emabench.errors import FencedError
 from emabench.records import Claim, CostReading, Environment, JobState, MetricPoint, StepProgress
+from emabench.store.locking import NO_KEY
 from emabench.store.processes import ProcessIdentity
 from emabench.store.rows import cost_row, environment_id, storable
 from emabench.store.tables import Attempt, Job, Metric, Result
@@ -138,6 +139,24 @@ def end_attempt(
         end_dependants(session, claim.job_id, JobState.FAILED, reason or "no reason given")
 
 
+def reap_attempt(session: Session, claim: Claim, heartbeat: int, *, reason: str) -> JobState:
+    """End the attempt as failed if its heartbeat still stands where an observer saw it.
+
+    Raises:
+        FencedError: it counted on, or somebody else ended the attempt.
+    """
+    job = select(Job.id).where(Job.id == claim.job_id).with_for_update(**NO_KEY)
+    attempt = (
+        select(Attempt.heartbeat)
+        .where(Attempt.job_id == claim.job_id, Attempt.number == claim.attempt)
+        .with_for_update(**NO_KEY)
+    )
+    session.execute(job)  # the job before its attempt, as everywhere
+    if session.scalar(attempt) != heartbeat:
+        raise _fenced(claim)
+    return fail_attempt(session, claim, reason=reason, cost=None, retry=True)
+
+
 def fail_attempt(
     session: Session, claim: Claim, *, reason: str, cost: CostReading | None, retry: bool
 ) -> JobState:
@@ -164,10 +183,13 @@ def end_dependants(session: Session, job_id: str, state: JobState, reason: str) 
     waiting = [job_id]
     while waiting:
         needed = waiting.pop()
-        dependants = session.scalars(
-            select(Job).where(Job.depends_on == needed, Job.state == JobState.QUEUED)
+        dependants = (
+            select(Job)
+            .where(Job.depends_on == needed, Job.state == JobState.QUEUED)
+            .order_by(Job.experiment_id, Job.position)
+            .with_for_update(**NO_KEY)
         )
-        for job in dependants:
+        for job in session.scalars(dependants):
             job.state = state
             job.reason = f"needs job {needed}, which {_ENDED[state]}: {reason}"
             waiting.append(job.id)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import String, and_, func, or_, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
 from emabench.records import JobKind, JobState
@@ -11,13 +14,28 @@ from emabench.store.tables import Attempt, Experiment, Job, Metric, Result
 
 def broken_invariants(session: Session) -> list[str]:
     """Return a line for each invariant that a job, run or attempt breaks."""
+    unknown = [
+        *_words(session, "job", Job.id, Job.state, JobState),
+        *_words(session, "job", Job.id, Job.kind, JobKind),
+        *_words(session, "an attempt at job", Attempt.job_id, Attempt.state, JobState),
+    ]
+    if unknown:  # the rest reads those words, and could not
+        return unknown
     return [
         *_running(session),
         *_numbers(session),
+        *_ends(session),
         *_dependencies(session),
         *_shapes(session),
         *_results(session),
     ]
+
+
+def _words(session: Session, what: str, key: Any, column: Any, known: type[StrEnum]) -> list[str]:
+    """A state or kind is one of the words that there are."""
+    word = type_coerce(column, String)
+    rows = session.execute(select(key, word).where(word.not_in([str(each) for each in known])))
+    return [f"{what} {row[0]} has the {column.key} {row[1]!r}, which there is not" for row in rows]
 
 
 def _running(session: Session) -> list[str]:
@@ -53,6 +71,21 @@ def _numbers(session: Session) -> list[str]:
     ]
 
 
+def _ends(session: Session) -> list[str]:
+    """The newest attempt at a done job is done, and did the work."""
+    newest = and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt)
+    query = (
+        select(Job.id, Attempt.state)
+        .join(Attempt, newest)
+        # A running one is a problem of its own.
+        .where(Job.state == JobState.DONE, Attempt.state.not_in((JobState.DONE, JobState.RUNNING)))
+    )
+    return [
+        f"job {job} is done, but its newest attempt is {state}"
+        for job, state in session.execute(query)
+    ]
+
+
 def _dependencies(session: Session) -> list[str]:
     """What a done or running job needs is done."""
     needed = aliased(Job)
@@ -68,10 +101,26 @@ def _dependencies(session: Session) -> list[str]:
 
 
 def _shapes(session: Session) -> list[str]:
-    """A run begins with a pretraining."""
+    """A run begins with a pretraining, and its evaluations need the one of the same run."""
     first = select(Job.experiment_id).where(Job.position == 0, Job.kind == JobKind.PRETRAIN)
     lost = session.scalars(select(Experiment.id).where(Experiment.id.not_in(first)))
-    return [f"experiment {row} has no pretraining" for row in lost]
+    needed = aliased(Job)
+    alone = (
+        select(Job.id)
+        .outerjoin(needed, needed.id == Job.depends_on)
+        .where(
+            Job.kind == JobKind.LINEAR_EVAL,
+            or_(
+                needed.id.is_(None),
+                needed.kind != JobKind.PRETRAIN,
+                needed.experiment_id != Job.experiment_id,
+            ),
+        )
+    )
+    return [
+        *(f"experiment {row} has no pretraining" for row in lost),
+        *(f"evaluation {job} needs no pretraining of its run" for job in session.scalars(alone)),
+    ]
 
 
 def _results(session: Session) -> list[str]:

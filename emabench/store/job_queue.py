@@ -20,6 +20,7 @@ from emabench.store.attempts import (
     begin_attempt,
     end_attempt,
     fail_attempt,
+    reap_attempt,
     write_metrics,
     write_results,
 )
@@ -152,14 +153,8 @@ class JobQueue:
         claim = Claim(attempt.job_id, attempt.kind, attempt.number, {}, None, 0.0)
         try:
             with self._database.write() as session:
-                if not any(
-                    (now.job_id, now.number, now.heartbeat)
-                    == (attempt.job_id, attempt.number, attempt.heartbeat)
-                    for now in find_running(session)
-                ):
-                    return None
-                return fail_attempt(session, claim, reason=reason, cost=None, retry=True)
-        except FencedError:  # somebody else reaped it first
+                return reap_attempt(session, claim, attempt.heartbeat, reason=reason)
+        except FencedError:  # it lives, or somebody else was faster
             return None
 
     def reap_dead(self) -> list[str]:

@@ -102,11 +102,12 @@ def open_for_writing(text: str) -> Database:
 
 def _sqlite_file(path: Path, label: str) -> Database:
     check_writable(path, label)
+    undo_half_done(path)
     _check_is_not_foreign(path, label)
     _begin_wal(path, label)
     engine = sqlite_engine(lambda: connect_sqlite(path, "mode=rwc"))
     return Database(
-        engine, label, writable=True, on_close=lambda: _end_wal(path), check=_Watch(path, label)
+        engine, label, writable=True, on_close=lambda: end_wal(path), check=_Watch(path, label)
     )
 
 
@@ -144,12 +145,22 @@ class _Watch:
 
 
 def _check_is_store(connection: Connection, place: Location) -> None:
+    check_contents(connection, place)
+    check_version(connection, place.label)
+
+
+def check_contents(connection: Connection, place: Location) -> None:
+    """Raise unless a store is there, of whatever schema version.
+
+    Raises:
+        NotFoundError: a server has an empty database there.
+        StoreError: something else is there.
+    """
     found = contents(connection)
     if found is Contents.NOTHING and place.url is not None:
         raise NotFoundError(f"there is no store at {place.label}", hint=MISSING_HINT)
     if found is not Contents.STORE:
         raise not_a_store(place.label)
-    check_version(connection, place.label)
 
 
 def sqlite_engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
@@ -228,6 +239,18 @@ def _check_is_not_foreign(path: Path, label: str) -> None:
         engine.dispose()
 
 
+def undo_half_done(path: Path) -> None:
+    """Let SQLite undo what a killed process left half done, which no reader can."""
+    journal = path.with_name(f"{path.name}-journal")
+    if not (path.exists() and journal.exists() and journal.stat().st_size > 0):
+        return
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(connect_sqlite(path, "mode=rw")) as connection,
+    ):
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+
+
 def _begin_wal(path: Path, label: str) -> None:
     """Switch to WAL; SQLite does not wait for other processes here, so this does."""
     deadline = time.monotonic() + _LOCK_SECONDS
@@ -244,7 +267,7 @@ def _begin_wal(path: Path, label: str) -> None:
             time.sleep(0.02)
 
 
-def _end_wal(path: Path) -> None:
+def end_wal(path: Path) -> None:
     """Leave one plain file behind if no other process has the store open."""
     with (
         contextlib.suppress(sqlite3.Error),

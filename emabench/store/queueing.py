@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from emabench.errors import UsageError
 from emabench.records import JobState
 from emabench.store.attempts import end_dependants
+from emabench.store.locking import lock_jobs, with_dependants, with_needed
 from emabench.store.tables import (
     Attempt,
     Cost,
@@ -31,7 +32,9 @@ def cancel_jobs(session: Session, job_ids: Sequence[str]) -> list[str]:
 
     A worker that is at one of them finds itself fenced at its next word and stops.
     """
-    waiting = _in_state(session, job_ids, _UNFINISHED)
+    chosen = set(job_ids)
+    locked = lock_jobs(session, with_dependants(session, chosen))
+    waiting = [job for job in locked if job.id in chosen and job.state in _UNFINISHED]
     for job in waiting:
         job.state, job.reason = JobState.CANCELLED, _CANCELLED
         session.execute(
@@ -48,16 +51,16 @@ def retry_jobs(session: Session, job_ids: Sequence[str]) -> list[str]:
 
     A job that only failed because of the one it needs takes that one along.
     """
-    wanted = {job.id: job for job in _in_state(session, job_ids, _TO_RETRY)}
-    for job in list(wanted.values()):
-        needed = job
-        while needed.depends_on is not None:
-            needed = session.get_one(Job, needed.depends_on)
-            if needed.state in _TO_RETRY:
-                wanted[needed.id] = needed
-    for job in wanted.values():
-        requeue(job)
-    return list(wanted)
+    locked = {job.id: job for job in lock_jobs(session, with_needed(session, job_ids))}
+    wanted = set()
+    for job_id in job_ids:
+        job = locked.get(job_id)
+        while job is not None and job.state in _TO_RETRY:
+            wanted.add(job.id)
+            job = locked.get(job.depends_on or "")
+    for job_id in wanted:
+        requeue(locked[job_id])
+    return [job_id for job_id in locked if job_id in wanted]
 
 
 def requeue(job: Job) -> None:
@@ -72,14 +75,14 @@ def remove_experiments(session: Session, experiment_ids: Sequence[int]) -> None:
     Raises:
         UsageError: somebody works on one of them.
     """
-    chosen = select(Job).where(Job.experiment_id.in_(experiment_ids)).with_for_update()
-    jobs = list(session.scalars(chosen.order_by(Job.position.desc())))
+    chosen = select(Job.id).where(Job.experiment_id.in_(experiment_ids))
+    jobs = lock_jobs(session, session.scalars(chosen).all())
     for job in jobs:
         if job.state is JobState.RUNNING:
             raise UsageError(
                 f"job {job.id} is running", hint=f"stop it first: emabench cancel {job.id}"
             )
-    ids = [job.id for job in jobs]
+    ids = [job.id for job in reversed(jobs)]
     attempts = select(Attempt.id).where(Attempt.job_id.in_(ids))
     session.execute(delete(Cost).where(Cost.attempt_id.in_(attempts)))
     for table in (Attempt, Metric, Result):
@@ -88,9 +91,8 @@ def remove_experiments(session: Session, experiment_ids: Sequence[int]) -> None:
         session.execute(delete(Job).where(Job.id == job_id))
     session.execute(delete(Experiment).where(Experiment.id.in_(experiment_ids)))
     used = select(Attempt.environment_id).where(Attempt.environment_id.is_not(None))
-    session.execute(delete(EnvironmentRow).where(EnvironmentRow.id.not_in(used)))
-
-
-def _in_state(session: Session, job_ids: Sequence[str], states: Sequence[JobState]) -> list[Job]:
-    query = select(Job).where(Job.id.in_(job_ids), Job.state.in_(states)).with_for_update()
-    return list(session.scalars(query.order_by(Job.experiment_id, Job.position)))
+    unused = select(EnvironmentRow.id).where(EnvironmentRow.id.not_in(used))
+    # One that an attempt is about to name is locked: it stays, and nobody waits.
+    free = session.scalars(unused.with_for_update(skip_locked=True)).all()
+    gone = delete(EnvironmentRow).where(EnvironmentRow.id.in_(free), EnvironmentRow.id.in_(unused))
+    session.execute(gone)

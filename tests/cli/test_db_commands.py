@@ -71,6 +71,15 @@ def test_a_sound_store_is_sound_and_unchanged(emabench, folder, runs):
         ("DELETE FROM results", "is done and has no results"),
         ("UPDATE metrics SET job_id = 'x' || job_id", "of metrics refers to no row of jobs"),
         ("UPDATE jobs SET kind = 'bench' WHERE position = 0", "has no pretraining"),
+        ("UPDATE jobs SET depends_on = NULL", "needs no pretraining of its run"),
+        (
+            "UPDATE jobs SET depends_on = (SELECT max(id) FROM jobs WHERE position = 0)",
+            "needs no pretraining of its run",
+        ),
+        ("UPDATE attempts SET state = 'failed'", "is done, but its newest attempt is failed"),
+        ("UPDATE jobs SET state = 'asleep' WHERE position = 0", "has the state 'asleep'"),
+        ("UPDATE jobs SET kind = 'nap' WHERE position = 1", "has the kind 'nap'"),
+        ("UPDATE attempts SET state = 'asleep'", "has the state 'asleep'"),
     ],
 )
 def test_what_is_wrong_is_named(emabench, runs, statement, words):
@@ -107,9 +116,63 @@ def test_a_backup_while_a_worker_writes_is_one_plain_consistent_file(emabench, f
     with RunStore.open("copy.db", mode="read") as copied:
         assert len(copied.runs()) == 4
         assert len(copied.metrics(job)) % 2 == 0
+    assert Path("copy.db").read_bytes()[18:20] == b"\x01\x01"  # SQLite's mark of a file without WAL
     refused = emabench(["db", "backup", "-o", "copy.db"])
     assert (refused.code, "--force" in refused.hint) == (2, True)
     assert emabench(["db", "backup", "-o", "copy.db", "--force"]).code == 0
+
+
+def test_a_backup_never_takes_the_place_of_the_store_itself(emabench, folder, runs):
+    before = (folder / "results.db").stat()
+    (folder / "link.db").symlink_to("results.db")
+    for file in ("results.db", "./results.db", "link.db"):
+        refused = emabench(["db", "backup", "-o", file, "--force"])
+        assert (refused.code, "is the store itself" in refused.err) == (2, True)
+    assert (folder / "results.db").stat() == before
+
+
+@pytest.mark.parametrize("end", ["-wal", "-journal"])
+def test_a_backup_is_not_put_beside_what_would_be_read_into_it(emabench, folder, runs, end):
+    Path("other.db").write_text("in use")
+    Path(f"other.db{end}").write_text("changes of another store")
+    refused = emabench(["db", "backup", "-o", "other.db", "--force"])
+    assert (refused.code, f"other.db{end} lies beside it" in refused.err) == (2, True)
+    assert Path("other.db").read_text() == "in use"
+
+
+def test_a_backup_that_fails_leaves_nothing_and_touches_no_other_file(emabench, folder, runs):
+    Path("copy.db.tmp").write_text("precious")
+    Path("busy").mkdir()
+    Path("busy/file").touch()
+    for target in ("nowhere/copy.db", "busy"):
+        failed = emabench(["db", "backup", "-o", target, "--force"])
+        assert (failed.code, bool(failed.hint)) == (1, True)
+    assert emabench(["db", "backup", "-o", "copy.db"]).code == 0
+    assert Path("copy.db.tmp").read_text() == "precious"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"results.db", "busy", "copy.db", "copy.db.tmp"}
+
+
+@pytest.mark.parametrize("command", ["check", "vacuum", "backup"])
+def test_an_older_store_is_left_alone_with_the_command_to_run(emabench, folder, command):
+    shutil.copy(OLD, "results.db")
+    before = Path("results.db").read_bytes()
+    refused = emabench(["db", command, *(["-o", "copy.db"] if command == "backup" else [])])
+    assert refused.hint == "hint: bring it up to date: emabench db upgrade results.db"
+    assert Path("results.db").read_bytes() == before
+    assert [path.name for path in folder.iterdir()] == ["results.db"]
+
+
+def test_what_is_for_a_file_says_what_a_server_has_instead(emabench, folder):
+    url = "postgresql://me:secret@127.0.0.1:1/results"
+    for arguments, instead in (
+        (["backup", "-o", "copy.db"], "pg_dump"),
+        (["vacuum"], "autovacuum"),
+    ):
+        refused = emabench(["db", *arguments, url])
+        assert (refused.code, instead in refused.hint) == (2, True)
+        assert "secret" not in refused.err
+    assert list(folder.iterdir()) == []
 
 
 def test_vacuum_gives_back_what_was_deleted(emabench, folder, runs):
@@ -121,6 +184,22 @@ def test_vacuum_gives_back_what_was_deleted(emabench, folder, runs):
     assert found["bytes_after"] < found["bytes_before"] / 2
     assert found["bytes_after"] == (folder / "results.db").stat().st_size
     assert [path.name for path in folder.iterdir()] == ["results.db"]
+
+
+def test_vacuum_says_what_it_gave_back_also_while_others_have_the_store_open(
+    emabench, folder, runs
+):
+    with RunStore.open("results.db", mode="write") as store:
+        claim = store.claim(store.add_run(plan(seed=9)).pretrain_job)
+        store.record(claim, [MetricPoint(step, 1, "loss", 1.0) for step in range(20_000)])
+        change("DELETE FROM metrics WHERE step > 100")
+        found = json.loads(emabench(["db", "vacuum", "--json"]).out)
+        files = [
+            path.stat().st_size for path in folder.glob("results.db*") if "shm" not in path.name
+        ]
+        assert found["bytes_after"] == sum(files) < found["bytes_before"] / 2
+        store.record(claim, [MetricPoint(20_001, 1, "loss", 1.0)])
+        assert len(store.metrics(claim.job_id)) == 102
 
 
 @pytest.mark.parametrize("command", ["upgrade", "check", "vacuum", "backup"])

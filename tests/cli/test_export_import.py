@@ -6,13 +6,20 @@ import gzip
 import io
 import json
 import math
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from seeding import complete, plan
 
-from emabench.records import CostReading, MetricPoint
+from emabench.records import CostReading, JobState, MetricPoint
 from emabench.store import RunStore
+from emabench.store.transfer import import_runs
 
 
 @pytest.fixture
@@ -78,18 +85,86 @@ def test_runs_are_chosen_by_id_label_or_field(emabench, runs):
     assert emabench(["export", "ffff", "-o", "none.jsonl"]).code == 3
     kept = emabench(["export", "-o", "some.jsonl"])
     assert (kept.code, "--force" in kept.hint) == (2, True)
+    both = emabench(["export", runs[0], "--where", "method=moco", "-o", "both.jsonl"])
+    assert (both.code, "leave out one" in both.hint) == (2, True)
+    twice = emabench(["export", "-o", "-", "--json"])
+    assert (twice.code, twice.out, "want stdout" in twice.err) == (2, "", True)
+    told = json.loads(emabench(["export", "-o", "told.jsonl", "--json"]).out)
+    assert told == {
+        "schema_version": 1, "file": "told.jsonl", "exported": runs[:3], "unfinished": runs[3:],
+    }  # fmt: skip
+
+
+def test_a_run_that_still_trains_is_not_exported_whatever_became_of_its_evaluation(
+    emabench, folder
+):
+    with RunStore.open("results.db", mode="write") as store:
+        run = store.add_run(plan())
+        store.claim(run.pretrain_job)
+        store.cancel([run.eval_job])
+        assert store.run(run.id).state is JobState.CANCELLED
+    told = json.loads(emabench(["export", "-o", "a.jsonl", "--json"]).out)
+    assert (told["exported"], told["unfinished"]) == ([], [run.id])
+    assert "is not finished" in emabench(["export", run.id, "-o", "b.jsonl"]).err
 
 
 def test_a_bundle_goes_through_a_pipe_and_a_compressed_file(emabench, runs, monkeypatch):
     text = emabench(["export", "-o", "-"]).out
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     assert emabench(["import", "-", "--db", "pipe.db"]).code == 0
     assert emabench(["export", "-o", "a.jsonl.gz"]).code == 0
     assert gzip.decompress(Path("a.jsonl.gz").read_bytes()).splitlines()[1:] == [
         line.encode() for line in text.splitlines()[1:]
     ]
     assert emabench(["import", "a.jsonl.gz", "--db", "gz.db"]).code == 0
-    assert repr(contents("gz.db")) == repr(contents("pipe.db"))
+    packed = io.TextIOWrapper(io.BytesIO(Path("a.jsonl.gz").read_bytes()))
+    monkeypatch.setattr("sys.stdin", packed)
+    assert emabench(["import", "-", "--db", "gz-pipe.db"]).code == 0
+    os.mkfifo("named.pipe")  # as a shell makes one for <(...)
+    feeder = threading.Thread(target=Path("named.pipe").write_text, args=(text,))
+    feeder.start()
+    assert emabench(["import", "named.pipe", "--db", "named.db"]).code == 0
+    feeder.join()
+    for db in ("gz.db", "gz-pipe.db", "named.db"):
+        assert repr(contents(db)) == repr(contents("pipe.db"))
+
+
+def test_a_slow_pipe_keeps_nobody_from_writing(emabench, runs):
+    head, rest = emabench(["export", "-o", "-"]).out.split("\n", 1)
+    padding = " " * 1_000_000  # more than a pipe holds: the other end reads once it is written
+    program = "from emabench.cli.app import main; main()"
+    with RunStore.open("target.db", mode="write") as store:
+        mine = store.add_run(plan(seed=50))
+        with subprocess.Popen(
+            [sys.executable, "-c", program, "import", "-", "--db", "target.db"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            process.stdin.write(head + padding + "\n" + rest[:100])
+            process.stdin.flush()
+            with closing(sqlite3.connect("target.db", timeout=0)) as database:
+                database.execute("BEGIN IMMEDIATE")
+                database.rollback()
+            store.cancel([mine.pretrain_job])
+            out, _ = process.communicate(rest[100:])
+        assert (process.returncode, out[:21]) == (0, "3 runs were imported,")
+        assert len(store.runs(smoke=True)) == 4
+
+
+def test_a_bundle_is_plain_ascii_whatever_the_names_are(folder):
+    with RunStore.open("results.db", mode="write") as store:
+        run = complete(store, plan(name="名前 \N{SNOWMAN}"))
+    exported = subprocess.run(
+        [sys.executable, "-c", "from emabench.cli.app import main; main()", "export", "-o", "-"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+    Path("a.jsonl").write_bytes(exported.stdout)
+    assert import_runs("other.db", Path("a.jsonl")) == ([run], [])
+    with RunStore.open("other.db", mode="read") as store:
+        assert store.run(run).name == "名前 \N{SNOWMAN}"
 
 
 def test_the_same_spec_run_in_two_places_becomes_a_repeat(emabench, runs):
@@ -99,41 +174,153 @@ def test_the_same_spec_run_in_two_places_becomes_a_repeat(emabench, runs):
     assert emabench(["import", "a.jsonl", "--db", "other.db"]).code == 0
     found = [run.id for run, *_ in contents("other.db")]
     assert found == [mine, runs[0]]
+    with closing(sqlite3.connect("other.db")) as database:
+        repeats = database.execute("SELECT repeat FROM experiments ORDER BY id").fetchall()
+    assert repeats == [(0,), (1,)]
+    again = json.loads(emabench(["import", "a.jsonl", "--db", "other.db", "--json"]).out)
+    assert again == {"schema_version": 1, "imported": [], "existing": [runs[0]]}
+
+
+def replaced(value, *path):
+    """Return what puts a value at a path of a run; none takes away what is there."""
+
+    def change(run):
+        *parents, key = path
+        for each in parents:
+            run = run[each]
+        if value is GONE:
+            del run[key]
+        else:
+            run[key] = value
+
+    return change
+
+
+GONE = object()
+DAMAGE = [
+    (replaced(GONE, "jobs"), "jobs is missing"),
+    (replaced([], "jobs"), "does not begin with a pretraining"),
+    (replaced(GONE, "jobs", 0, "attempts"), "attempts is missing"),
+    (replaced(GONE, "jobs", 0, "reason"), "reason is missing"),
+    (replaced("asleep", "jobs", 0, "state"), "'asleep' is not a valid JobState"),
+    (replaced("running", "jobs", 0, "state"), "is not finished"),
+    (replaced("queued", "jobs", 1, "state"), "is not finished"),
+    (replaced("running", "jobs", 0, "attempts", 0, "state"), "is not finished"),
+    (replaced("done", "jobs", 0, "state"), "newest attempt is failed"),
+    (replaced(7, "jobs", 0, "attempt"), "says 7 attempts, these are [1]"),
+    (replaced("../../../etc/x", "jobs", 0, "id"), "longer than 12"),
+    (replaced("../../../etc", "jobs", 0, "id"), "is no id of a job"),
+    (replaced("0" * 12, "jobs", 1, "depends_on"), "is no job before it"),
+    (replaced(None, "jobs", 1, "depends_on"), "needs no pretraining"),
+    (replaced(1, "jobs", 1, "position"), None),
+    (replaced(5, "jobs", 1, "position"), "out of order"),
+    (replaced("2020-01-01T00:00:00", "created_at"), "has no time zone"),
+    (replaced("yesterday", "created_at"), "experiments.created_at: Invalid isoformat"),
+    (replaced(None, "fingerprint"), "experiments.fingerprint: it is null"),
+    (replaced("x" * 65, "fingerprint"), "longer than 64"),
+    (replaced("a\0b", "name"), "is no text"),
+    (replaced("\ud800", "name"), "surrogates not allowed"),
+    (replaced([], "spec"), "experiments.spec: [] is no dict"),
+    (replaced(1, "smoke"), "experiments.smoke: 1 is no bool"),
+    (replaced(True, "repeat"), "no whole number"),
+    (replaced(2**31, "repeat"), "no whole number of 32 bits"),
+    (replaced("3", "jobs", 0, "priority"), "no whole number"),
+    (replaced("much", "jobs", 0, "attempts", 0, "cost", "train_s"), "costs.train_s: 'much'"),
+    (replaced(math.nan, "jobs", 0, "attempts", 0, "cost", "train_s"), "NaN is no number"),
+    (lambda run: run["jobs"][0]["metrics"].append(run["jobs"][0]["metrics"][0]), "two of metric"),
+    (replaced([{"name": "top1", "value": 1.0, "correct": "%", "correct_count": 1}],
+              "jobs", 0, "results"), "results.correct: "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "words"), DAMAGE)
+def test_a_damaged_run_is_named_by_its_line_and_nothing_is_imported(
+    emabench, runs, folder, change, words
+):
+    emabench(["export", "-o", "a.jsonl"])
+    good = Path("a.jsonl").read_text("utf-8").splitlines()
+    run = json.loads(good[2])
+    change(run)
+    Path("bad.jsonl").write_text("\n".join([*good[:2], json.dumps(run), good[3]]) + "\n")
+    result = emabench(["import", "bad.jsonl", "--db", "target.db"])
+    if words is None:  # the control: what is not changed is no damage
+        assert result.code == 0
+        return
+    assert (result.code, result.out) == (1, "")
+    assert "line 3 of the bundle is damaged" in result.err
+    assert words in result.err
+    assert result.hint
+    assert not (folder / "target.db").exists()
+
+
+def test_what_contradicts_the_store_is_named_by_its_line(emabench, runs):
+    emabench(["export", "-o", "a.jsonl"])
+    good = Path("a.jsonl").read_text("utf-8").splitlines()
+    taken = json.loads(good[1])["jobs"][1]["id"]
+    other = json.loads(good[2])
+    other["jobs"][1]["id"] = taken  # the evaluation of the run before
+    Path("bad.jsonl").write_text("\n".join([*good[:2], json.dumps(other), good[3]]) + "\n")
+    with RunStore.open("target.db", mode="write") as store:
+        complete(store, plan(seed=50))
+    before = repr(contents("target.db"))
+    result = emabench(["import", "bad.jsonl", "--db", "target.db"])
+    assert (result.code, "line 3 of the bundle is damaged: UNIQUE" in result.err) == (1, True)
+    assert repr(contents("target.db")) == before
 
 
 def test_a_damaged_bundle_changes_nothing(emabench, runs, folder):
     emabench(["export", "-o", "a.jsonl"])
     emabench(["export", "-o", "a.jsonl.gz"])
     good = Path("a.jsonl").read_text("utf-8").splitlines(keepends=True)
-    newer = json.dumps(json.loads(good[0]) | {"schema": "0999", "emabench": "9.0"})
-    lacking = json.loads(good[2])
-    del lacking["jobs"][0]["attempts"]
-    wrong = json.loads(good[2])
-    wrong["jobs"][0]["state"] = "asleep"
-    emabench(["export", runs[2], "-o", "fresh.jsonl"])
+    head = json.loads(good[0])
+    newer = json.dumps(head | {"schema": "0999", "emabench": "9.0"}) + "\n"
+    later = json.dumps(head | {"version": 2, "emabench": "9.0"}) + "\n"
+    uncounted = json.dumps(head | {"runs": None}) + "\n"
     with RunStore.open("target.db", mode="write") as store:
         complete(store, plan(seed=50))
     before = repr(contents("target.db"))
-    lacking, wrong = (good[0] + good[1] + json.dumps(r) + "\n" + good[3] for r in (lacking, wrong))
+    rest = "".join(good[1:])
     for content, words in (
-        ("".join(good[:3]), "holds 2 of its 3 runs"),
-        ("".join(good)[:-100], "line 4 is damaged"),
-        (lacking, "line 3 of the bundle is damaged"),
-        (wrong, "'asleep' is not a valid JobState"),
-        (newer + "\n" + "".join(good[1:]), "written by emabench 9.0"),
+        ("".join(good[:3]), "ends after line 3, with 2 of its 3 runs"),
+        ("".join(good[:1]), "ends after line 1, with 0 of its 3 runs"),
+        ("".join(good) + good[1], "ends after line 5, with 4 of its 3 runs"),
+        ("".join(good)[:-100], "line 4 of the bundle is damaged"),
+        ("".join([*good[:2], "\n", *good[2:]]), "line 3 of the bundle is damaged"),
+        (newer + rest, "written by emabench 9.0"),
+        (later + rest, "in version 2"),
+        (uncounted + rest, "line 1 of the bundle is damaged"),
         ("a,b,c\n1,2,3\n", "is no bundle of runs"),
         ("", "is no bundle of runs"),
         (json.dumps({"some": "json"}), "is no bundle of runs"),
+        ("[1, 2]\n", "is no bundle of runs"),
     ):
         Path("bad.jsonl").write_text(content, "utf-8")
-        result = emabench(["import", "bad.jsonl", "--db", "target.db"])
-        assert (result.code, result.out) == (1, ""), words
-        assert words in result.err
-        assert result.hint
+        for db in ("target.db", "new.db"):
+            result = emabench(["import", "bad.jsonl", "--db", db])
+            assert (result.code, result.out) == (1, ""), words
+            assert words in result.err
+            assert result.hint
         assert repr(contents("target.db")) == before
     whole = Path("a.jsonl.gz").read_bytes()
     Path("bad.jsonl.gz").write_bytes(whole[: len(whole) // 2])
-    assert emabench(["import", "bad.jsonl.gz", "--db", "target.db"]).code == 1
+    result = emabench(["import", "bad.jsonl.gz", "--db", "target.db"])
+    assert (result.code, "of the bundle cannot be read" in result.err) == (1, True)
+    Path("bad.jsonl").write_bytes("".join(good[:2]).encode() + b"\xff\n")
+    result = emabench(["import", "bad.jsonl", "--db", "target.db"])
+    assert "line 3 of the bundle cannot be read" in result.err
     assert repr(contents("target.db")) == before
     assert emabench(["import", "nowhere.jsonl", "--db", "new.db"]).code == 3
     assert not (folder / "new.db").exists()
+
+
+def test_an_export_that_fails_leaves_nothing_and_touches_no_other_file(emabench, folder, runs):
+    Path("a.jsonl.tmp").write_text("precious")
+    Path("busy").mkdir()
+    for target in ("nowhere/a.jsonl", "busy"):
+        failed = emabench(["export", "-o", target, "--force"])
+        assert (failed.code, bool(failed.hint)) == (1, True)
+    assert emabench(["export", "-o", "a.jsonl"]).code == 0
+    assert Path("a.jsonl.tmp").read_text() == "precious"
+    assert {path.name for path in folder.iterdir()} == {
+        "results.db", "busy", "a.jsonl", "a.jsonl.tmp",
+    }  # fmt: skip

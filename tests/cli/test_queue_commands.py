@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from programs import in_pipe, on_terminal
@@ -87,23 +88,19 @@ def test_where_there_is_no_store_none_is_made(command, emabench, folder):
 
 @pytest.mark.parametrize("command", ["cancel", "retry", "rm"])
 def test_ids_are_all_known_before_anything_is_done(command, emabench, store):
-    queued = [store.add_run(plan(seed=seed)) for seed in range(10)]
+    queued = [store.add_run(plan(seed=seed)) for seed in range(17)]  # two begin alike
     store.cancel([queued[0].pretrain_job])
     before = store.runs()
     unknown = emabench([command, queued[0].id, queued[1].id, "nope"])
     assert (unknown.code, unknown.out) == (3, "")
     assert "'nope'" in unknown.err
-    ids = [job.id for run in before for job in run.jobs]
-    if command == "rm":
-        ids = [run.id for run in before]
-        complete(store, plan(seed=11))
-    ambiguous = next((f for f in "0123456789abcdef" if sum(i[0] == f for i in ids) > 1), "")
-    if ambiguous:  # 20 job ids cannot all begin differently; 10 run ids can
-        result = emabench([command, queued[1].id, ambiguous])
-        assert result.code == 2
-        assert f"'{ambiguous}' begins several" in result.err
-        assert "choose one of" in result.hint
-    assert store.runs()[:10] == before
+    first = [run.id[0] for run in queued]
+    letter = next(letter for letter in first if first.count(letter) > 1)
+    ambiguous = emabench([command, queued[1].id, letter])
+    assert (ambiguous.code, ambiguous.out) == (2, "")
+    assert f"'{letter}' begins several" in ambiguous.err
+    assert "choose one of" in ambiguous.hint
+    assert store.runs() == before
 
 
 # status
@@ -153,7 +150,7 @@ def test_the_status_in_json_holds_all_that_is_known(emabench, store):
 
 
 def test_the_status_in_a_pipe_is_plain_and_whole(emabench, store):
-    run, claim = running(store, method="moco", ema_scope="from:layer4", seed=3)
+    run, claim = running(store, method="moco", ema_scope="from:layer4", seed=3, batch_size=256)
     store.beat(claim, PROGRESS)
     failed(store, seed=4)
     lines = emabench(["status"]).out.splitlines()
@@ -162,7 +159,7 @@ def test_the_status_in_a_pipe_is_plain_and_whole(emabench, store):
     words = row.split()
     assert words[:6] == [run.id, run.id, "pretrain", "moco", "from:layer4", "3"]
     assert words[6:8] == ["1", "cpu"]
-    assert words[-7:] == ["30/120", "25", "4.5000", "512.0", "45.0", "s"] or "45.0" in row
+    assert words[-6:] == ["30/120", "25", "4.5000", "512.0", "45.0", "s"]
     assert "loss is nan" in "\n".join(lines)
     assert "\x1b" not in "".join(lines)
     assert "…" not in "".join(lines)
@@ -187,8 +184,8 @@ def test_a_process_that_is_gone_is_told(emabench, store):
     run = abandoned(store)
     running(store, seed=1)
     found = answer(emabench(["status", "--json"]))["running"]
-    assert [(each["job"], each["process_gone"]) for each in found][0] == (run.id, True)
     assert [each["process_gone"] for each in found] == [True, False]
+    assert found[0]["job"] == run.id
     assert emabench(["status"]).out.count("its process is gone") == 1
 
 
@@ -313,13 +310,18 @@ def test_a_watch_gives_up_on_a_store_that_stays_broken(store, capsys, monkeypatc
         watch_as_json(look, err(), interval=0.001)
 
 
-def test_a_reader_that_leaves_a_watch_ends_it(store):
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_a_reader_that_leaves_a_watch_ends_it(store, options):
     store.add_run(plan())
-    script = f"{sys.executable} -m emabench status --watch --interval 600 | head -n 1"
+    watch = f"{sys.executable} -m emabench status --watch --interval 600 {options}"
     process = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, check=True, timeout=120
+        ["bash", "-c", f"{watch} | head -n 1"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
-    assert "0 running, 2 queued" in process.stdout
+    assert len(process.stdout.splitlines()) == 1
     assert process.stderr == ""
 
 
@@ -424,8 +426,6 @@ def with_files(run_id, *names, attempt=1):
 
 
 def attempt_folder_of(job_id, attempt=1):
-    from pathlib import Path
-
     return attempt_folder(Path("results-artifacts"), job_id, attempt)
 
 

@@ -29,14 +29,15 @@ def upgrade(
 ) -> None:
     """Bring an older store to the schema of this emabench; all of it, or nothing.
 
-    A copy of an older file stays beside it, named after its version.
+    A copy of an older file stays beside it, named after its version. A server keeps copies of its
+    own: see pg_dump.
 
     Examples:
         emabench db upgrade
         emabench db upgrade old.db --no-backup
     """
     from emabench.cli.console import print_json
-    from emabench.store.maintenance import upgrade as upgrade_store
+    from emabench.store.upgrading import upgrade as upgrade_store
 
     place = location or db
     done = upgrade_store(place, backup=not no_backup)
@@ -46,10 +47,12 @@ def upgrade(
             {"schema_version": 1, "before": done.before, "after": done.after, "backup": copy}
         )
     elif done.before == done.after:
-        typer.echo(f"{place} is up to date: schema {done.after}")
+        typer.echo(f"{_shown(place)} is up to date: schema {done.after}")
     else:
         kept = "" if done.backup is None else f"; the old file is {done.backup}"
-        typer.echo(f"{place} went from schema {done.before} to {done.after}{kept}")
+        if done.on_server:
+            kept = "; no copy was kept: that is for pg_dump"
+        typer.echo(f"{_shown(place)} went from schema {done.before} to {done.after}{kept}")
 
 
 @app.command()
@@ -75,7 +78,7 @@ def check(
         for problem in problems:
             typer.echo(problem)
         if not problems:
-            typer.echo(f"{place} is sound")
+            typer.echo(f"{_shown(place)} is sound")
     if problems:
         raise typer.Exit(1)
 
@@ -97,11 +100,8 @@ def backup(
         emabench db backup results.db -o latest.db --force
     """
     from emabench.cli.console import print_json
-    from emabench.errors import UsageError
-    from emabench.store.maintenance import copy_store
+    from emabench.store.copying import copy_store
 
-    if output.exists() and not force:
-        raise UsageError(f"{output} exists", hint="overwrite it with --force")
     copy_store(location or db, output, overwrite=force)
     size = output.stat().st_size
     if json:
@@ -127,4 +127,11 @@ def vacuum(
     if json:
         print_json({"schema_version": 1, "bytes_before": before, "bytes_after": after})
     else:
-        typer.echo(f"{place}: {before:,} bytes before, {after:,} after")
+        typer.echo(f"{_shown(place)}: {before:,} bytes before, {after:,} after")
+
+
+def _shown(place: str) -> str:
+    """Return the name of a store without the password of its URL."""
+    from emabench.store.location import Location
+
+    return Location.parse(place).label

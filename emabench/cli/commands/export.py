@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, DbOption, WhereOption, where_filters
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption, WhereOption, where_filters
+from emabench.errors import UsageError
 
 
 def command(
@@ -28,6 +29,7 @@ def command(
     where: WhereOption = None,
     name: Annotated[str | None, typer.Option("--name", help="Only runs with this label.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
     """Write runs to a bundle: JSON lines with all that the store holds of them.
@@ -40,24 +42,25 @@ def command(
         emabench export @last -o - | ssh host emabench import -
         emabench export --where method=moco -o moco.jsonl
     """
-    from emabench.cli.console import err
-    from emabench.errors import UsageError
-    from emabench.store import RunStore
+    from emabench.cli.console import err, print_json
     from emabench.store.transfer import STANDARD_STREAM, export_runs
 
-    filters = where_filters(where)
+    if ids and (where or name is not None):
+        raise UsageError(
+            "runs are named, and chosen by --where or --name too", hint="leave out one of the two"
+        )
+    if json and output == STANDARD_STREAM:
+        raise UsageError("--json and the bundle both want stdout", hint="name a file with -o")
     if output != STANDARD_STREAM and output.exists() and not force:
         raise UsageError(f"{output} exists", hint="overwrite it with --force")
-    with RunStore.open(db, mode="read") as store:
-        if ids:
-            found = list({run.id: run for run in map(store.run, ids)}.values())
-        else:
-            found = store.runs(smoke=True, where=filters, name=name)
-    finished = [run.id for run in found if run.state.is_finished]
-    left = [run.id for run in found if not run.state.is_finished]
-    if ids and left:
-        raise UsageError(f"run {left[0]} is not finished", hint="wait for it, or cancel it")
-    export_runs(db, finished, output)
-    if left:
-        err().print(f"note: {len(left)} unfinished runs were left out")
-    err().print(f"{len(finished)} runs were exported")
+    done = export_runs(
+        db, output, ids=ids or (), where=where_filters(where), name=name, overwrite=force
+    )
+    if json:
+        exported, left = list(done.written), list(done.unfinished)
+        print_json(
+            {"schema_version": 1, "file": str(output), "exported": exported, "unfinished": left}
+        )
+    if done.unfinished:
+        err().print(f"note: {len(done.unfinished)} unfinished runs were left out")
+    err().print(f"{len(done.written)} runs were exported")

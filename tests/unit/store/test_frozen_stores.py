@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +17,8 @@ from alembic.script import ScriptDirectory
 from emabench.errors import SchemaVersionError, StoreError, UsageError
 from emabench.records import JobState
 from emabench.store import RunStore, schema, tables
-from emabench.store.maintenance import check, upgrade
+from emabench.store.maintenance import check
+from emabench.store.upgrading import upgrade
 
 FROZEN = Path(__file__).parents[2] / "assets" / "stores"
 VERSIONS = sorted(path.stem for path in FROZEN.glob("*.db"))
@@ -95,24 +100,122 @@ def test_the_newest_frozen_store_is_sound_and_read_without_a_change(frozen):
     assert path.read_bytes() == content
 
 
-def test_an_upgrade_that_fails_leaves_the_store_as_it_was(frozen):
+BREAKING = {
+    "UPDATE metrics SET job_id = 'no' || job_id": "16 rows refer to nothing, the first in metrics",
+    "UPDATE experiments SET identity = 'null' WHERE id = 4": "cannot be upgraded: AttributeError",
+    "CREATE TABLE _alembic_tmp_attempts (id INTEGER)": "_alembic_tmp_attempts already exists",
+}
+"""What a migration stumbles over, before, in the middle and at its end."""
+
+
+@pytest.mark.parametrize("backup", [True, False])
+@pytest.mark.parametrize("statement", BREAKING)
+def test_an_upgrade_that_fails_leaves_the_store_as_it_was(frozen, statement, backup):
     path = frozen("0001")
     with closing(sqlite3.connect(path)) as database:
-        database.execute("UPDATE metrics SET job_id = 'no' || job_id")
+        database.execute(statement)
         database.commit()
     content = path.read_bytes()
-    with pytest.raises(StoreError, match="rows refer to nothing") as caught:
-        upgrade(str(path), backup=False)
-    assert "it is as it was" in caught.value.hint
+    for _ in range(2):  # what is left of the first try does not stop the second
+        with pytest.raises(StoreError, match=BREAKING[statement]) as caught:
+            upgrade(str(path), backup=backup)
+        assert "it is as it was" in caught.value.hint
+        assert path.read_bytes() == content
+        assert [each.name for each in path.parent.iterdir()] == ["results.db"]
+
+
+KILLED = """
+import os, signal, sys
+from emabench.store import upgrading
+
+migrate = upgrading.migrate
+
+def die(connection):
+    connection.exec_driver_sql("PRAGMA cache_size = 1")  # so that the file itself is half changed
+    migrate(connection)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+upgrading.migrate = die
+upgrading.upgrade(sys.argv[1], backup=False)
+"""
+
+
+def test_an_upgrade_that_is_killed_is_undone_and_can_be_repeated(frozen):
+    path = frozen("0001")
+    content = path.read_bytes()
+
+    def kill():
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(path)])
+        assert killed.returncode == -signal.SIGKILL
+        assert path.read_bytes() != content
+        with pytest.raises(StoreError, match="unfinished changes"):
+            RunStore.open(str(path), mode="read")
+
+    kill()
+    with pytest.raises(SchemaVersionError):  # the hint of a reader: a writer completes them
+        RunStore.open(str(path), mode="write")
     assert path.read_bytes() == content
-    assert [each.name for each in path.parent.iterdir()] == ["results.db"]
+    kill()
+    done = upgrade(str(path), backup=True)
+    assert rows(done.backup) == rows(FROZEN / "0001.db")
+    assert check(str(path)) == []
+
+
+def test_of_several_upgrades_at_once_one_does_the_work(frozen):
+    path = frozen("0001")
+    before = rows(path)
+    program = "import sys; from emabench.cli.app import main; main()"
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", program, "db", "upgrade", str(path)],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(4)
+        ]
+        ended = [(*process.communicate(), process.returncode) for process in processes]
+    assert {(err, code) for _, err, code in ended} == {("", 0)}
+    assert sum("went from schema 0001" in out for out, *_ in ended) == 1
+    assert rows(path.with_name("results.db.0001.bak")) == before
+    assert check(str(path)) == []
+
+
+def test_an_upgraded_store_is_one_plain_file(frozen):
+    path = frozen("0001")
+    with closing(sqlite3.connect(path)) as database:  # as a killed writer leaves it
+        database.execute("PRAGMA journal_mode = WAL")
+    done = upgrade(str(path), backup=True)
+    for each in (path, done.backup):
+        assert each.read_bytes()[18:20] == b"\x01\x01"  # SQLite's mark of a file without WAL
+    assert sorted(each.name for each in path.parent.iterdir()) == [path.name, done.backup.name]
 
 
 def test_an_upgrade_overwrites_no_file(frozen):
     path = frozen("0001")
+    content = path.read_bytes()
     copy = path.with_name("results.db.0001.bak")
     copy.write_text("precious")
-    with pytest.raises(UsageError, match=r"results\.db\.0001\.bak exists"):
+    with pytest.raises(UsageError, match=r"results\.db\.0001\.bak exists") as caught:
         upgrade(str(path), backup=True)
+    assert "--no-backup" in caught.value.hint
+    assert path.read_bytes() == content
     assert copy.read_text() == "precious"
     assert upgrade(str(path), backup=False).backup is None
+    assert copy.read_text() == "precious"
+
+
+def test_the_store_of_a_newer_emabench_is_left_alone(frozen):
+    path = frozen(tables.SCHEMA_REVISION)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.commit()
+    content = path.read_bytes()
+    with pytest.raises(SchemaVersionError) as caught:
+        upgrade(str(path), backup=True)
+    assert "pip install --upgrade" in caught.value.hint
+    assert path.read_bytes() == content
+    assert [each.name for each in path.parent.iterdir()] == ["results.db"]
