@@ -131,6 +131,7 @@ def end_attempt(
     Raises:
         FencedError: the attempt is no longer this worker's.
     """
+    reason = None if reason is None else _storable_text(reason)
     _move(session, claim, job, reason=reason)
     _update_attempt(session, claim, state=attempt, reason=reason, ended_at=datetime.now(UTC))
     if cost is not None:
@@ -229,6 +230,11 @@ def _update_attempt(session: Session, claim: Claim, **values: Any) -> None:
     ).first()
     if changed is None:
         raise _fenced(claim)
+
+
+def _storable_text(text: str) -> str:
+    """Return text that every database takes: names of files may hold bytes that are no letters."""
+    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _fenced(claim: Claim) -> FencedError:

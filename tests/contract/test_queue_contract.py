@@ -299,3 +299,9 @@ def test_a_job_is_found_by_a_unique_beginning_of_its_id(store, monkeypatch):
     assert "ffc000000002, ffd000000002" in caught.value.hint
     with pytest.raises(NotFoundError):
         store.job("a%")
+
+
+def test_a_reason_may_hold_what_is_no_text(store):
+    claim = store.claim(store.add_run(plan()).pretrain_job)
+    store.fail(claim, reason="cannot read a\udcff\0.png", cost=None)
+    assert store.job(claim.job_id).reason == "cannot read a\\udcff.png"

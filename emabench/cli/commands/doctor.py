@@ -112,12 +112,17 @@ def _cache() -> Check:
 def _store(db: str) -> Check:
     from emabench.errors import EmabenchError, NotFoundError
     from emabench.store import RunStore
+    from emabench.store.location import Location
 
+    try:
+        shown = Location.parse(db).label  # without a password
+    except EmabenchError as error:
+        return Check("store", "fail", error.message, error.hint)
     try:
         with RunStore.open(db, mode="read") as store:
             count = len(store.runs(smoke=True))
     except NotFoundError:
-        return Check("store", "ok", f"none at {db} yet: 'emabench run' creates it")
+        return Check("store", "ok", f"none at {shown} yet: 'emabench run' creates it")
     except EmabenchError as error:
         return Check("store", "fail", error.message, error.hint)
-    return Check("store", "ok", f"{db}: {count} {'run' if count == 1 else 'runs'}")
+    return Check("store", "ok", f"{shown}: {count} {'run' if count == 1 else 'runs'}")

@@ -15,17 +15,30 @@ if TYPE_CHECKING:
     from emabench.records import PlannedRun, QueuedRun
     from emabench.report.estimate import Estimate
 
+_LARGEST = 1_000_000
+
 
 @takes_spec_flags
 def command(
     ctx: typer.Context,
     priority: Annotated[
-        int, typer.Option("--priority", metavar="N", help="The highest is worked on first.")
+        int,
+        typer.Option(
+            "--priority",
+            min=-_LARGEST,
+            max=_LARGEST,
+            metavar="N",
+            help="The highest is worked on first.",
+        ),
     ] = 0,
     max_attempts: Annotated[
         int,
         typer.Option(
-            "--max-attempts", min=1, metavar="N", help="Failures of a job before it is given up."
+            "--max-attempts",
+            min=1,
+            max=_LARGEST,
+            metavar="N",
+            help="Failures of a job before it is given up.",
         ),
     ] = DEFAULT_MAX_ATTEMPTS,
     name: Annotated[str | None, typer.Option("--name", help="Label of the runs.")] = None,
