@@ -37,7 +37,11 @@ def attempt_folder(root: Path, job_id: str, attempt: int) -> Path:
 def attempt_folders(root: Path, job_id: str) -> list[Path]:
     """Return the folders of a job's attempts that exist, newest first."""
     folders = (root / job_id).glob("attempt-*")
-    return sorted(folders, key=attempt_number, reverse=True)
+    return sorted((f for f in folders if _is_attempt(f)), key=attempt_number, reverse=True)
+
+
+def _is_attempt(folder: Path) -> bool:
+    return folder.name.removeprefix("attempt-").isdecimal()
 
 
 def attempt_number(folder: Path) -> int:

@@ -17,7 +17,7 @@ from emabench.records import (
     PhaseProgress,
     StepProgress,
 )
-from emabench.spec.paths import SHORT_NAMES, value_at
+from emabench.report.queue_status import what
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,9 +95,7 @@ def _lines(console: Console) -> Listener:
 
 
 def _title(claim: Claim) -> str:
-    names = ("method", "ema_scope", "seed")
-    what = " ".join(str(value_at(claim.spec, SHORT_NAMES[name])) for name in names)
-    return f"{claim.kind} {claim.job_id} ({what})"
+    return f"{claim.kind} {claim.job_id} ({what(claim.spec)})"
 
 
 def _ended(event: JobEnded) -> str:

@@ -28,7 +28,7 @@ _TO_RETRY = (JobState.FAILED, JobState.CANCELLED)
 
 
 def cancel_jobs(session: Session, job_ids: Sequence[str]) -> list[str]:
-    """Cancel jobs that are not finished, and those that need them; return the ids of all of them.
+    """Cancel jobs that are not finished, and those that need them; return the ids of the former.
 
     A worker that is at one of them finds itself fenced at its next word and stops.
     """

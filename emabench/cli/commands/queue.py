@@ -90,12 +90,10 @@ def command(
 
 
 def _line(plan: PlannedRun, run: QueuedRun) -> str:
-    from emabench.spec.paths import SHORT_NAMES, value_at
+    from emabench.report.queue_status import what
 
-    names = ("method", "ema_scope", "seed")
-    what = " ".join(str(value_at(plan.spec, SHORT_NAMES[name])) for name in names)
     note = f" (exists, {run.state})" if run.existed else ""
-    return f"{run.pretrain_job} {run.eval_job} {what}{note}"
+    return f"{run.pretrain_job} {run.eval_job} {what(plan.spec)}{note}"
 
 
 def _as_json(plan: PlannedRun, run: QueuedRun) -> dict[str, object]:
