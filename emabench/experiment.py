@@ -10,27 +10,25 @@ The queue calls the last two as jobs, and writes what they return into the store
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from emabench import device as devices
 from emabench.cost.meter import CostMeter
-from emabench.data.images import Dataset, load_dataset
+from emabench.data.loading import load_data
 from emabench.device import Device
 from emabench.errors import SpecError
-from emabench.evaluation.features import extract_features
-from emabench.evaluation.knn import correct_at, knn_scores
-from emabench.evaluation.linear import fit_linear_probe
+from emabench.evaluation.accuracies import accuracies
+from emabench.evaluation.settling import check_size, evaluated_images, settle_evaluation
+from emabench.evaluation.weights_file import load_weights
 from emabench.methods import load_method
 from emabench.networks.backbone import build_backbone, chosen_stem
-from emabench.records import CostReading, Event, MetricPoint, Notice, PhaseProgress, PlannedRun
+from emabench.records import CostReading, Event, MetricPoint, Notice, PlannedRun
 from emabench.spec import EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import newest_checkpoint, save_checkpoint
@@ -76,10 +74,15 @@ def resolve(
         DataError: the images cannot be read.
     """
     pretrain = spec.pretrain
+    if spec.weights is not None:
+        raise SpecError(
+            "weights: a run evaluates those of its own pretraining",
+            hint="emabench eval evaluates other weights",
+        )
     device = bind_device(pretrain)
     method = load_method(pretrain.method.name)
     options = method.parse_options(pretrain.method.name, pretrain.method.options)
-    dataset = _load_data(pretrain, on_event)
+    dataset = load_data(pretrain.data, on_event)
     if pretrain.batch_size > len(dataset.train):
         raise SpecError(
             f"batch of {pretrain.batch_size} is larger than {len(dataset.train)} training images",
@@ -90,27 +93,37 @@ def resolve(
         backbone = build_backbone(pretrain.backbone, dataset.image_size)
         build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
     scope = EmaScope.parse(pretrain.ema.scope, [*backbone.block_names, PROJECTOR])
-    neighbours = min(spec.evaluation.knn.k, len(dataset.train))
-    if neighbours < spec.evaluation.knn.k:
-        notes.append(f"knn: k {spec.evaluation.knn.k} clamped to the {neighbours} training images")
+    if scope.averaged and not method.target_views:
+        raise SpecError(
+            f"method {pretrain.method.name} has no target network: EMA scope {scope.canonical} "
+            "has nothing to average",
+            hint="use --ema-scope none for it",
+        )
+    fields = spec.model_dump(mode="json", exclude={"weights"})
+    data, evaluated = evaluated_images(spec, dataset, on_event)
+    fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
+    notes += more
     for note in notes:
         on_event(Notice(note))
-    fields = spec.model_dump(mode="json")
     inner = fields["pretrain"]
     inner["method"]["options"] = options.model_dump(mode="json")
     inner["backbone"]["stem"] = chosen_stem(pretrain.backbone, dataset.image_size)
     inner["data"]["image_size"] = dataset.image_size
     inner["ema"]["scope"] = scope.canonical
+    if not method.trains:
+        inner["epochs"] = 0
     inner["ema"]["target_gradient"] = _target_gradient(pretrain, scope, method.stop_gradient)
     inner["device"], inner["precision"] = str(device.torch), device.precision
     inner["threads"] = pretrain.threads or torch.get_num_threads()
-    fields["evaluation"]["knn"]["k"] = neighbours
     identity = {
         "device_kind": device.kind,
         "precision": device.precision,
         "threads": inner["threads"],
         "data": dataset.content_hash,
     }
+    if evaluated is not dataset:
+        check_size(pretrain, backbone.model, dataset, evaluated)
+        identity["evaluation_data"] = evaluated.content_hash
     return PlannedRun(
         spec=fields,
         identity=identity,
@@ -154,7 +167,7 @@ def pretrain(
         torch.random.fork_rng(devices=[]),
     ):
         with meter.phase("data_prep"):
-            dataset = _load_data(spec, on_event)
+            dataset = load_data(spec.data, on_event)
         trainer = Trainer(spec, dataset, device, meter)
         with meter.phase("checkpoint"):
             state = newest_checkpoint([folder, *earlier], lambda text: on_event(Notice(text)))
@@ -184,18 +197,27 @@ def evaluate(
         weights: safetensors file of the backbone.
         on_event: told of progress.
         meter: measures.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit the backbone.
     """
     device = bind_device(spec.pretrain)
     threads = spec.pretrain.threads or torch.get_num_threads()
     with devices.threads(threads), torch.random.fork_rng(devices=[]):
         with meter.phase("data_prep"):
-            dataset = _load_data(spec.pretrain, on_event)
+            dataset = load_data(spec.evaluation.data or spec.pretrain.data, on_event)
         backbone = build_backbone(spec.pretrain.backbone, dataset.image_size)
-        if backbone.model.state_dict():
-            backbone.model.load_state_dict(load_file(weights))
+        load_weights(weights, backbone.model, backbone=spec.pretrain.backbone.name)
         model = backbone.model.to(device.torch).to(memory_format=torch.channels_last)
         with meter.phase("eval"):
-            results, correct = _accuracies(spec, dataset, model, device, on_event)
+            results, correct = accuracies(
+                spec.evaluation,
+                dataset,
+                model,
+                device,
+                seed=spec.pretrain.seed,
+                on_event=on_event,
+            )
     return Outcome(results, meter.read(), correct)
 
 
@@ -203,18 +225,6 @@ def bind_device(spec: PretrainSpec) -> Device:
     """Return the device and the precision that a spec asks for."""
     chosen = devices.choose(spec.device)
     return Device(chosen, devices.choose_precision(chosen, spec.precision))
-
-
-def _load_data(spec: PretrainSpec, on_event: Listener) -> Dataset:
-    def progress(done: int, total: int) -> None:
-        on_event(PhaseProgress("decoding images", done, total))
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        dataset = load_dataset(spec.data, progress=progress)
-    for warning in caught:
-        on_event(Notice(str(warning.message)))
-    return dataset
 
 
 def _target_gradient(spec: PretrainSpec, scope: EmaScope, stop_gradient: bool) -> str:
@@ -243,41 +253,7 @@ def _what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
     copied: dict[str, Any] = json.loads(json.dumps(fields))
     inner = copied["pretrain"]
     del inner["data"]["data_dir"], inner["device"]
+    copied["evaluation"].get("data", {}).pop("data_dir", None)
     for name in ("checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes"):
         del inner[name]
     return copied
-
-
-def _accuracies(
-    spec: ExperimentSpec, dataset: Dataset, model: nn.Module, device: Device, on_event: Listener
-) -> tuple[dict[str, float], dict[str, bytes]]:
-    """Extract features once; score nearest neighbours and the linear probe on them."""
-
-    def features(part: str) -> tuple[Tensor, Tensor]:
-        return extract_features(
-            model,
-            dataset.train if part == "training" else dataset.test,
-            mean=dataset.mean,
-            std=dataset.std,
-            device=device,
-            batch_size=spec.evaluation.batch_size,
-            on_progress=lambda d, n: on_event(PhaseProgress(f"{part} features", d, n)),
-        )
-
-    train, test = features("training"), features("test")
-    classes = len(dataset.classes)
-    on_event(PhaseProgress("nearest neighbours"))
-    votes = knn_scores(spec.evaluation.knn, train, test[0], classes)
-    on_event(PhaseProgress("linear probe"))
-    probe = fit_linear_probe(spec.evaluation.linear, *train, classes, spec.pretrain.seed)
-    scores = probe.scores(test[0])
-    right = {
-        "top1": correct_at(scores, test[1], 1),
-        "top5": correct_at(scores, test[1], 5),
-        "knn_top1": correct_at(votes, test[1], 1),
-        "knn_top5": correct_at(votes, test[1], 5),
-    }
-    results = {name: 100 * int(bits.sum()) / len(bits) for name, bits in right.items()}
-    results |= {"holdout_top1": probe.holdout_top1, "probe_weight_decay": probe.weight_decay}
-    flags = {name: bits.to(torch.uint8).cpu().numpy().tobytes() for name, bits in right.items()}
-    return results, flags

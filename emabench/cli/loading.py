@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emabench.networks.backbone import family_of
+import timm
+import torch
+
+from emabench.networks.backbone import fitted_modules, fitted_options
+from emabench.spec import BackboneSpec
 from emabench.spec.paths import value_at
 
 
@@ -19,28 +23,23 @@ def loading_code(spec: Mapping[str, Any], file: Path) -> str:
     """
     backbone = value_at(spec, "pretrain.backbone")
     size = value_at(spec, "pretrain.data.image_size")
-    name, stem, options = backbone["name"], backbone["stem"], dict(backbone["options"])
-    family = family_of(name)
-    if family == "resnet" and stem != "original":
-        stride = 2 if stem == "3x3-stride2" else 1
-        return "\n".join(
-            (
-                "import timm, torch",
-                f"model = timm.create_model({_arguments(name, options)})",
-                "model.conv1 = torch.nn.Conv2d("
-                f"3, model.bn1.num_features, 3, stride={stride}, padding=1, bias=False)",
-                "model.maxpool = torch.nn.Identity()",
-                f"timm.models.load_checkpoint(model, {str(file)!r})",
-            )
+    fields = {name: backbone[name] for name in ("name", "stem", "options")}
+    built = BackboneSpec.parse(fields, what="backbone")
+    options = fitted_options(built, size)
+    with torch.device("meta"):  # the shapes tell enough
+        model = timm.create_model(built.name, num_classes=0, **options)
+        edits = fitted_modules(built, model, size)
+    if not edits:
+        arguments = _arguments(built.name, options | {"checkpoint_path": str(file)})
+        return f"import timm\nmodel = timm.create_model({arguments})"
+    return "\n".join(
+        (
+            "import timm, torch",
+            f"model = timm.create_model({_arguments(built.name, options)})",
+            *(f"model.set_submodule({path!r}, torch.nn.{new!r})" for path, new in edits.items()),
+            f"timm.models.load_checkpoint(model, {str(file)!r})",
         )
-    if family == "vit":
-        patches = {"3x3": 8, "3x3-stride2": 4}
-        fitted = {"img_size": size}
-        if stem in patches:
-            fitted["patch_size"] = max(2, size // patches[stem])
-        options = fitted | options
-    arguments = _arguments(name, options | {"checkpoint_path": str(file)})
-    return f"import timm\nmodel = timm.create_model({arguments})"
+    )
 
 
 def _arguments(name: str, options: Mapping[str, Any]) -> str:

@@ -54,14 +54,23 @@ class TargetNetwork(nn.Module):
         first = self.scope.first
         if first is None:
             return activations[-1].detach() if self._detach else activations[-1]
+        return self._run(activations[first].detach(), self.scope.blocks[first:])
+
+    def without_online_pass(self, views: Tensor) -> Tensor:
+        """Return the targets [N, E] of views [N, 3, S, S] that the online network does not see.
+
+        All blocks run once, without gradient; those that are the online modules leave their
+        BatchNorm statistics alone.
+        """
+        return self._run(views, self.scope.blocks)
+
+    def _run(self, activation: Tensor, names: Sequence[str]) -> Tensor:
+        """Run some blocks one after another: copies, or the online modules without gradient."""
         online = self._online[0].blocks
-        names = self.scope.blocks[first:]
         reused = [online[name] for name in names if name not in self.copies]
-        activation = activations[first].detach()
         with torch.no_grad(), frozen_statistics(reused):
             for name in names:
-                block = self.copies[name] if name in self.copies else online[name]
-                activation = block(activation)
+                activation = self.block(name)(activation)
         return activation
 
     @torch.no_grad()

@@ -8,36 +8,64 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from emabench.errors import SpecError
 from emabench.spec import SpecModel
 
-Views = tuple[Tensor, Tensor]
-"""Embeddings [N, E] of the first and of the second view of N images."""
+Views = tuple[Tensor, ...]
+"""One embedding [N, E] of N images for each view."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a method may know of the data: the numbers of training images and of classes."""
+
+    images: int
+    classes: int
+
+
+class TargetOptions(SpecModel):
+    """The options that every method with a target has."""
+
+    residual_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of residual momentum (arXiv 2211.09861): the cosine distance between the online and
+    the target embedding of the same view, averaged over views and added to the loss."""
 
 
 class Method(nn.Module):
-    """A joint-embedding method with two views an image.
+    """A method of pretraining. By default a joint embedding: two views, both online and targets.
 
     Buffers (a queue of negatives) are saved in every checkpoint.
 
     Args:
         options: validated options of the method.
         feature_dim: length of the backbone's features.
-        train_images: number of training images.
+        data: the training set.
     """
 
-    class Options(SpecModel):
+    class Options(TargetOptions):
         """The options of the method with their defaults."""
 
     stop_gradient: ClassVar[bool]
     """Whether the published method cuts the gradient of its targets; if not, both of its branches
     are trained."""
+    online_views: ClassVar[tuple[int, ...]] = (0, 1)
+    """The views that the online network is trained on: 0 is the first, 1 the second."""
+    target_views: ClassVar[tuple[int, ...]] = (0, 1)
+    """The views that there are targets of; none, for a method without a target network."""
+    labels: ClassVar[Literal["classes", "images"] | None] = None
+    """What a method without a target learns to predict: the class, or which image it is."""
+    trains: ClassVar[bool] = True
+    """Whether there is anything to train."""
+    constant_lr: ClassVar[tuple[str, ...]] = ()
+    """Modules of the method whose learning rate stays at its peak, without any schedule."""
 
-    def __init__(self, options: SpecModel, feature_dim: int, train_images: int) -> None:
+    def __init__(self, options: SpecModel, feature_dim: int, data: TrainingSet) -> None:
         super().__init__()
 
     @classmethod
@@ -49,14 +77,18 @@ class Method(nn.Module):
         """Apply the online network's predictor; the identity for methods without one."""
         return embeddings
 
+    def begin_epoch(self, epoch: int, projector: nn.Module) -> None:
+        """Prepare an epoch, counted from 0: freeze a layer of the projector, for example."""
+
     @abstractmethod
     def loss(self, online: Views, target: Views) -> Tensor:
         """Return the mean loss over images and views as a float32 scalar.
 
         Args:
-            online: predictions [N, E] of the online network for each view.
-            target: targets [N, E] for each view; the online embeddings themselves for scope
-                ``none``, which makes the value that of the published momentum-free loss.
+            online: predictions [N, E] of the online network, one for each of ``online_views``.
+            target: targets [N, E], one for each of ``target_views``; the online embeddings
+                themselves for scope ``none``, which makes the value that of the published
+                momentum-free loss. For a method without a target: its ``labels`` [N].
         """
 
     def remember(self, target: Views) -> None:

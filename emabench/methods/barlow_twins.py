@@ -12,9 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from emabench.methods._method import Method, Views
+from emabench.methods._method import Method, TargetOptions, TrainingSet, Views
 from emabench.networks.heads import mlp
-from emabench.spec import SpecModel
 
 _EPSILON = 1e-5
 """Keeps the standard deviation of a dead feature from being zero, as in BatchNorm."""
@@ -23,7 +22,7 @@ _EPSILON = 1e-5
 class BarlowTwins(Method):
     """Barlow Twins; with a target, each view is correlated with the other view's target."""
 
-    class Options(SpecModel):
+    class Options(TargetOptions):
         """Projector, and the weight of the off-diagonal correlations."""
 
         hidden_dim: Annotated[int, Field(ge=1)] = 2048
@@ -40,8 +39,8 @@ class BarlowTwins(Method):
         hidden = options.hidden_dim
         return mlp(feature_dim, hidden, hidden, options.output_dim, norm=True)
 
-    def __init__(self, options: Options, feature_dim: int, train_images: int) -> None:
-        super().__init__(options, feature_dim, train_images)
+    def __init__(self, options: Options, feature_dim: int, data: TrainingSet) -> None:
+        super().__init__(options, feature_dim, data)
         self.redundancy_weight, self.scale = options.redundancy_weight, options.scale
 
     def loss(self, online: Views, target: Views) -> Tensor:

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from emabench.methods._method import Method, Views
+from emabench.methods._method import Method, TargetOptions, TrainingSet, Views
 from emabench.networks.heads import mlp
-from emabench.spec import SpecModel
 
 
 class BYOL(Method):
@@ -22,7 +21,7 @@ class BYOL(Method):
     Without an average (scope ``none``) it is SimSiam's idea with BYOL's heads.
     """
 
-    class Options(SpecModel):
+    class Options(TargetOptions):
         """Projector and predictor; their hidden layers are followed by BatchNorm."""
 
         hidden_dim: Annotated[int, Field(ge=1)] = 4096
@@ -36,8 +35,8 @@ class BYOL(Method):
         """Two linear layers, BatchNorm between them."""
         return mlp(feature_dim, options.hidden_dim, options.output_dim, norm=True)
 
-    def __init__(self, options: Options, feature_dim: int, train_images: int) -> None:
-        super().__init__(options, feature_dim, train_images)
+    def __init__(self, options: Options, feature_dim: int, data: TrainingSet) -> None:
+        super().__init__(options, feature_dim, data)
         size = options.output_dim
         self.predictor = mlp(size, options.predictor_dim, size, norm=True)
 

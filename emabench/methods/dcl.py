@@ -12,15 +12,14 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from emabench.methods._method import Method, Views
+from emabench.methods._method import Method, TargetOptions, TrainingSet, Views
 from emabench.networks.heads import mlp
-from emabench.spec import SpecModel
 
 
 class DCL(Method):
     """Decoupled contrastive learning: 2(N - 1) negatives a view, in every scope."""
 
-    class Options(SpecModel):
+    class Options(TargetOptions):
         """Projector and temperature."""
 
         hidden_dim: Annotated[int, Field(ge=1)] = 2048
@@ -34,8 +33,8 @@ class DCL(Method):
         """Two linear layers without BatchNorm."""
         return mlp(feature_dim, options.hidden_dim, options.output_dim)
 
-    def __init__(self, options: Options, feature_dim: int, train_images: int) -> None:
-        super().__init__(options, feature_dim, train_images)
+    def __init__(self, options: Options, feature_dim: int, data: TrainingSet) -> None:
+        super().__init__(options, feature_dim, data)
         self.temperature = options.temperature
 
     def loss(self, online: Views, target: Views) -> Tensor:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from emabench.errors import SpecError
-from emabench.methods._method import Method, Views
+from emabench.methods._method import Method, TargetOptions, TrainingSet, Views
+from emabench.methods._queue import Queue, fit_queue_size
 from emabench.networks.heads import mlp
 from emabench.spec import SpecModel
 
@@ -25,7 +25,7 @@ class MoCo(Method):
     The queues start empty; slots that are not filled yet take no part in the loss.
     """
 
-    class Options(SpecModel):
+    class Options(TargetOptions):
         """Projector, temperature and the length of each view's queue."""
 
         hidden_dim: Annotated[int, Field(ge=1)] = 2048
@@ -34,35 +34,23 @@ class MoCo(Method):
         queue_size: Annotated[int, Field(ge=1)] = 32768
 
     stop_gradient: ClassVar[bool] = True
-    queue: Tensor
-    enqueued: Tensor
 
     @classmethod
     def build_projector(cls, options: Options, feature_dim: int) -> nn.Module:
         """Two linear layers without BatchNorm, as published."""
         return mlp(feature_dim, options.hidden_dim, options.output_dim)
 
-    def __init__(self, options: Options, feature_dim: int, train_images: int) -> None:
-        super().__init__(options, feature_dim, train_images)
+    def __init__(self, options: Options, feature_dim: int, data: TrainingSet) -> None:
+        super().__init__(options, feature_dim, data)
         self.temperature = options.temperature
-        self.register_buffer("queue", torch.zeros(2, options.queue_size, options.output_dim))
-        self.register_buffer("enqueued", torch.zeros((), dtype=torch.int64))
+        self.queue = Queue(2, options.queue_size, options.output_dim)
 
     @classmethod
     def fit_options(
         cls, options: Options, train_images: int, batch_size: int
     ) -> tuple[SpecModel, list[str]]:
-        """Clamp the queue to the training set: a longer one would hold an image twice."""
-        size = options.queue_size
-        if size < batch_size:
-            raise SpecError(
-                f"method.options.queue_size={size} is smaller than the batch of {batch_size}",
-                hint=f"set method.options.queue_size to {batch_size} or more",
-            )
-        if size <= train_images:
-            return options, []
-        warning = f"moco: queue_size {size} clamped to the {train_images} training images"
-        return options.model_copy(update={"queue_size": train_images}), [warning]
+        """Clamp the queue to the training set."""
+        return fit_queue_size("moco", options, train_images, batch_size)
 
     def loss(self, online: Views, target: Views) -> Tensor:
         """Mean over both views of the cross entropy of the own key among the queue's."""
@@ -73,17 +61,12 @@ class MoCo(Method):
     def _info_nce(self, query: Tensor, key: Tensor, view: int) -> Tensor:
         """Cross entropy of queries [N, E] against their keys [N, E] and the queue of a view."""
         positive = (query * key).sum(dim=1, keepdim=True)
-        slots = torch.arange(self.queue.shape[1], device=query.device)
-        negative = (query @ self.queue[view].T).masked_fill(slots >= self.enqueued, float("-inf"))
+        negative = query @ self.queue[view].T
+        negative = negative.masked_fill(self.queue.empty_slots, float("-inf"))
         logits = torch.cat([positive, negative], dim=1) / self.temperature
         own = torch.zeros(len(query), dtype=torch.int64, device=query.device)
         return F.cross_entropy(logits, own)
 
-    @torch.no_grad()
     def remember(self, target: Views) -> None:
         """Put the keys of each view into its queue, over the oldest ones."""
-        keys = F.normalize(torch.stack(target), dim=2).to(self.queue.dtype)
-        size = self.queue.shape[1]
-        slots = (self.enqueued + torch.arange(keys.shape[1], device=keys.device)) % size
-        self.queue.index_copy_(1, slots, keys)
-        self.enqueued += keys.shape[1]
+        self.queue.push(*(F.normalize(view, dim=1) for view in target))

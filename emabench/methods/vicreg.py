@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from emabench.methods._method import Method, Views
+from emabench.methods._method import Method, TargetOptions, TrainingSet, Views
 from emabench.networks.heads import mlp
-from emabench.spec import SpecModel
 
 _EPSILON = 1e-4
 """Under the square root of the variance, as published."""
@@ -23,7 +22,7 @@ _EPSILON = 1e-4
 class VICReg(Method):
     """VICReg; with a target, the invariance is to it, the other two terms are the online views'."""
 
-    class Options(SpecModel):
+    class Options(TargetOptions):
         """Projector, and the weights of the three terms."""
 
         hidden_dim: Annotated[int, Field(ge=1)] = 2048
@@ -40,8 +39,8 @@ class VICReg(Method):
         hidden = options.hidden_dim
         return mlp(feature_dim, hidden, hidden, options.output_dim, norm=True)
 
-    def __init__(self, options: Options, feature_dim: int, train_images: int) -> None:
-        super().__init__(options, feature_dim, train_images)
+    def __init__(self, options: Options, feature_dim: int, data: TrainingSet) -> None:
+        super().__init__(options, feature_dim, data)
         self.options = options
 
     def loss(self, online: Views, target: Views) -> Tensor:

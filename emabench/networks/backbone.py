@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emabench.errors import SpecError, UnknownNameError
-from emabench.networks.families import find_family
+from emabench.networks.families import Family, find_family, is_exact
 from emabench.spec import BackboneSpec
 
 PIXELS = "pixels"
@@ -60,20 +60,44 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
     if not timm.is_model(spec.name):
         raise UnknownNameError("backbone", spec.name, [PIXELS, *timm.list_models()])
     family = find_family(spec.name)
-    stem = chosen_stem(spec, image_size)
     try:
-        if family is None:
-            model = timm.create_model(spec.name, num_classes=0, **_sized(spec, image_size))
-        else:
-            model = family.create(spec.name, stem, image_size, dict(spec.options))
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        model = timm.create_model(spec.name, num_classes=0, **fitted_options(spec, image_size))
+        for path, module in fitted_modules(spec, model, image_size).items():
+            model.set_submodule(path, module)
+    except (TypeError, ValueError, AssertionError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
             f"backbone {spec.name} cannot be built: {reason}",
             hint="check backbone.options against the arguments of timm.create_model",
         ) from error
-    blocks = {"backbone": model} if family is None else family.blocks(model)
-    return Backbone(spec.name, model, blocks, _feature_dim(model, spec.name, image_size))
+    feature_dim = _feature_dim(model, spec.name, image_size)
+    blocks = {"backbone": model} if family is None else _cut(model, family, image_size)
+    return Backbone(spec.name, model, blocks, feature_dim)
+
+
+def fitted_options(spec: BackboneSpec, image_size: int) -> dict[str, Any]:
+    """Return the arguments of ``timm.create_model`` for a stem and an image size.
+
+    The spec's own options win over those that its stem asks for.
+
+    Raises:
+        SpecError: a model that is not cut is asked for another stem than its own.
+    """
+    stem = chosen_stem(spec, image_size)
+    family = find_family(spec.name)
+    if family is None:
+        default = timm.get_pretrained_cfg(spec.name)
+        fixed = default is not None and default.fixed_input_size
+        fitted: dict[str, Any] = {"img_size": image_size} if fixed else {}
+    else:
+        fitted = family.arguments(spec.name, stem, image_size)
+    return fitted | dict(spec.options)
+
+
+def fitted_modules(spec: BackboneSpec, model: nn.Module, image_size: int) -> dict[str, nn.Module]:
+    """Return the new modules, by path, that give a model its stem."""
+    family = find_family(spec.name)
+    return {} if family is None else family.edits(model, chosen_stem(spec, image_size))
 
 
 def chosen_stem(spec: BackboneSpec, image_size: int) -> str:
@@ -97,19 +121,32 @@ def family_of(name: str) -> str | None:
     return None if family is None else family.name
 
 
-def _sized(spec: BackboneSpec, image_size: int) -> dict[str, Any]:
-    """Give an uncut model the image size where its constructor asks for one."""
-    default = timm.get_pretrained_cfg(spec.name)
-    fixed = default is not None and default.fixed_input_size
-    return ({"img_size": image_size} if fixed else {}) | dict(spec.options)
+def _cut(model: nn.Module, family: Family, image_size: int) -> dict[str, nn.Module]:
+    """Cut a model as its family, or leave it one block if that is not the same model.
+
+    Options can make of a model what its family does not know.
+    """
+    was_training = model.training
+    blocks = family.blocks(model)
+    for module in (model, *blocks.values()):
+        module.eval()
+    exact = is_exact(model, blocks, _ramp(image_size))
+    for module in (model, *blocks.values()):
+        module.train(was_training)
+    return blocks if exact else {"backbone": model}
+
+
+def _ramp(image_size: int) -> Tensor:
+    """Return an image [1, 3, S, S] that is not blank, and takes nothing from a random stream."""
+    return torch.linspace(-1, 1, 3 * image_size**2).view(1, 3, image_size, image_size)
 
 
 def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
-    """Ask the model itself, on one blank image: ``num_features`` is not always what comes out."""
+    """Ask the model itself, on one image: ``num_features`` is not always what comes out."""
     was_training = model.training
     try:
         with torch.no_grad():
-            features: Tensor = model.eval()(torch.zeros(1, 3, image_size, image_size))
+            features = model.eval()(_ramp(image_size))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
@@ -118,9 +155,14 @@ def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
         ) from error
     finally:
         model.train(was_training)
-    if features.ndim != 2:
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        kind = (
+            f"features of {features.ndim} dimensions"
+            if isinstance(features, Tensor)
+            else "several outputs"
+        )
         raise SpecError(
-            f"backbone {name} gives features of {features.ndim} dimensions, not one vector",
+            f"backbone {name} gives {kind}, not one vector",
             hint="set backbone.options.global_pool to a pooling of this model, or choose another",
         )
     return features.shape[1]

@@ -29,8 +29,9 @@ class BackboneSpec(SpecModel):
     name: str = "resnet18"
     """Name of a timm model, or ``pixels`` for the raw image: see ``emabench backbones``."""
     stem: Literal["auto", "original", "3x3", "3x3-stride2"] = "auto"
-    """``3x3`` is the stride-1 convolution without pooling used for small images (for a ViT: small
-    patches); ``auto`` takes it up to 64 pixels and the model's ``original`` stem above."""
+    """``3x3`` is the stride-1 convolution without pooling used for small images (for a ViT or
+    Swin: small patches); ``auto`` takes it up to 64 pixels and the model's ``original`` stem
+    above."""
     options: Options = Field(default_factory=dict)
     """Keyword arguments of ``timm.create_model``, for example ``zero_init_last: false``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -30,6 +31,8 @@ def preset_names() -> list[str]:
 def load_preset(name: str) -> dict[str, Any]:
     """Return a preset: ``description``, ``experiment`` (fields) and ``methods`` (fields by method).
 
+    A preset that ``extends`` another one holds what differs from it.
+
     Raises:
         UnknownNameError: the package has no such preset.
     """
@@ -37,6 +40,14 @@ def load_preset(name: str) -> dict[str, Any]:
         return {"description": "Nothing but the defaults of the fields."}
     if name not in preset_names():
         raise UnknownNameError("preset", name, [*preset_names(), NO_PRESET])
+    preset = dict(_preset_file(name))
+    below = preset.pop("extends", None)
+    return preset if below is None else overlay(load_preset(below), preset)
+
+
+@cache
+def _preset_file(name: str) -> dict[str, Any]:
+    # Once: a grid asks for each of its points.
     return parse_yaml((_FOLDER / f"{name}.yaml").read_text("utf-8"), what=f"preset {name}")
 
 

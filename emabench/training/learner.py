@@ -1,19 +1,24 @@
-"""What one step computes: two views → online and target embeddings → loss."""
+"""What one step computes: the views of a batch → online and target embeddings → loss."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emabench.ema import TargetNetwork
 from emabench.methods import load_method
-from emabench.methods._method import Views
+from emabench.methods._method import TrainingSet, Views
 from emabench.networks.backbone import build_backbone
 from emabench.networks.encoder import Encoder
 from emabench.spec import EmaScope, PretrainSpec
+from emabench.spec.scope import PROJECTOR
 from emabench.spec.streams import derive
+
+Activations = list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,14 +31,18 @@ class StepOutput:
             branches has its targets detached: there the online network takes both roles in turn,
             loss(online, target) + loss(target, online), so that its gradient at the first step is
             that of attached targets.
-        features: detached backbone features [N, D] of the first view, for the online probe.
-        targets: the targets [N, E] of both views.
+        activations: h0 … hn of each pass of the online network: one a view, or one for all.
+        targets: the targets [N, E] of the method's target views, or its labels [N].
     """
 
     loss: Tensor
     objective: Tensor
-    features: Tensor
+    activations: list[Activations]
     targets: Views
+
+    def features(self, images: int) -> Tensor:
+        """Return the detached backbone features [N, D] of the first view of N images."""
+        return self.activations[0][-2].detach()[:images]
 
 
 class Learner(nn.Module):
@@ -45,10 +54,10 @@ class Learner(nn.Module):
     Args:
         spec: a resolved spec: method options complete, scope and target gradient canonical.
         image_size: side of the images in pixels.
-        train_images: number of training images.
+        data: the training set.
     """
 
-    def __init__(self, spec: PretrainSpec, image_size: int, train_images: int) -> None:
+    def __init__(self, spec: PretrainSpec, image_size: int, data: TrainingSet) -> None:
         super().__init__()
         method = load_method(spec.method.name)
         options = method.parse_options(spec.method.name, spec.method.options)
@@ -56,7 +65,7 @@ class Learner(nn.Module):
             torch.manual_seed(derive(spec.seed, "init"))
             backbone = build_backbone(spec.backbone, image_size)
             projector = method.build_projector(options, backbone.feature_dim)
-            self.method = method(options, backbone.feature_dim, train_images)
+            self.method = method(options, backbone.feature_dim, data)
         self.backbone = (backbone,)  # in a tuple: its weights are registered by the encoder
         self.feature_dim = backbone.feature_dim
         self.encoder = Encoder(backbone, projector).to(memory_format=torch.channels_last)
@@ -65,29 +74,64 @@ class Learner(nn.Module):
         self.target = TargetNetwork(self.encoder, scope, buffers=spec.ema.buffers, detach=detach)
         self._both_roles = detach and not method.stop_gradient
         self._joint = spec.views == "joint"
+        self._residual_weight: float = getattr(options, "residual_weight", 0.0)
+
+    @property
+    def views(self) -> tuple[int, ...]:
+        """The views of an image that a step needs: 0 is the first, 1 the second."""
+        return tuple(sorted({*self.method.online_views, *self.method.target_views}))
 
     def online_parts(self) -> nn.ModuleDict:
         """Return what the optimiser trains: the encoder, and the method's own weights."""
         return nn.ModuleDict({"encoder": self.encoder, "method": self.method})
 
-    def forward(self, first: Tensor, second: Tensor) -> StepOutput:
-        """Compute the loss of two views [N, 3, S, S] of the same N images."""
-        if self._joint:
-            activations = self.encoder(torch.cat([first, second]))
-            predictions = self.method.predict(activations[-1]).chunk(2)
-            targets = self.target(activations).chunk(2)
-            features = activations[-2].detach()[: len(first)]
-        else:
-            runs = [self.encoder(view) for view in (first, second)]
-            predictions = tuple(self.method.predict(run[-1]) for run in runs)
-            targets = tuple(self.target(run) for run in runs)
-            features = runs[0][-2].detach()
-        with torch.autocast(first.device.type, enabled=False):
-            online = (predictions[0].float(), predictions[1].float())
-            keys = (targets[0].float(), targets[1].float())
+    def begin_epoch(self, epoch: int) -> None:
+        """Let the method prepare an epoch, counted from 0."""
+        self.method.begin_epoch(epoch, self.encoder.blocks[PROJECTOR])
+
+    def forward(self, views: Mapping[int, Tensor], labels: Tensor | None = None) -> StepOutput:
+        """Compute the loss of a batch.
+
+        Args:
+            views: [N, 3, S, S] for each of ``self.views``.
+            labels: [N] of a method without a target.
+        """
+        trained = [views[view] for view in self.method.online_views]
+        passes = [
+            self.encoder(batch) for batch in ([torch.cat(trained)] if self._joint else trained)
+        ]
+        predictions = self._by_view([self.method.predict(each[-1]) for each in passes])
+        targets = self._targets(views, passes)
+        with torch.autocast(trained[0].device.type, enabled=False):
+            online = tuple(predicted.float() for predicted in predictions.values())
+            keys = tuple(targets[view].float() for view in self.method.target_views)
+            if self.method.labels is not None:
+                assert labels is not None
+                keys = (labels,)
             loss = self.method.loss(online, keys)
-            objective = loss + self.method.loss(keys, online) if self._both_roles else loss
-        return StepOutput(loss, objective, features, keys)
+            objective = self.method.loss(keys, online) + loss if self._both_roles else loss
+            if self._residual_weight:
+                embeddings = self._by_view([each[-1] for each in passes])
+                residual = self._residual_weight * _distance(embeddings, targets)
+                loss, objective = loss + residual, objective + residual
+        return StepOutput(loss, objective, passes, keys)
+
+    def _targets(self, views: Mapping[int, Tensor], passes: list[Activations]) -> dict[int, Tensor]:
+        """Return the target of every view that one is needed of."""
+        needed = set(self.method.target_views)
+        if self._residual_weight:
+            needed |= set(self.method.online_views)
+        seen = needed & set(self.method.online_views)
+        targets = self._by_view([self.target(each) for each in passes]) if seen else {}
+        for view in needed - seen:
+            targets[view] = self.target.without_online_pass(views[view])
+        return targets
+
+    def _by_view(self, outputs: list[Tensor]) -> dict[int, Tensor]:
+        """Return what came out of each pass of the online network, view by view."""
+        trained = self.method.online_views
+        parts = outputs[0].chunk(len(trained)) if self._joint else outputs
+        return dict(zip(trained, parts, strict=True))
 
     def backbone_of(self, network: str) -> nn.Sequential:
         """Return the backbone of the ``online`` or ``target`` network: images → features."""
@@ -95,3 +139,12 @@ class Learner(nn.Module):
         if network == "target":
             return nn.Sequential(*(self.target.block(name) for name in names))
         return nn.Sequential(*(self.encoder.blocks[name] for name in names))
+
+
+def _distance(online: Mapping[int, Tensor], target: Mapping[int, Tensor]) -> Tensor:
+    """Mean over views of the cosine distance to the detached target of the same view."""
+    distances = [
+        1 - F.cosine_similarity(online[view].float(), target[view].detach().float(), dim=1).mean()
+        for view in online
+    ]
+    return torch.stack(distances).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -14,9 +15,16 @@ from emabench.spec import OptimizerSpec, ScheduleSpec
 
 
 def build_optimizer(
-    spec: OptimizerSpec, model: nn.Module, batch_size: int
+    spec: OptimizerSpec, model: nn.Module, batch_size: int, constant_lr: Collection[str] = ()
 ) -> torch.optim.Optimizer:
     """Build a timm optimiser over the parameters of a model.
+
+    Args:
+        spec: the optimiser.
+        model: what it trains.
+        batch_size: images per step.
+        constant_lr: names of modules whose parameter groups get ``constant_lr: True``, which
+            ``LearningRate`` keeps at the peak.
 
     Plain ``sgd`` is without Nesterov's acceleration unless ``options`` ask for it: the published
     recipes are, timm's own default is not.
@@ -31,12 +39,11 @@ def build_optimizer(
     options: dict[str, Any] = {"nesterov": False} if spec.name == "sgd" else {}
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
-            model,
+            _groups(spec, model, constant_lr),
             opt=spec.name,
             lr=peak_lr(spec, batch_size),
             weight_decay=spec.weight_decay,
             momentum=spec.momentum,
-            filter_bias_and_bn=not spec.decay_bias_and_norm,
             **(options | spec.options),
         )
     except (TypeError, ValueError) as error:
@@ -51,21 +58,58 @@ def peak_lr(spec: OptimizerSpec, batch_size: int) -> float:
     return spec.lr if spec.lr_batch is None else spec.lr * batch_size / spec.lr_batch
 
 
-def build_schedule(
-    spec: ScheduleSpec, optimizer: torch.optim.Optimizer, steps_per_epoch: int, total_steps: int
-) -> CosineLRScheduler:
-    """Build linear warm-up and cosine over the global step; it has no state of its own.
+def _groups(
+    spec: OptimizerSpec, model: nn.Module, constant_lr: Collection[str]
+) -> list[dict[str, Any]]:
+    """Group the parameters by whether they take weight decay, and by their learning rate."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        decays = spec.decay_bias_and_norm or parameter.ndim > 1
+        constant = any(name.startswith(f"{module}.") for module in constant_lr)
+        groups.setdefault((decays, constant), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": spec.weight_decay if decays else 0.0,
+            "constant_lr": constant,
+        }
+        for (decays, constant), parameters in groups.items()
+    ]
 
-    ``schedule.step_update(step)`` sets the learning rate of a global step, counted from 0.
+
+class LearningRate:
+    """Linear warm-up, then cosine or constant, over the global step; it has no state of its own.
+
+    Args:
+        spec: the schedule.
+        optimizer: of ``build_optimizer``; its groups with ``constant_lr`` stay at the peak.
+        steps_per_epoch: optimiser steps of an epoch.
+        total_steps: optimiser steps of the whole run.
     """
-    warmup = min(round(spec.warmup_epochs * steps_per_epoch), total_steps)
-    peak = optimizer.param_groups[0]["lr"]
-    return CosineLRScheduler(
-        optimizer,
-        t_initial=max(2, total_steps - warmup),
-        lr_min=peak if spec.kind == "constant" else spec.final_lr,
-        warmup_t=warmup,
-        warmup_lr_init=spec.warmup_lr,
-        warmup_prefix=True,
-        t_in_epochs=False,
-    )
+
+    def __init__(
+        self,
+        spec: ScheduleSpec,
+        optimizer: torch.optim.Optimizer,
+        steps_per_epoch: int,
+        total_steps: int,
+    ) -> None:
+        self._optimizer = optimizer
+        self._peak = optimizer.param_groups[0]["lr"]
+        warmup = min(round(spec.warmup_epochs * steps_per_epoch), total_steps)
+        self._schedule = CosineLRScheduler(
+            optimizer,
+            t_initial=max(2, total_steps - warmup),
+            lr_min=self._peak if spec.kind == "constant" else spec.final_lr,
+            warmup_t=warmup,
+            warmup_lr_init=spec.warmup_lr,
+            warmup_prefix=True,
+            t_in_epochs=False,
+        )
+
+    def set(self, step: int) -> None:
+        """Give every parameter group the learning rate of a global step, counted from 0."""
+        self._schedule.step_update(step)
+        for group in self._optimizer.param_groups:  # a loaded state brings new ones
+            if group["constant_lr"]:
+                group["lr"] = self._peak

@@ -19,12 +19,13 @@ from emabench.ema import DecaySchedule
 from emabench.errors import InterruptedRunError, TrainingError
 from emabench.evaluation.features import extract_features
 from emabench.evaluation.online_probe import OnlineProbe
+from emabench.methods._method import TrainingSet
 from emabench.records import EpochProgress, Event, MetricPoint, StepProgress
 from emabench.spec import PretrainSpec
 from emabench.spec.streams import derive
 from emabench.training.checkpoint import CheckpointClock
 from emabench.training.learner import Learner
-from emabench.training.optimizer import build_optimizer, build_schedule
+from emabench.training.optimizer import LearningRate, build_optimizer
 
 _WARMUP_STEPS = 5
 _WINDOW_STEPS = 10
@@ -51,15 +52,19 @@ class Trainer:
         ]
         self._generator = torch.Generator()  # on the CPU: every device sees the same views
         self.image_size = dataset.image_size
-        self.learner = Learner(spec, dataset.image_size, len(dataset.train)).to(device.torch)
+        data = TrainingSet(len(dataset.train), len(dataset.classes))
+        self.learner = Learner(spec, dataset.image_size, data).to(device.torch)
         self.online = self.learner.online_parts()
-        self._optimizer = build_optimizer(spec.optimizer, self.online, spec.batch_size)
+        constant = [f"method.{name}" for name in self.learner.method.constant_lr]
+        self._optimizer = build_optimizer(
+            spec.optimizer, self.online, spec.batch_size, constant_lr=constant
+        )
         self.steps_per_epoch = self._loader.steps_per_epoch
         self.total_steps = spec.epochs * self.steps_per_epoch
         if spec.max_steps is not None:
             self.total_steps = min(self.total_steps, spec.max_steps)
         self._decay = DecaySchedule(spec.ema, self.total_steps)
-        self._schedule = build_schedule(
+        self._lr = LearningRate(
             spec.schedule, self._optimizer, self.steps_per_epoch, self.total_steps
         )
         with torch.random.fork_rng(devices=[]):
@@ -95,6 +100,7 @@ class Trainer:
         self.learner.train()
         while self.step < self.total_steps:
             epoch, start = divmod(self.step, self.steps_per_epoch)
+            self.learner.begin_epoch(epoch)
             batches = islice(self._loader.epoch(epoch, start), self.total_steps - self.step)
             while losses := self._window(batches, stop):
                 self._check(losses)
@@ -141,10 +147,13 @@ class Trainer:
         """Augment, forward, backward, optimise, average: one step, nothing waits for the device."""
         self._generator.manual_seed(derive(self._spec.seed, "augment", self.step))
         torch.manual_seed(derive(self._spec.seed, "dropout", self.step))
-        first, second = (augment(batch.images, self._generator) for augment in self._augmenters)
+        views = {
+            view: self._augmenters[view](batch.images, self._generator)
+            for view in self.learner.views
+        }
         with self._device.autocast():
-            output = self.learner(first, second)
-        self._schedule.step_update(self.step)
+            output = self.learner(views, self._labels_of(batch))
+        self._lr.set(self.step)
         self._optimizer.zero_grad(set_to_none=True)
         output.objective.backward()
         if self._spec.optimizer.clip_grad_norm is not None:
@@ -155,9 +164,15 @@ class Trainer:
         self.learner.target.update(self._decay(self.step))
         self.learner.method.remember(output.targets)
         if self._spec.probe_images:
-            self._probe.learn(output.features, batch.labels)
+            self._probe.learn(output.features(len(batch.labels)), batch.labels)
         self.step += 1
         return output.loss.detach()  # type: ignore[no-any-return]
+
+    def _labels_of(self, batch: Batch) -> Tensor | None:
+        """Return what a method without a target learns to predict."""
+        if self.learner.method.labels == "images":
+            return batch.indices.to(batch.labels.device, non_blocking=True)
+        return batch.labels if self.learner.method.labels == "classes" else None
 
     def _check(self, losses: list[float]) -> None:
         """Take in the losses of the last steps.

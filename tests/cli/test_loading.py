@@ -21,8 +21,31 @@ def test_the_code_rebuilds_the_backbone_with_its_weights(tmp_path, name, options
     assert_rebuilt(tmp_path, BackboneSpec(name=name, options=options, stem=stem), size)
 
 
-def test_the_code_rebuilds_an_uncut_backbone(tmp_path):
-    assert_rebuilt(tmp_path, BackboneSpec(name="test_convnext"), 32)
+@pytest.mark.parametrize("stem", ["auto", pytest.param("3x3-stride2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("convnext_atto_ols", {"depths": [1, 1, 1, 1], "dims": [8, 8, 8, 16]}),
+        ("test_efficientnet", {}),
+        ("mobilenetv3_small_050", {}),
+        ("regnetx_002", {}),
+        ("swin_tiny_patch4_window7_224", {"embed_dim": 16, "num_heads": [1, 2, 2, 4]}),
+    ],
+)
+def test_the_code_rebuilds_every_other_family(tmp_path, name, options, stem):
+    assert_rebuilt(tmp_path, BackboneSpec(name=name, options=options, stem=stem), 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("test_byobnet", {}),
+        # Its images have a fixed size, which is not that of the spec by default.
+        ("beit_base_patch16_224", {"depth": 1, "embed_dim": 32, "num_heads": 2}),
+    ],
+)
+def test_the_code_rebuilds_an_uncut_backbone(tmp_path, name, options):
+    assert_rebuilt(tmp_path, BackboneSpec(name=name, options=options), 32)
 
 
 def assert_rebuilt(tmp_path, spec, size):

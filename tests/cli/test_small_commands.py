@@ -83,6 +83,7 @@ def test_a_backbone_is_shown_block_by_block(emabench):
     found = read(emabench(["backbones", "resnet18", "--json"]))
     assert [b["name"] for b in found["blocks"]] == ["stem", "layer1", "layer2", "layer3", "layer4"]
     assert (found["feature_dim"], found["cut"], found["image_size"]) == (512, True, 32)
+    assert (found["family"], found["stem"]) == ("resnet", "3x3")
     # One convolution from 3 to 64 channels and one BatchNorm, at 32 by 32 positions.
     stem = found["blocks"][0]
     assert stem["parameters"] == 3 * 64 * 9 + 2 * 64
@@ -94,12 +95,42 @@ def test_a_backbone_is_shown_block_by_block(emabench):
 
 
 def test_an_unknown_family_is_one_block(emabench):
-    found = read(emabench(["backbones", "test_convnext", "--json"]))
+    found = read(emabench(["backbones", "test_byobnet", "--json"]))
     assert [block["name"] for block in found["blocks"]] == ["backbone"]
-    assert found["cut"] is False
+    assert (found["cut"], found["family"], found["stem"]) == (False, None, "original")
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "last"),
+    [
+        ("vit_tiny_patch16_224", "vit", "block12"),
+        ("convnext_atto", "convnext", "stage4"),
+        ("test_efficientnet", "efficientnet", "stage5"),
+        ("mobilenetv3_small_050", "mobilenet", "stage6"),
+        ("regnetx_002", "regnet", "stage4"),
+        pytest.param("swin_tiny_patch4_window7_224", "swin", "stage4", marks=pytest.mark.slow),
+    ],
+)
+def test_the_blocks_of_every_family_are_shown(emabench, name, family, last):
+    found = read(emabench(["backbones", name, "--json"]))
+    blocks = found["blocks"]
+    assert (found["cut"], found["family"], found["stem"]) == (True, family, "3x3")
+    assert (blocks[0]["name"], blocks[-1]["name"]) == ("stem", last)
+    assert all(block["parameters"] > 0 and block["flops"] > 0 for block in blocks)
 
 
 def test_backbones_are_searched_by_name(emabench):
+    for text, family in [
+        ("resnext50*", "resnet"), ("deit3", "vit"), ("convnextv2", "convnext"),
+        ("tinynet", "efficientnet"), ("mobilenetv[1-4]*", "mobilenet"), ("regnety", "regnet"),
+        ("swin_*", "swin"),
+    ]:  # fmt: skip
+        lines = emabench(["backbones", "--search", text]).out.splitlines()
+        assert lines
+        assert all(line.endswith(f" cut into blocks ({family})") for line in lines)
+    assert emabench(["backbones", "--search", "vgg11"]).out.split() == [
+        "vgg11", "one", "block", "vgg11_bn", "one", "block",
+    ]  # fmt: skip
     found = read(emabench(["backbones", "--search", "resnet1", "--json"]))["backbones"]
     assert {"name": "resnet18", "family": "resnet"} in found
     assert all("resnet1" in backbone["name"] for backbone in found)

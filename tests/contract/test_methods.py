@@ -15,7 +15,7 @@ from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
 from emabench.device import Device
 from emabench.errors import InterruptedRunError
-from emabench.methods import method_names
+from emabench.methods import load_method, method_names
 from emabench.spec import ExperimentSpec
 from emabench.spec.settings import experiments
 from emabench.training.trainer import Trainer
@@ -28,7 +28,12 @@ SCOPES = {
     "layer2": {"layer2"},
     "from:layer4": {"layer4", "projector"},
 }
-CASES = [(method, scope) for method in method_names() for scope in SCOPES]
+CASES = [
+    (method, scope)
+    for method in method_names()
+    for scope in SCOPES
+    if load_method(method).trains and (scope == "none" or load_method(method).target_views)
+]
 ONE_SCOPE_FIRST = [
     pytest.param(*case, marks=() if case[1] == "from:layer4" else pytest.mark.slow)
     for case in CASES

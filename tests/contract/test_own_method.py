@@ -34,7 +34,11 @@ def test_the_method_of_the_how_to_runs_under_any_scope(tmp_path):
         ).stdout
 
     (listed,) = json.loads(call("methods", "simdist", "--json"))
-    assert listed["options"] == {"hidden_dim": 512, "output_dim": 128}
+    assert listed["options"] == {
+        "residual_weight": 0.0,
+        "hidden_dim": 512,
+        "output_dim": 128,
+    }
     (command,) = re.findall(r"^    emabench (run .*simdist.*)$", PAGE, re.M)
     arguments = command.replace("projector", "none,projector,from:layer3").split()
     runs = json.loads(call(*arguments, "--json"))["runs"]

@@ -10,9 +10,10 @@ from emabench.data.images import load_dataset
 from emabench.data.loader import EpochLoader
 from emabench.device import Device
 from emabench.ema import TargetNetwork
-from emabench.errors import InterruptedRunError, TrainingError
+from emabench.errors import InterruptedRunError, SpecError, TrainingError
 from emabench.experiment import evaluate, pretrain, resolve
 from emabench.methods import load_method, method_names
+from emabench.methods._method import TrainingSet
 from emabench.spec import ExperimentSpec
 from emabench.spec.settings import experiments
 from emabench.training.learner import Learner
@@ -20,6 +21,7 @@ from emabench.training.trainer import Trainer
 from emabench.training.weights import weights_file
 
 CPU = Device(torch.device("cpu"), "fp32")
+METHODS = [name for name in method_names() if load_method(name).target_views]
 BLOCKS = ("stem", "layer1", "layer2", "layer3", "layer4", "projector")
 
 
@@ -61,18 +63,18 @@ def first_batch():
 def first_step(first_batch, **fields):
     """Return the loss of the first step and the norm of the online gradient."""
     spec = resolved(**fields).pretrain
-    learner = Learner(spec, 28, 200).train()
-    if spec.method.name == "moco":
+    learner = Learner(spec, 28, TrainingSet(images=200, classes=10)).train()
+    if spec.method.name == "moco":  # with an empty queue its loss would be 0
         generator = torch.Generator().manual_seed(1)
         learner.method.remember(tuple(torch.randn(2, 128, 32, generator=generator)))
-    output = learner(*first_batch)
+    output = learner(dict(enumerate(first_batch)))
     output.objective.backward()
     gradients = [p.grad for p in learner.encoder.parameters() if p.grad is not None]
     return output.loss.item(), torch.nn.utils.get_total_norm(gradients).item()
 
 
 @pytest.mark.parametrize("views", ["separate", "joint"])
-@pytest.mark.parametrize("method", method_names())
+@pytest.mark.parametrize("method", METHODS)
 def test_all_scopes_start_with_the_same_loss_and_gradient(first_batch, method, views):
     common = {"method__name": method, "views": views}
     loss, norm = first_step(first_batch, ema__scope="none", **common)
@@ -151,7 +153,7 @@ def test_a_checkpoint_holds_queue_target_schedule_and_step():
     spec = resolved(method__name="moco", ema__scope="projector").pretrain
     trainer = Trainer(spec, load_dataset(spec.data), CPU, CostMeter(CPU))
     state = trainer.state_dict()
-    assert {"method.queue", "method.enqueued"} <= set(state["learner"])
+    assert {"method.queue.keys", "method.queue.enqueued"} <= set(state["learner"])
     assert any(name.startswith("target.copies.projector") for name in state["learner"])
     assert state["step"] == 0
 
@@ -208,3 +210,114 @@ def test_a_stop_at_the_very_last_step_leaves_nothing_to_do(tmp_path, monkeypatch
     late, same = train(spec, tmp_path / "late", stop=lambda: len(steps) == 8)
     assert late.results == whole.results
     assert same == points
+
+
+def learner_of(**fields):
+    spec = resolved(**fields).pretrain
+    return Learner(spec, 28, TrainingSet(images=200, classes=10)).train()
+
+
+def moved_away(learner):
+    """Move the online weights away from the target's, as an optimiser step would."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in learner.encoder.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return learner
+
+
+@pytest.mark.parametrize("views", ["separate", "joint"])
+@pytest.mark.parametrize("method", METHODS)
+def test_residual_momentum_adds_the_distance_to_the_own_target(first_batch, method, views):
+    batch = dict(enumerate(first_batch))
+    common = {"method__name": method, "ema__scope": "from:layer4", "views": views}
+    plain = moved_away(learner_of(**common))
+    weighted = moved_away(learner_of(**common, method__options__residual_weight=0.5))
+    without, with_it = plain(batch), weighted(batch)
+    trained = plain.method.online_views
+    online = [each[-1] for each in without.activations]
+    target = [plain.target(each) for each in without.activations]
+    if views == "joint":
+        online, target = (each[0].chunk(len(trained)) for each in (online, target))
+    distances = [
+        1 - (a * b).sum(dim=1) / a.norm(dim=1) / b.norm(dim=1)
+        for a, b in zip(online, target, strict=True)
+    ]
+    expected = 0.5 * torch.stack(distances).mean()
+    assert expected > 0.001
+    torch.testing.assert_close(with_it.loss, without.loss + expected)
+    torch.testing.assert_close(with_it.objective, without.objective + expected)
+
+
+@pytest.mark.parametrize("views", ["separate", "joint"])
+def test_the_target_view_of_ressl_is_never_trained_on(first_batch, views):
+    learner = learner_of(method__name="ressl", ema__scope="none", views=views)
+    batch = {
+        view: images.requires_grad_() for view, images in enumerate(map(torch.clone, first_batch))
+    }
+    seen = []
+    learner.encoder.blocks["stem"].register_forward_hook(
+        lambda m, x, y: seen.append(y.requires_grad)
+    )
+    output = learner(batch)
+    output.objective.backward()
+    assert seen == [True, False]
+    assert batch[0].grad is not None
+    assert batch[1].grad is None
+    counts = [
+        m.num_batches_tracked.item()
+        for m in learner.encoder.modules()
+        if hasattr(m, "num_batches_tracked")
+    ]
+    assert set(counts) == {1}, "the statistics of BatchNorm know the first view alone"
+
+
+def test_the_predictor_of_simsiam_keeps_its_learning_rate():
+    spec = resolved(method__name="simsiam", schedule__warmup_epochs=1).pretrain
+    trainer = Trainer(spec, load_dataset(spec.data), CPU, CostMeter(CPU))
+    peak = 0.12 * 32 / 256
+    predictor = {id(p) for p in trainer.learner.method.predictor.parameters()}
+    trainer.load_state_dict(trainer.state_dict())  # which replaces the groups of the optimiser
+    seen = []
+    for step in (0, 3, 6, 9, 11):
+        trainer._lr.set(step)
+        for group in trainer._optimizer.param_groups:
+            inside = {id(p) in predictor for p in group["params"]}
+            assert len(inside) == 1
+            if inside == {True}:
+                assert group["lr"] == pytest.approx(peak)
+            else:
+                seen.append(group["lr"])
+    assert min(seen) < 0.1 * peak
+    assert max(seen) == pytest.approx(peak)
+
+
+def test_a_method_without_a_target_refuses_a_scope():
+    with pytest.raises(
+        SpecError, match="diet has no target network: EMA scope projector"
+    ) as caught:
+        resolved(method__name="diet", ema__scope="projector")
+    assert caught.value.hint == "use --ema-scope none for it"
+
+
+def test_the_random_method_is_never_trained(tmp_path):
+    spec = resolved(method__name="random", epochs=7)
+    assert spec.pretrain.epochs == 0
+    outcome, points = train(spec, tmp_path)
+    assert points == []
+    assert outcome.cost.train_s is None
+
+
+@pytest.mark.parametrize(("method", "labels"), [("diet", "indices"), ("supervised", "labels")])
+def test_a_classifier_learns_its_labels(monkeypatch, method, labels):
+    spec = resolved(method__name=method).pretrain
+    trainer = Trainer(spec, load_dataset(spec.data), CPU, CostMeter(CPU))
+    batch = next(trainer._loader.epoch(0))
+    seen = []
+    loss = type(trainer.learner.method).loss
+    monkeypatch.setattr(
+        type(trainer.learner.method), "loss", lambda *a: (seen.append(a[2]), loss(*a))[1]
+    )
+    trainer._train_step(batch)
+    ((target,),) = seen
+    assert torch.equal(target, getattr(batch, labels))

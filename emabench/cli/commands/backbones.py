@@ -68,23 +68,27 @@ def _list(search: str | None, *, json: bool) -> None:
 def _show(name: str, image_size: int, stem: str, *, json: bool) -> None:
     from emabench.cli.console import print_json
     from emabench.cost.flops import block_costs
-    from emabench.networks.backbone import build_backbone
+    from emabench.networks.backbone import PIXELS, build_backbone, chosen_stem, family_of
     from emabench.spec import BackboneSpec
 
     spec = BackboneSpec.parse({"name": name, "stem": stem}, what="backbone")
     backbone = build_backbone(spec, image_size)
+    fitted = chosen_stem(spec, image_size)
     costs = block_costs(backbone.blocks, image_size)
     if json:
         blocks: list[dict[str, Any]] = [
             {"name": cost.name, "parameters": cost.parameters, "flops": cost.flops}
             for cost in costs
         ]
-        head = {"name": name, "image_size": image_size, "cut": backbone.cut}
+        family = None if name == PIXELS else family_of(name)
+        head = {"name": name, "family": family, "image_size": image_size, "stem": fitted}
+        head["cut"] = backbone.cut
         print_json(
             {"schema_version": 1, **head, "feature_dim": backbone.feature_dim, "blocks": blocks}
         )
         return
-    _print_blocks(f"{name} at {image_size} pixels, {backbone.feature_dim} features", costs)
+    features = f"{backbone.feature_dim} features"
+    _print_blocks(f"{name} at {image_size} pixels, stem {fitted}, {features}", costs)
 
 
 def _print_blocks(title: str, costs: list[BlockCost]) -> None:

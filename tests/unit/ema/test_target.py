@@ -87,6 +87,21 @@ def test_blocks_before_the_scope_never_run_again_and_others_run_once(scope):
     assert calls == [name for name in after if name not in target.scope.averaged]
 
 
+@pytest.mark.parametrize("scope", every_scope(BLOCKS["resnet"]))
+def test_views_without_an_online_pass_run_every_block_once_and_disturb_nothing(scope):
+    encoder = make_encoder("resnet")
+    target = make_target(encoder, scope)
+    perturb(encoder)
+    averaged = {name: copy.deepcopy(block) for name, block in target.copies.items()}
+    views = torch.randn(6, 3, 32, 32, dtype=torch.double)
+    expected = naive_target(encoder, averaged, views)
+    before = copy.deepcopy(encoder.state_dict())
+    got = target.without_online_pass(views)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+    assert not got.requires_grad
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+
+
 def norms(module):
     return [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 

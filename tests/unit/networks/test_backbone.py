@@ -1,6 +1,7 @@
 """Cutting a backbone into blocks never changes its function."""
 
 import pytest
+import timm
 import torch
 
 from emabench.cost.flops import block_costs
@@ -15,7 +16,7 @@ CUT = {
     "test_vit": ({"depth": 2}, ("stem", "block1", "block2")),
     "vit_tiny_patch16_224": ({"depth": 2}, ("stem", "block1", "block2")),
     "deit_tiny_distilled_patch16_224": ({"depth": 2}, ("stem", "block1", "block2")),
-    "test_convnext": ({}, ("backbone",)),
+    "test_byobnet": ({}, ("backbone",)),
     "pixels": ({}, ("backbone",)),
 }
 
@@ -23,7 +24,7 @@ CUT = {
 @pytest.mark.parametrize("stem", ["auto", "original"])
 @pytest.mark.parametrize("name", CUT)
 def test_the_blocks_one_after_another_are_the_model(name, stem):
-    if name == "test_convnext" or name == "pixels":
+    if name == "test_byobnet" or name == "pixels":
         stem = "auto"
     options, names = CUT[name]
     backbone = build_backbone(BackboneSpec(name=name, stem=stem, options=options), 32)
@@ -63,15 +64,22 @@ def test_wrong_backbones_are_explained():
     with pytest.raises(SpecError, match="cannot be built"):
         build_backbone(BackboneSpec(name="resnet18", options={"depht": 3}), 32)
     with pytest.raises(SpecError, match="its family is not cut"):
-        build_backbone(BackboneSpec(name="test_convnext", stem="3x3"), 32)
+        build_backbone(BackboneSpec(name="test_byobnet", stem="3x3"), 32)
 
 
-def test_frozen_statistics_restore_what_they_found():
-    norm = torch.nn.BatchNorm1d(3)
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [(torch.nn.BatchNorm1d, (8, 3)), (timm.layers.BatchNormAct2d, (8, 3, 4, 4))],
+)
+def test_frozen_statistics_restore_what_they_found(kind, shape):
+    norm, batch = kind(3), torch.randn(shape)
     before = {name: value.clone() for name, value in norm.state_dict().items()}
-    batch = torch.randn(8, 3)
     with frozen_statistics([norm]):
         inside = norm(batch)
+    expected = torch.nn.functional.batch_norm(batch, None, None, training=True)
+    if isinstance(norm, timm.layers.BatchNormAct2d):
+        expected = expected.relu()
+    torch.testing.assert_close(inside, expected)
     assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
     torch.testing.assert_close(norm(batch), inside)
     assert norm.num_batches_tracked == 1

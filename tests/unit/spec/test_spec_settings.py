@@ -26,7 +26,7 @@ def test_every_preset_is_a_spec_that_survives_its_own_file(preset, method):
 
 
 def test_the_presets():
-    assert preset_names() == ["cifar10", "quick", "smoke"]
+    assert preset_names() == ["cifar10", "cifar100", "imagenet100", "quick", "smoke", "stl10"]
     assert all(load_preset(name)["description"] for name in preset_names())
     (quick,) = experiments()
     assert quick == experiment_at({}, preset="quick")

@@ -1,0 +1,70 @@
+"""What a frozen backbone is worth: features once, then nearest neighbours and a linear probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from emabench.data.images import Dataset
+from emabench.device import Device
+from emabench.evaluation.features import extract_features
+from emabench.evaluation.knn import correct_at, knn_scores
+from emabench.evaluation.linear import fit_linear_probe
+from emabench.records import PhaseProgress
+from emabench.spec import LinearEvalSpec
+
+
+def accuracies(
+    spec: LinearEvalSpec,
+    dataset: Dataset,
+    model: nn.Module,
+    device: Device,
+    *,
+    seed: int,
+    on_event: Callable[[PhaseProgress], None],
+) -> tuple[dict[str, float], dict[str, bytes]]:
+    """Score nearest neighbours and the linear probe on the features of a frozen model.
+
+    Args:
+        spec: which classifiers.
+        dataset: the images; normalised with the statistics of its own training images.
+        model: maps images [N, 3, S, S] to features [N, D]; on the device.
+        device: where to compute, and in which precision.
+        seed: draws the held-out images unless the spec has a seed of its own.
+        on_event: told of progress.
+
+    Returns:
+        Figures by name, accuracies in percent; and for each accuracy one byte per test image, 1
+        where it was right.
+    """
+
+    def features(part: str) -> tuple[Tensor, Tensor]:
+        return extract_features(
+            model,
+            dataset.train if part == "training" else dataset.test,
+            mean=dataset.mean,
+            std=dataset.std,
+            device=device,
+            batch_size=spec.batch_size,
+            on_progress=lambda d, n: on_event(PhaseProgress(f"{part} features", d, n)),
+        )
+
+    train, test = features("training"), features("test")
+    classes = len(dataset.classes)
+    on_event(PhaseProgress("nearest neighbours"))
+    votes = knn_scores(spec.knn, train, test[0], classes)
+    on_event(PhaseProgress("linear probe"))
+    probe = fit_linear_probe(spec.linear, *train, classes, seed if spec.seed is None else spec.seed)
+    scores = probe.scores(test[0])
+    right = {
+        "top1": correct_at(scores, test[1], 1),
+        "top5": correct_at(scores, test[1], 5),
+        "knn_top1": correct_at(votes, test[1], 1),
+        "knn_top5": correct_at(votes, test[1], 5),
+    }
+    results = {name: 100 * int(bits.sum()) / len(bits) for name, bits in right.items()}
+    results |= {"holdout_top1": probe.holdout_top1, "probe_weight_decay": probe.weight_decay}
+    flags = {name: bits.to(torch.uint8).cpu().numpy().tobytes() for name, bits in right.items()}
+    return results, flags

@@ -1,0 +1,159 @@
+"""A file of weights: what it says of itself, whether it fits a backbone, and loading it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from emabench.errors import WeightsError
+
+Shapes = Mapping[str, Sequence[int]]
+_HINT = (
+    "name its timm model with --backbone; --set backbone.options.… and backbone.stem=original for "
+    "how it was built"
+)
+
+
+@dataclass(frozen=True)
+class WeightsHeader:
+    """What a safetensors file holds, without its values.
+
+    Attributes:
+        shapes: of the tensors, by their names.
+        pretrain: fields of the pretraining that made them; None where the file does not say.
+    """
+
+    shapes: Shapes
+    pretrain: Mapping[str, Any] | None
+
+
+def read_header(file: Path) -> WeightsHeader:
+    """Read what a safetensors file holds.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118
+            metadata = opened.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(file, error) from None
+    return WeightsHeader(shapes, _spec_in(metadata))
+
+
+def digest(file: Path) -> str:
+    """Return the SHA-256 of a file in hex.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(file, error) from None
+
+
+def check_fit(
+    shapes: Shapes, model: nn.Module, *, what: str, backbone: str, hint: str = _HINT
+) -> None:
+    """Find out whether tensors of these shapes are the weights of a model.
+
+    Those of the classifier that timm gave the whole model may be among them.
+
+    Args:
+        shapes: of the tensors, by their names.
+        model: the backbone, without classifier.
+        what: names the weights in the message.
+        backbone: names the model in the message.
+        hint: what to do about it.
+
+    Raises:
+        WeightsError: they are not; says what differs.
+    """
+    wanted = {name: list(value.shape) for name, value in model.state_dict().items()}
+    spare = [name for name in _without_classifier(shapes, model) if name not in wanted]
+    lacking = [name for name in wanted if name not in shapes]
+    differing = [name for name in wanted if name in shapes and list(shapes[name]) != wanted[name]]
+    if differing:
+        name = differing[0]
+        difference = f"{name} is {_size(shapes[name])}, not {_size(wanted[name])}"
+    elif lacking:
+        difference = f"{_some(lacking)} missing"
+    elif spare:
+        difference = f"{_some(spare)} not part of it"
+    else:
+        return
+    raise WeightsError(f"{what} does not fit the backbone {backbone}: {difference}", hint=hint)
+
+
+def load_weights(file: Path, model: nn.Module, *, backbone: str) -> None:
+    """Load a safetensors file into a backbone; a classifier in it is left out.
+
+    Args:
+        file: the weights, under timm's names.
+        model: the backbone.
+        backbone: its name, for the message.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit.
+    """
+    if not model.state_dict():
+        return
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(file, error) from None
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    check_fit(shapes, model, what=str(file), backbone=backbone)
+    kept = set(_without_classifier(tensors, model))
+    model.load_state_dict({name: tensor for name, tensor in tensors.items() if name in kept})
+
+
+def _without_classifier(names: Iterable[str], model: nn.Module) -> list[str]:
+    """Return the names without those of the classifier, which timm knows by its prefix."""
+    known = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
+    parts = [known] if isinstance(known, str) else list(known)
+    own = model.state_dict()
+    return [
+        name
+        for name in names
+        if name in own or not any(name.startswith(f"{part}.") for part in parts)
+    ]
+
+
+def _spec_in(metadata: Mapping[str, str]) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(metadata.get("spec", "null"))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _unreadable(file: Path, error: Exception) -> WeightsError:
+    if isinstance(error, FileNotFoundError):
+        return WeightsError(f"the weights {file} are gone", hint="evaluate a file that is there")
+    reason = error.strerror if isinstance(error, OSError) else None
+    return WeightsError(
+        f"cannot read the weights {file}: {reason or 'this is no complete safetensors file'}",
+        hint="safetensors.torch.save_file(model.state_dict(), file) writes one",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{names[0]} is"
+    return f"{names[0]} and {len(names) - 1} more are"
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape)) or "a single number"  # noqa: RUF001

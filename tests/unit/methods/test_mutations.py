@@ -1,0 +1,132 @@
+"""The tests of the losses notice a sign, a temperature, a missing half: each is broken on purpose."""
+
+import inspect
+import sys
+import types
+
+import pytest
+import test_losses
+
+from emabench.methods import load_method
+from emabench.methods._method import Method
+
+BROKEN = {
+    "simclr": (
+        ("logits = anchors @ keys.T / temperature", "logits = -anchors @ keys.T / temperature"),
+        ("keys.T / temperature", "keys.T * temperature"),
+        ("anchors = F.normalize(torch.cat(online), dim=1)", "anchors = torch.cat(online)"),
+        ('masked_fill(itself, float("-inf"))', "masked_fill(itself, 0.0)"),
+    ),
+    "dcl": (
+        ("logits = anchors @", "logits = -anchors @"),
+        ("keys.T / self.temperature", "keys.T * self.temperature"),
+        ("image[:, None] == image", "image[:, None] < 0"),
+        ("torch.cat(positive)", "torch.cat(positive[:1] * 2)"),
+    ),
+    "byol": (
+        ("(4 - 2 * first", "(4 + 2 * first"),
+        ("- 2 * second", "- 2 * first"),
+        ("online[1], target[0]", "online[0], target[0]"),
+    ),
+    "simsiam": (
+        ("return -(first", "return (first"),
+        ("first + second", "first + first"),
+        ("online[1], target[0]", "online[1], target[1]"),
+    ),
+    "mocov3": (
+        ("logits = F.normalize", "logits = -F.normalize"),
+        (".T / self.temperature", ".T"),
+        ("2 * self.temperature * (", "2 * ("),
+        ("first + second", "first + first"),
+    ),
+    "barlow_twins": (
+        ("(1 - diagonal)", "(1 + diagonal)"),
+        ("first + second", "first + first"),
+        ("correction=0", "correction=1"),
+        ("self.redundancy_weight * others", "others"),
+    ),
+    "vicreg": (
+        ("F.relu(1 - ", "F.relu(1 + "),
+        ("(first + second) / 2", "first"),
+        ("_covariance(online[0]) + _covariance(online[1])", "2 * _covariance(online[0])"),
+        ("(count - 1)", "count"),
+    ),
+    "wmse": (
+        ("(2 - first - second)", "(2 + first - second)"),
+        ("2 - first - second", "2 - 2 * first"),
+        ("embeddings - embeddings.mean(dim=0)", "embeddings"),
+        ("upper=False", "upper=True"),
+    ),
+    "moco": (
+        ("(query * key)", "(-query * key)"),
+        ("/ self.temperature", "* self.temperature"),
+        ("(first, second_key, 1)", "(first, second_key, 0)"),
+        ("self._info_nce(second, first_key, 0)", "self._info_nce(first, second_key, 1)"),
+    ),
+    "nnclr": (
+        ("logits = neighbours", "logits = -neighbours"),
+        (".T / self.temperature", ".T"),
+        ("(first + second) / 2", "first"),
+        (").argmax(", ").argmin("),
+        ("self._neighbours(target[0]), online[1]", "self._neighbours(target[0]), online[0]"),
+    ),
+    "ressl": (
+        ("self._similarity(query) / self.temperature", "-self._similarity(query)"),
+        ("/ self.target_temperature", "/ self.temperature"),
+        ("masked_fill(unused, _FAR_AWAY)", "masked_fill(unused, 0.0)"),
+    ),
+    "dino": (
+        ("target - self.center", "target + self.center"),
+        ("scores / self.options.temperature", "scores"),
+        ("self.options.target_temperature).softmax", "1.0).softmax"),
+        ("first + second", "first + first"),
+        ("1 - self.options.center_decay", "self.options.center_decay"),
+    ),
+    "swav": (
+        ("online[0] / self.options.temperature", "-online[0] / self.options.temperature"),
+        ("(first + second) / 2", "first"),
+        ("scores / epsilon", "scores"),
+        ("logits.log_softmax(dim=0)", "logits"),
+        ("self._assigned(target, 1)", "self._assigned(target, 0)"),
+    ),
+}
+"""For each method: what stands in its file, and what a slip would make of it."""
+
+CASES = [(name, *slip) for name, slips in BROKEN.items() for slip in slips]
+CHECKS = {
+    "moco": ["test_moco_contrasts_with_the_queue_of_the_keys_view"],
+    "nnclr": ["test_nnclr_contrasts_with_the_nearest_neighbour_among_the_first_views_targets"],
+    "ressl": ["test_ressl_compares_relations_to_the_queue_with_the_weak_views"],
+    "dino": ["test_dino_centres_and_sharpens_the_target"],
+    "swav": ["test_swav_predicts_balanced_assignments"],
+}
+FORMULA = "test_a_loss_is_its_formula_with_attached_and_with_separate_targets"
+
+
+def check(name):
+    for test in CHECKS.get(name, [FORMULA]):
+        arguments = [name] if test == FORMULA else []
+        getattr(test_losses, test)(*arguments)
+
+
+@pytest.mark.parametrize(("name", "right", "wrong"), CASES)
+def test_a_slip_in_a_loss_is_noticed(monkeypatch, name, right, wrong):
+    check(name)
+    source = inspect.getsource(inspect.getmodule(load_method(name)))
+    assert right in source, "the slip is not one of the current code"
+    module = types.ModuleType(f"broken_{name}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(source.replace(right, wrong), module.__dict__)
+    (broken,) = (
+        each
+        for each in vars(module).values()
+        if inspect.isclass(each) and issubclass(each, Method) and each.__module__ == module.__name__
+    )
+    monkeypatch.setattr(test_losses, "load_method", lambda name: broken)
+    with pytest.raises(AssertionError):
+        check(name)
+
+
+def test_every_loss_with_a_formula_is_broken_at_least_three_times():
+    assert set(BROKEN) >= set(test_losses.STATELESS) | set(test_losses.SYMMETRIC)
+    assert all(len(slips) >= 3 for slips in BROKEN.values())

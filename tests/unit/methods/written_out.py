@@ -1,0 +1,194 @@
+"""The losses of the papers, written out term by term: slow, plain, and independent."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+T = 0.2
+
+
+def unit(vector):
+    return vector / vector.norm()
+
+
+def cross_entropy(logits, wanted):
+    """- Σ wanted · log softmax(logits) of one vector."""
+    return -(wanted * (logits - torch.logsumexp(logits, 0))).sum()
+
+
+def simclr(online, target):
+    count = len(online[0])
+    anchors = [unit(v) for view in online for v in view]
+    keys = [unit(v) for view in target for v in view]
+    total = 0.0
+    for i, anchor in enumerate(anchors):
+        partner = (i + count) % (2 * count)
+        others = [anchor @ keys[j] / T for j in range(2 * count) if j != i]
+        total = total - (anchor @ keys[partner] / T - torch.logsumexp(torch.stack(others), 0))
+    return total / (2 * count)
+
+
+def moco(online, target, queue):
+    total = 0.0
+    for query_view, key_view in ((0, 1), (1, 0)):
+        for query, key in zip(online[query_view], target[key_view], strict=True):
+            own = unit(query) @ unit(key) / T
+            negatives = [unit(query) @ slot / T for slot in queue[key_view]]
+            total = total - own + torch.logsumexp(torch.stack([own, *negatives]), 0)
+    return total / (2 * len(online[0]))
+
+
+def mocov3(online, target):
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        for i, query in enumerate(online[a]):
+            logits = torch.stack([unit(query) @ unit(key) / T for key in target[b]])
+            total = total - logits[i] + torch.logsumexp(logits, 0)
+    return 2 * T * total / len(online[0])
+
+
+def dcl(online, target):
+    count = len(online[0])
+    anchors = [unit(v) for view in online for v in view]
+    keys = [unit(v) for view in target for v in view]
+    total = 0.0
+    for i, anchor in enumerate(anchors):
+        partner = (i + count) % (2 * count)
+        others = [anchor @ keys[j] / T for j in range(2 * count) if j not in (i, partner)]
+        total = total - anchor @ keys[partner] / T + torch.logsumexp(torch.stack(others), 0)
+    return total / (2 * count)
+
+
+def byol(online, target):
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        for prediction, key in zip(online[a], target[b], strict=True):
+            total = total + (unit(prediction) - unit(key)).square().sum()
+    return total / len(online[0])
+
+
+def simsiam(online, target):
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        for prediction, key in zip(online[a], target[b], strict=True):
+            total = total - unit(prediction) @ unit(key) / 2
+    return total / len(online[0])
+
+
+def barlow_twins(online, target):
+    count, size = online[0].shape
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        left, right = online[a], target[b]
+        for i in range(size):
+            for j in range(size):
+                x, y = left[:, i], right[:, j]
+                x = (x - x.mean()) / (((x - x.mean()) ** 2).mean() + 1e-5) ** 0.5
+                y = (y - y.mean()) / (((y - y.mean()) ** 2).mean() + 1e-5) ** 0.5
+                c = (x * y).sum() / count
+                total = total + ((1 - c) ** 2 if i == j else 0.0051 * c**2)
+    return 0.1 * total / 2
+
+
+def vicreg(online, target):
+    count, size = online[0].shape
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        z = online[a]
+        total = total + 25 * ((z - target[b]) ** 2).sum() / (count * size) / 2
+        means = [z[:, i].sum() / count for i in range(size)]
+        for i in range(size):
+            for j in range(size):
+                cov = ((z[:, i] - means[i]) * (z[:, j] - means[j])).sum() / (count - 1)
+                if i == j:
+                    total = total + 25 * torch.clamp(1 - (cov + 1e-4) ** 0.5, min=0) / size
+                else:
+                    total = total + cov**2 / size
+    return total
+
+
+def wmse(online, target):
+    """Whitened by the inverse of the symmetric matrix's lower triangular factor, in one group."""
+
+    def whitened(view):
+        rows = view - view.sum(dim=0) / len(view)
+        size = rows.shape[1]
+        covariance = sum(torch.outer(row, row) for row in rows) / (len(rows) - 1)
+        lower = [[torch.zeros((), dtype=view.dtype)] * size for _ in range(size)]
+        for i in range(size):
+            for j in range(i + 1):
+                rest = covariance[i, j] - sum(lower[i][k] * lower[j][k] for k in range(j))
+                lower[i][j] = rest.sqrt() if i == j else rest / lower[j][j]
+        matrix = torch.stack([torch.stack(row) for row in lower])
+        return [torch.linalg.inv(matrix) @ row for row in rows]
+
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        for left, right in zip(whitened(online[a]), whitened(target[b]), strict=True):
+            total = total + (unit(left) - unit(right)).square().sum() / 2
+    return total / len(online[0])
+
+
+def nnclr(online, target, support):
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        for i, key in enumerate(target[a].detach()):
+            nearest = max(support, key=lambda slot, key=key: float(unit(key) @ slot))
+            logits = torch.stack([nearest @ unit(p) / T for p in online[b]])
+            total = total - logits[i] + torch.logsumexp(logits, 0)
+    return total / (2 * len(online[0]))
+
+
+def ressl(online, target, queue):
+    total = 0.0
+    for query, key in zip(online[0], target[0], strict=True):
+        wanted = torch.stack([unit(key) @ slot / 0.04 for slot in queue]).softmax(0).detach()
+        total = total + cross_entropy(
+            torch.stack([unit(query) @ slot / T for slot in queue]), wanted
+        )
+    return total / len(online[0])
+
+
+def dino(online, target, center):
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        for scores, key in zip(online[a], target[b], strict=True):
+            wanted = ((key - center) / 0.07).softmax(0).detach()
+            total = total + cross_entropy(scores / T, wanted)
+    return total / (2 * len(online[0]))
+
+
+def assignment(scores):
+    """Three rounds of equal shares for the prototypes, then for the images."""
+    count, prototypes = scores.shape
+    shares = [[math.exp(s / 0.05) for s in row] for row in scores.tolist()]
+    for _ in range(3):
+        for k in range(prototypes):
+            total = sum(row[k] for row in shares)
+            for row in shares:
+                row[k] /= total * prototypes
+        for row in shares:
+            total = sum(row)
+            row[:] = [share / (total * count) for share in row]
+    return torch.tensor([[share * count for share in row] for row in shares], dtype=scores.dtype)
+
+
+def swav(online, target, queue=None):
+    total = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        scores = target[b] if queue is None else torch.cat([target[b], queue[b]])
+        for prediction, wanted in zip(online[a], assignment(scores), strict=False):
+            total = total + cross_entropy(prediction / T, wanted)
+    return total / (2 * len(online[0]))
+
+
+def classification(online, labels, smoothing):
+    total = 0.0
+    for logits, label in zip(online[0], labels, strict=True):
+        classes = len(logits)
+        wanted = torch.full((classes,), smoothing / classes, dtype=logits.dtype)
+        wanted[label] += 1 - smoothing
+        total = total + cross_entropy(logits, wanted)
+    return total / len(labels)
