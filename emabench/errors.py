@@ -12,6 +12,7 @@
     │   ├── SchemaVersionError                  a store of another schema version
     │   └── StoreLostError                      a store that was deleted while in use
     ├── CheckpointError                exit 1   a checkpoint that is truncated or foreign
+    ├── WeightsError                   exit 1   weights that are gone, changed or of another model
     ├── TrainingError                  exit 1   training that cannot go on (a loss of NaN)
     ├── FencedError                    exit 1   the attempt was declared dead by somebody else
     ├── JobsFailedError                exit 4   some jobs of a grid failed
@@ -88,6 +89,12 @@ class StoreLostError(StoreError):
 
 class CheckpointError(EmabenchError):
     """A checkpoint that is truncated, or that belongs to another spec."""
+
+
+class WeightsError(EmabenchError):
+    """Weights that cannot be read, do not fit the backbone, or are no longer those meant."""
+
+    may_pass = False
 
 
 class TrainingError(EmabenchError):

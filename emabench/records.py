@@ -147,10 +147,10 @@ class MetricPoint:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A pretraining with its evaluation, as a reader sees it."""
+    """A pretraining with its evaluation, or an evaluation of its own, as a reader sees it."""
 
     id: str
-    """Id of the pretraining job."""
+    """Id of its first job: of the pretraining, unless it is an evaluation of its own."""
     name: str | None
     smoke: bool
     command: str | None
@@ -169,6 +169,18 @@ class RunRecord:
     environment: Environment | None = None
     jobs: tuple[JobRecord, ...] = ()
     warnings: tuple[str, ...] = ()
+    studies: tuple[str, ...] = ()
+    """Names of the studies that the run belongs to, sorted."""
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether it is an evaluation of its own, of weights that its spec names."""
+        return all(job.kind is not JobKind.PRETRAIN for job in self.jobs)
+
+    @property
+    def title(self) -> str:
+        """What it is, and its id: what names it in a message."""
+        return f"{'evaluation' if self.is_evaluation else 'run'} {self.id}"
 
 
 @dataclass(frozen=True)
@@ -176,16 +188,26 @@ class PlannedRun:
     """A resolved experiment, ready to be queued."""
 
     spec: Mapping[str, Any]
-    """The resolved experiment, as nested plain values: ``pretrain``, ``evaluation``, ``smoke``."""
+    """The resolved experiment, as nested plain values: ``pretrain``, ``evaluation``, ``smoke``, and
+    for an evaluation of its own ``weights``."""
     identity: Mapping[str, Any]
     """What beside the spec identifies the run: ``device_kind``, ``precision``, ``threads`` and
-    ``data`` (the content hash of the images)."""
+    ``data`` (the content hash of the images); ``evaluation_data`` where it is evaluated on others;
+    ``weights`` (their SHA-256) for an evaluation of its own."""
     fingerprint: str
     """Identifies spec and identity together."""
     command: str
     name: str | None = None
     smoke: bool = False
     warnings: tuple[str, ...] = ()
+    study: str | None = None
+    """Name of the study that the run belongs to, also if it exists already; no part of the
+    identity."""
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether it is an evaluation of its own: one job, on weights that are there already."""
+        return self.spec.get("weights") is not None
 
 
 @dataclass(frozen=True)
@@ -193,7 +215,8 @@ class QueuedRun:
     """What became of a planned run in the store."""
 
     id: str
-    pretrain_job: str
+    pretrain_job: str | None
+    """None: it is an evaluation of its own."""
     eval_job: str
     existed: bool
     """Whether the store already held an identical run (whatever its state)."""
@@ -215,6 +238,8 @@ class Claim:
     """Id of the run that the job belongs to."""
     threads: int | None = None
     """CPU threads that the run was resolved for."""
+    weights: str | None = None
+    """SHA-256 of the weights that an evaluation of its own was resolved for."""
 
 
 @dataclass(frozen=True)

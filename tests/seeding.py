@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from emabench.records import CostReading, Environment, MetricPoint, PlannedRun
@@ -42,6 +43,27 @@ def plan(
         name=name,
         smoke=smoke,
     )
+
+
+def evaluation(weights: str, *, content: str = "e" * 64, **fields: Any) -> PlannedRun:
+    """Return the plan of an evaluation of its own; of a run by its id, or of a file by its path."""
+    images = {"evaluation__data__dataset": "fashion-mini"}
+    whole = plan(weights=weights, identity={"weights": content}, **images, **fields)
+    counts = {"evaluation": whole.spec["evaluation"], "identity": dict(whole.identity)}
+    return replace(whole, fingerprint=fingerprint(counts), command=f"emabench eval {weights}")
+
+
+def evaluated(store: RunStore, planned: PlannedRun, *, top1: float = 61.0) -> str:
+    """Queue an evaluation of its own and work it off; return its id."""
+    claim = store.claim(store.add_run(planned).id, environment=ENVIRONMENT)
+    assert claim is not None
+    store.finish(
+        claim,
+        results={"top1": top1, "top5": 90.0, "knn_top1": top1 - 2},
+        cost=CostReading(eval_s=1.0, total_s=1.5),
+        correct={"top1": bytes([0, 1, 1])},
+    )
+    return claim.job_id
 
 
 def complete(

@@ -50,6 +50,14 @@ WhereOption = Annotated[
         help="Only runs with this value of a field; may be repeated.",
     ),
 ]
+StudyOption = Annotated[
+    str | None,
+    typer.Option("--study", metavar="NAME", help="Only runs that belong to this study."),
+]
+JoinStudyOption = Annotated[
+    str | None,
+    typer.Option("--study", metavar="NAME", help="Study that the runs belong to from now on."),
+]
 
 
 def where_filters(conditions: Sequence[str] | None) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from emabench.records import (
     JobState,
     Notice,
     PhaseProgress,
+    QueuedRun,
     RunFinished,
     RunStarted,
     StepProgress,
 )
+from emabench.report.queue_status import what
 from emabench.spec.paths import SHORT_NAMES, value_at
 
 if TYPE_CHECKING:
@@ -117,20 +119,29 @@ def sentence(event: Event) -> str | None:
 
 def _started(event: RunStarted) -> str:
     if event.run.existed and event.run.state is JobState.DONE:
-        return f"run {event.run.id} exists already (same spec, data and device); --force repeats it"
+        of = "weights" if event.plan.is_evaluation else "spec"
+        same = f"same {of}, data and device"
+        return f"{_title(event.run)} exists already ({same}); --force repeats it"
+    which = f"{_title(event.run)} ({event.index + 1} of {event.total})"
+    verb = "goes on" if event.run.existed else "starts"
+    if event.plan.is_evaluation:
+        return f"{which} {verb}: {what(event.plan.spec)}"
     parts = (
         f"{name} {value_at(event.plan.spec, SHORT_NAMES[name])}"
         for name in ("method", "ema_scope", "seed")
     )
-    verb = "goes on" if event.run.existed else "starts"
-    return f"run {event.run.id} ({event.index + 1} of {event.total}) {verb}: {', '.join(parts)}"
+    return f"{which} {verb}: {', '.join(parts)}"
 
 
 def _finished(event: RunFinished) -> str:
     if event.state is JobState.QUEUED:
-        return f"run {event.run.id} stopped; the same command resumes it"
+        return f"{_title(event.run)} stopped; the same command resumes it"
     reason = "" if event.reason is None else f": {event.reason}"
-    return f"run {event.run.id} {event.state}{reason}"
+    return f"{_title(event.run)} {event.state}{reason}"
+
+
+def _title(run: QueuedRun) -> str:
+    return f"{'evaluation' if run.pretrain_job is None else 'run'} {run.id}"
 
 
 def _progress(console: Console) -> Any:

@@ -76,12 +76,24 @@ SPEC_FLAGS: dict[str, Any] = {
 """Parameters that describe experiments: spec files, a flag for each common field, and ``--set``."""
 
 
+_OF_THE_STUDY = ("specs", "preset", "method", "ema_scope")
+
+
 def takes_spec_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command all ``SPEC_FLAGS``; it finds their values in the ``params`` of its context."""
+    return _with_flags(command, SPEC_FLAGS)
+
+
+def takes_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the ``SPEC_FLAGS`` that say where and on what the arms of a study are run."""
+    return _with_flags(command, {n: k for n, k in SPEC_FLAGS.items() if n not in _OF_THE_STUDY})
+
+
+def _with_flags(command: Callable[..., None], kinds: Mapping[str, Any]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True).parameters
     flags = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in SPEC_FLAGS.items()
+        for name, kind in kinds.items()
     ]
     context, *others = (p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.values())
 
@@ -174,23 +186,35 @@ def axes(flags: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
 
 def command_line(point: Mapping[str, Any], *, preset: str | None, file: Path | None) -> str:
     """Return the command that runs one point of a grid, quoted for a shell."""
-    from emabench.spec.paths import SHORT_NAMES, is_text
     from emabench.spec.settings import DEFAULT_PRESET
 
-    short = {path: name.replace("_", "-") for name, path in SHORT_NAMES.items()}
     words = ["emabench", "run"] if file is None else ["emabench", "run", str(file)]
     if preset or file is None:
         words += ["--preset", preset or DEFAULT_PRESET]
     for path, value in point.items():
-        is_folder = path == SHORT_NAMES["data_dir"]
-        text = _typed(value, as_text=is_text(path))
-        if is_folder and value is not None:
-            words += ["--data-dir", value]
-        elif path in short and not is_folder:
-            words += [f"--{short[path]}", text]
-        else:
-            words += ["--set", f"{path.removeprefix('pretrain.')}={text}"]
+        words += flag_words(path, [value])
     return shlex.join(words)
+
+
+def flag_words(path: str, values: Sequence[Any]) -> list[str]:
+    """Return the flag, or the ``--set``, that gives a field these values; the words are unquoted.
+
+    Args:
+        path: complete path of the field.
+        values: one or more.
+    """
+    from emabench.spec.paths import SHORT_NAMES, is_text
+
+    short = {path: name.replace("_", "-") for name, path in SHORT_NAMES.items()}
+    if path == SHORT_NAMES["data_dir"]:
+        # The flag takes a folder literally, so that it has no list and no null.
+        if len(values) == 1 and values[0] is not None:
+            return ["--data-dir", values[0]]
+        del short[path]
+    text = ",".join(_typed(value, as_text=is_text(path)) for value in values)
+    if path in short:
+        return [f"--{short[path]}", text]
+    return ["--set", f"{path.removeprefix('pretrain.')}={text}"]
 
 
 def _typed(value: Any, *, as_text: bool) -> str:

@@ -178,7 +178,9 @@ class ChosenRuns:
     def __init__(self, store: RunStore, runs: Sequence[QueuedRun], on_event: Listener) -> None:
         self._store, self._on_event = store, on_event
         self._jobs = list(
-            dict.fromkeys(job for run in runs for job in (run.pretrain_job, run.eval_job))
+            dict.fromkeys(
+                job for run in runs for job in (run.pretrain_job, run.eval_job) if job is not None
+            )
         )
         self._waited_for: set[str] = set()
         self._mine: set[str] = set()

@@ -17,7 +17,15 @@ from emabench.artifacts import (
     remove_weights,
 )
 from emabench.cost.meter import CostMeter
-from emabench.errors import EmabenchError, FencedError, InterruptedRunError, StoreError
+from emabench.errors import (
+    EmabenchError,
+    FencedError,
+    InterruptedRunError,
+    NotFoundError,
+    StoreError,
+    WeightsError,
+)
+from emabench.evaluation.weights_file import digest
 from emabench.experiment import Listener, Outcome
 from emabench.queue.heartbeat import Heartbeat
 from emabench.records import Claim, Event, JobKind, StepProgress
@@ -86,6 +94,8 @@ def work(
                 if isinstance(event, StepProgress):
                     heartbeat.progress = event
                 on_event(event)
+                if claim.kind is JobKind.LINEAR_EVAL and (heartbeat.lost or stop()):
+                    raise InterruptedRunError("stopped")  # it has nothing to save
 
             outcome = _run(store, claim, spec, place, hear, lambda: heartbeat.lost or stop(), meter)
     except (FencedError, StoreError):
@@ -135,15 +145,40 @@ def _run(
             stop=stop,
             meter=meter,
         )
-    assert claim.depends_on is not None
-    weights = weights_file(place.artifacts, claim.depends_on, spec.evaluation.network)
-    return experiment.evaluate(spec, weights=weights, on_event=on_event, meter=meter)
+    return experiment.evaluate(
+        spec, weights=_weights(claim, spec, place), on_event=on_event, meter=meter
+    )
+
+
+def _weights(claim: Claim, spec: ExperimentSpec, place: Workplace) -> Path:
+    """Return the weights that a job evaluates: of the pretraining it needs, or as its spec says.
+
+    Raises:
+        NotFoundError: the pretraining left no weights.
+        WeightsError: those of an evaluation of its own are gone, or no longer the same.
+    """
+    network = spec.evaluation.network
+    if claim.depends_on is not None:
+        return weights_file(place.artifacts, claim.depends_on, network)
+    named = spec.weights or ""
+    try:
+        file = Path(named)
+        if not file.is_absolute():
+            file = weights_file(place.artifacts, named, network)
+    except NotFoundError as error:
+        raise WeightsError(error.message, hint=error.hint) from None
+    if claim.weights not in (None, digest(file)):
+        raise WeightsError(
+            f"the weights {file} are not those that the evaluation was queued for",
+            hint="emabench eval evaluates what is there now",
+        )
+    return file
 
 
 def _tidy(claim: Claim, place: Workplace) -> None:
     """Delete what a job that is done leaves behind, as far as it is not to be kept."""
     if claim.kind is JobKind.PRETRAIN and place.keep is not Keep.CHECKPOINTS:
         remove_checkpoints(place.artifacts, claim.job_id)
-    if claim.kind is JobKind.LINEAR_EVAL and place.keep is Keep.NOTHING:
-        assert claim.depends_on is not None
+    # The weights of an evaluation of its own belong to another run, or to the user.
+    if claim.depends_on is not None and place.keep is Keep.NOTHING:
         remove_weights(place.artifacts, claim.depends_on)

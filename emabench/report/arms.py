@@ -24,6 +24,7 @@ _TOLD_BY_IDENTITY = {
     "precision": ("pretrain.precision",),
     "threads": ("pretrain.threads",),
     "data": ("pretrain.data.data_dir",),
+    "evaluation_data": ("evaluation.data.data_dir",),
 }
 """Fields that only say how the identity was chosen: ``auto`` and ``cpu`` may be the same device."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from emabench.records import JobRecord, JobState, QueueRecord, RunningAttempt
@@ -66,8 +67,16 @@ def waits_for(job: JobRecord, queue: QueueRecord) -> str | None:
 
 
 def what(spec: Mapping[str, Any]) -> str:
-    """Return method, EMA scope and seed of an experiment."""
-    return " ".join(str(value_at(spec, SHORT_NAMES[name])) for name in _WHAT)
+    """Return method, EMA scope and seed of an experiment; of an evaluation, of what and on what."""
+    values = (value_at(spec, SHORT_NAMES[name]) for name in _WHAT)
+    words = " ".join(str(value) for value in values if value is not None)
+    weights = spec.get("weights")
+    if weights is None:
+        return words
+    network, dataset = (
+        value_at(spec, f"evaluation.{name}") for name in ("network", "data.dataset")
+    )
+    return f"{words or Path(weights).name}, {network} on {dataset}"
 
 
 def share(attempt: RunningAttempt) -> float | None:
@@ -99,6 +108,11 @@ def progress_texts(attempt: RunningAttempt) -> dict[str, str]:
     }
 
 
+def _cells(spec: Mapping[str, Any]) -> list[str]:
+    values = (value_at(spec, SHORT_NAMES[name]) for name in _WHAT)
+    return [UNKNOWN if value is None else str(value) for value in values]
+
+
 def _running_table(queue: QueueRecord) -> Table:
     rows = []
     for attempt in queue.running:
@@ -108,7 +122,7 @@ def _running_table(queue: QueueRecord) -> Table:
                 attempt.job_id,
                 attempt.run_id,
                 attempt.kind.value,
-                *(str(value_at(attempt.spec, SHORT_NAMES[name])) for name in _WHAT),
+                *_cells(attempt.spec),
                 str(attempt.number),
                 attempt.device or UNKNOWN,
                 attempt.host,
@@ -128,7 +142,7 @@ def _queued_table(queue: QueueRecord) -> Table:
             job.id,
             job.run_id,
             job.kind.value,
-            *(str(value_at(job.spec, SHORT_NAMES[name])) for name in _WHAT),
+            *_cells(job.spec),
             str(job.priority),
             job.device_kind or UNKNOWN,
             waits_for(job, queue) or UNKNOWN,
@@ -145,7 +159,7 @@ def _failed_table(queue: QueueRecord) -> Table:
             job.id,
             job.run_id,
             job.kind.value,
-            *(str(value_at(job.spec, SHORT_NAMES[name])) for name in _WHAT),
+            *_cells(job.spec),
             str(job.failures),
             job.reason or UNKNOWN,
         )

@@ -9,7 +9,12 @@ from emabench.records import JobState, RunRecord
 
 
 def choose_runs(
-    runs: Sequence[RunRecord], *, state: str | None, smoke: bool, limit: int | None
+    runs: Sequence[RunRecord],
+    *,
+    state: str | None,
+    smoke: bool,
+    limit: int | None,
+    what: str = "run",
 ) -> tuple[list[RunRecord], list[str]]:
     """Return the runs to show, newest last, and lines about what is missing.
 
@@ -18,6 +23,7 @@ def choose_runs(
         state: only runs in this state.
         smoke: whether smoke runs are shown.
         limit: at most so many, the newest.
+        what: what they are: ``run`` or ``evaluation``.
 
     Raises:
         UnknownNameError: there is no such state.
@@ -30,11 +36,12 @@ def choose_runs(
     hidden = len(fitting) - len(shown)
     notes = []
     if not shown:
-        notes.append("no runs")
+        notes.append(f"no {what}s")
     if hidden:
-        notes.append(f"hint: {hidden} smoke runs left out; --smoke lists them too")
+        notes.append(f"hint: {hidden} smoke {what}s left out; --smoke lists them too")
     elif not runs:
-        notes.append("hint: emabench run makes one; --where may be too narrow")
+        command = "run" if what == "run" else "eval"
+        notes.append(f"hint: emabench {command} makes one; --where may be too narrow")
     elif not shown:
-        notes.append(f"hint: no run is {state}; emabench list shows all")
+        notes.append(f"hint: no {what} is {state}; emabench list shows all")
     return shown if limit is None else shown[-limit:], notes

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from emabench.records import CostReading, MetricPoint, RunRecord
+from emabench.report.evaluation_table import evaluated, own_table
 from emabench.report.numbers import UNKNOWN, duration, fixed, significant
 from emabench.report.run_table import spec_value
 from emabench.report.tables import Table
@@ -21,11 +25,20 @@ _UNITS = {
 }
 
 
-def run_sheet(run: RunRecord, last_metrics: list[MetricPoint]) -> list[tuple[str, Table]]:
-    """Return the sections of ``emabench show`` in their order, each with its title."""
+def run_sheet(
+    run: RunRecord, last_metrics: list[MetricPoint], evaluations: Sequence[RunRecord] = ()
+) -> list[tuple[str, Table]]:
+    """Return the sections of ``emabench show`` in their order, each with its title.
+
+    Args:
+        run: a run, or an evaluation of its own.
+        last_metrics: the newest point of each metric.
+        evaluations: the other evaluations of the run's weights.
+    """
     return [
-        ("run", _about(run)),
+        ("evaluation" if run.is_evaluation else "run", _about(run)),
         ("results", _results(run)),
+        ("evaluations", own_table(evaluations)),
         ("cost of all attempts", _cost(run.cost)),
         ("environment", _environment(run)),
         ("attempts", _attempts(run)),
@@ -37,8 +50,10 @@ def _about(run: RunRecord) -> Table:
     rows = [
         ("id", run.id),
         ("name", run.name or UNKNOWN),
+        *(("study", study) for study in run.studies),
         ("state", run.state.value + (" (smoke)" if run.smoke else "")),
-        *((name, str(spec_value(run, name))) for name in ("method", "ema_scope", "seed")),
+        *_of_evaluation(run),
+        *((name, _shown(spec_value(run, name))) for name in ("method", "ema_scope", "seed")),
         *((name, str(value)) for name, value in run.identity.items()),
         ("fingerprint", run.fingerprint),
         ("created", _moment(run.created_at)),
@@ -46,6 +61,19 @@ def _about(run: RunRecord) -> Table:
         *(("warning", warning) for warning in run.warnings),
     ]
     return Table(("", "value"), tuple(rows))
+
+
+def _of_evaluation(run: RunRecord) -> list[tuple[str, str]]:
+    """Return of what an evaluation of its own is; nothing for a run."""
+    if not run.is_evaluation:
+        return []
+    weights = str(run.spec.get("weights"))
+    values = {"file" if Path(weights).is_absolute() else "run": weights, **evaluated(run.spec)}
+    return [(name, _shown(value)) for name, value in values.items()]
+
+
+def _shown(value: Any) -> str:
+    return UNKNOWN if value is None else str(value)
 
 
 def _results(run: RunRecord) -> Table:

@@ -63,6 +63,7 @@ def run_values(run: RunRecord) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": run.name,
+        "studies": list(run.studies),
         "state": run.state.value,
         "smoke": run.smoke,
         **{name: spec_value(run, name) for name in _SPEC_COLUMNS},

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
+from pydantic import model_validator
 
 from emabench.errors import NotFoundError, SpecError
+from emabench.spec.data import DataSpec
 from emabench.spec.linear_eval import LinearEvalSpec
 from emabench.spec.model import SpecModel
 from emabench.spec.pretrain import PretrainSpec
@@ -17,12 +19,32 @@ from emabench.spec.version import SPEC_VERSION
 
 
 class ExperimentSpec(SpecModel):
-    """What ``emabench run`` does: one pretraining, one evaluation."""
+    """What ``emabench run`` does: one pretraining, one evaluation.
+
+    ``emabench eval`` does only the latter, on finished ``weights``.
+    """
 
     pretrain: PretrainSpec = PretrainSpec()
     evaluation: LinearEvalSpec = LinearEvalSpec()
     smoke: bool = False
     """Marks a run that only proves that the program works: comparisons leave it out."""
+    weights: str | None = None
+    """For an evaluation of its own: id of the run whose weights are evaluated, or the absolute path
+    of a safetensors file; None: those of the own pretraining."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _images_of_the_evaluation(cls, fields: Any) -> Any:
+        """Take from the pretraining's images what those of the evaluation leave open."""
+        evaluation, pretrain = _group(fields, "evaluation"), _group(fields, "pretrain")
+        if not isinstance(evaluation.get("data"), Mapping):
+            return fields
+        given, trained_on = evaluation["data"], _group(pretrain, "data")
+        name = trained_on.get("dataset", DataSpec().dataset)
+        if given.get("dataset", name) != name:
+            return fields
+        data = {"dataset": name, **trained_on, **given}
+        return {**fields, "evaluation": {**evaluation, "data": data}}
 
     def to_yaml(self) -> str:
         """Return the whole spec, defaults included, as YAML that ``load_fields`` reads."""
@@ -32,6 +54,12 @@ class ExperimentSpec(SpecModel):
     def from_yaml(cls, text: str, *, what: str = "spec") -> Self:
         """Read a spec back from YAML."""
         return cls.parse(parse_yaml(text, what=what), what=what)
+
+
+def _group(fields: Any, name: str) -> Mapping[str, Any]:
+    """Return a group of nested plain values; an empty one where there is none."""
+    found = fields.get(name) if isinstance(fields, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def to_yaml(fields: Mapping[str, Any]) -> str:

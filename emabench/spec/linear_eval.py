@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from emabench.spec.data import DataSpec
 from emabench.spec.model import SpecModel
 
 
@@ -32,10 +33,15 @@ class LinearSpec(SpecModel):
 
 
 class LinearEvalSpec(SpecModel):
-    """The evaluation of the weights that a pretraining job left behind."""
+    """The evaluation of the weights that a pretraining left behind."""
 
     network: Literal["online", "target"] = "online"
     """Whose backbone gives the features."""
+    data: DataSpec | None = None
+    """Images to evaluate on; None: those of the pretraining. A field that is left out is that of
+    the pretraining; for another data set only the image size is."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Draws the held-out images of the linear probe; None is the seed of the pretraining."""
     knn: KnnSpec = KnnSpec()
     linear: LinearSpec = LinearSpec()
     batch_size: Annotated[int, Field(ge=1)] = 512

@@ -27,6 +27,7 @@ from emabench.store.tables import (
     Job,
     Metric,
     Result,
+    StudyRun,
     Table,
 )
 
@@ -40,6 +41,7 @@ OWN_KEYS: dict[type[Table], set[str]] = {
     Cost: {"attempt_id"},
     Metric: {"job_id"},
     Result: {"job_id"},
+    StudyRun: {"experiment_id"},
 }
 """Columns that say where a row stands in its store; its place in the line says it here."""
 
@@ -65,10 +67,15 @@ def bundle_lines(session: Session, experiment_ids: Sequence[int]) -> Iterator[st
         selectinload(Experiment.jobs)
         .selectinload(Job.attempts)
         .options(selectinload(Attempt.cost), selectinload(Attempt.environment)),
+        selectinload(Experiment.studies),
     )
     for experiment_id in experiment_ids:
         experiment = session.scalars(whole.where(Experiment.id == experiment_id)).one()
-        run = {**_values(experiment), "jobs": [_job(session, job) for job in experiment.jobs]}
+        run = {
+            **_values(experiment),
+            "studies": [each.study for each in experiment.studies],
+            "jobs": [_job(session, job) for job in experiment.jobs],
+        }
         yield json.dumps(run, allow_nan=False)
         session.expunge_all()
 

@@ -53,15 +53,21 @@ def run_values(line: Any) -> dict[str, Any]:
         line: as JSON gave it.
 
     Returns:
-        ``run`` and a list of ``jobs``; each has its ``job``, ``attempts``, ``metrics`` and
-        ``results``; each attempt has its ``attempt``, and ``environment`` and ``cost`` or None.
+        ``run``, the names of its ``studies`` and a list of ``jobs``; each job has its ``job``,
+        ``attempts``, ``metrics`` and ``results``; each attempt has its ``attempt``, and
+        ``environment`` and ``cost`` or None.
 
     Raises:
         ValueError: a value is missing or of another type, or a store would be broken by the run.
     """
     jobs = [_job(values) for values in _list(line, "jobs")]
     _check_jobs([each["job"] for each in jobs])
-    return {"run": _columns(Experiment, line), "jobs": jobs}
+    # A bundle of a store that knew no studies says nothing of them.
+    studies = [_text(name, None) for name in _list(line, "studies")] if "studies" in line else []
+    run = _columns(Experiment, line)
+    if _is_evaluation([each["job"] for each in jobs]) and "weights" not in run["spec"]:
+        raise ValueError("it is an evaluation, and does not say of which weights")
+    return {"run": run, "studies": studies, "jobs": jobs}
 
 
 def _job(line: Any) -> dict[str, Any]:
@@ -93,7 +99,7 @@ def _attempt(line: Any) -> dict[str, Any]:
 
 
 def _check_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
-    if not jobs or jobs[0]["kind"] is not JobKind.PRETRAIN:
+    if not jobs or not (_is_evaluation(jobs) or jobs[0]["kind"] is JobKind.PRETRAIN):
         raise ValueError("it does not begin with a pretraining")
     _check_unique("job", (job["id"] for job in jobs))
     if [job["position"] for job in jobs] != list(range(len(jobs))):
@@ -105,11 +111,16 @@ def _check_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
             raise ValueError(f"{job['id']!r} is no id of a job")
         if needed is not None and needed not in done:
             raise ValueError(f"job {job['id']} needs {needed!r}, which is no job before it")
-        if job["kind"] is JobKind.LINEAR_EVAL and needed is None:
+        if job["kind"] is JobKind.LINEAR_EVAL and needed is None and not _is_evaluation(jobs):
             raise ValueError(f"evaluation {job['id']} needs no pretraining")
         done[job["id"]] = job["state"] is JobState.DONE
         if done[job["id"]] and needed is not None and not done[needed]:
             raise ValueError(f"job {job['id']} is done, but {needed}, which it needs, is not")
+
+
+def _is_evaluation(jobs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether it is an evaluation of its own, which is one job."""
+    return [job["kind"] for job in jobs] == [JobKind.LINEAR_EVAL]
 
 
 def _check_unique(what: str, keys: Iterator[Any]) -> None:

@@ -85,6 +85,7 @@ def _take(
         queued_s=max(0.0, (now - taken.queued_at).total_seconds()),
         run_id=experiment.jobs[0].id,
         threads=experiment.identity.get("threads"),
+        weights=experiment.identity.get("weights"),
     )
 
 

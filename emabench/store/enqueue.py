@@ -43,6 +43,9 @@ def existing_run(session: Session, plan: PlannedRun) -> QueuedRun | None:
         for job in locked:
             if job.state in _ENDED:
                 requeue(job)
+    if plan.is_evaluation and _state(row) is JobState.QUEUED:
+        # The same weights may lie elsewhere by now.
+        row.spec, row.command = _plain(plan.spec), plan.command
     return _queued_run(row, existed=True)
 
 
@@ -50,6 +53,8 @@ def insert_run(
     session: Session, plan: PlannedRun, *, is_repeat: bool, priority: int, max_attempts: int
 ) -> QueuedRun:
     """Insert an experiment with a pretraining job and the evaluation that depends on it.
+
+    An evaluation of its own has only the latter, and depends on nothing.
 
     Raises:
         sqlalchemy.exc.IntegrityError: another process inserted the same repeat, or the same run
@@ -75,7 +80,8 @@ def insert_run(
     session.add(row)
     session.flush()
     previous: str | None = None
-    for position, kind in enumerate((JobKind.PRETRAIN, JobKind.LINEAR_EVAL)):
+    kinds = [JobKind.PRETRAIN, JobKind.LINEAR_EVAL]
+    for position, kind in enumerate(kinds[1:] if plan.is_evaluation else kinds):
         job = Job(
             id=secrets.token_hex(6),
             position=position,
@@ -97,8 +103,9 @@ def insert_run(
 
 
 def _queued_run(row: Experiment, *, existed: bool) -> QueuedRun:
-    pretrain, evaluation = row.jobs
-    return QueuedRun(pretrain.id, pretrain.id, evaluation.id, existed, _state(row))
+    first, last = row.jobs[0], row.jobs[-1]
+    pretrain = first.id if first.kind is JobKind.PRETRAIN else None
+    return QueuedRun(first.id, pretrain, last.id, existed, _state(row))
 
 
 def _state(row: Experiment) -> JobState:
@@ -106,7 +113,12 @@ def _state(row: Experiment) -> JobState:
 
 
 def _job_fingerprint(plan: PlannedRun, kind: JobKind) -> str:
-    """Identify a job: a pretraining does not depend on how it is evaluated afterwards."""
+    """Identify a job: a pretraining does not depend on how it is evaluated afterwards.
+
+    Nor does an evaluation of its own depend on where its weights lie.
+    """
+    if plan.is_evaluation:
+        return plan.fingerprint
     spec = plan.spec.get("pretrain") if kind is JobKind.PRETRAIN else plan.spec
     return fingerprint({"kind": kind, "spec": _plain(spec), "identity": _plain(plan.identity)})
 

@@ -13,6 +13,7 @@ from emabench.errors import DataError
 from emabench.store import tables
 from emabench.store.bundle import FORMAT, VERSION
 from emabench.store.bundle_values import run_values
+from emabench.store.study_runs import add_to_studies
 from emabench.store.tables import Attempt, Cost, EnvironmentRow, Experiment, Job, Metric, Result
 
 _NO_BUNDLE = "this is no bundle of runs"
@@ -112,8 +113,11 @@ def _damaged(number: int, said: str) -> DataError:
 
 
 def _insert_once(session: Session, run: Mapping[str, Any]) -> bool:
-    """Insert a run unless it is there; return whether it was not."""
-    if session.get(Job, run["jobs"][0]["job"]["id"]) is not None:
+    """Insert a run unless it is there; return whether it was not. It joins its studies anyway."""
+    known = session.get(Job, run["jobs"][0]["job"]["id"])
+    if known is not None:
+        with session.begin_nested():
+            add_to_studies(session, known.experiment_id, run["studies"])
         return False
     with session.begin_nested():
         experiment = Experiment(**run["run"])
@@ -122,6 +126,7 @@ def _insert_once(session: Session, run: Mapping[str, Any]) -> bool:
         session.flush()
         for values in run["jobs"]:
             _insert_job(session, experiment.id, values)
+        add_to_studies(session, experiment.id, run["studies"])
     return True
 
 

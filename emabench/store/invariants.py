@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import String, and_, func, or_, select, type_coerce
+from sqlalchemy import String, and_, exists, func, or_, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
 from emabench.records import JobKind, JobState
@@ -101,15 +101,30 @@ def _dependencies(session: Session) -> list[str]:
 
 
 def _shapes(session: Session) -> list[str]:
-    """A run begins with a pretraining, and its evaluations need the one of the same run."""
+    """A run begins with a pretraining, and its evaluations need the one of the same run.
+
+    An evaluation of its own is one job, which needs nothing.
+    """
     first = select(Job.experiment_id).where(Job.position == 0, Job.kind == JobKind.PRETRAIN)
-    lost = session.scalars(select(Experiment.id).where(Experiment.id.not_in(first)))
-    needed = aliased(Job)
+    needed, other = aliased(Job), aliased(Job)
+    is_own = and_(
+        Job.kind == JobKind.LINEAR_EVAL,
+        Job.position == 0,
+        Job.depends_on.is_(None),
+        ~exists().where(other.experiment_id == Job.experiment_id, other.id != Job.id),
+    )
+    lost = session.scalars(
+        select(Experiment.id).where(
+            Experiment.id.not_in(first),
+            Experiment.id.not_in(select(Job.experiment_id).where(is_own)),
+        )
+    )
     alone = (
         select(Job.id)
         .outerjoin(needed, needed.id == Job.depends_on)
         .where(
             Job.kind == JobKind.LINEAR_EVAL,
+            ~is_own,
             or_(
                 needed.id.is_(None),
                 needed.kind != JobKind.PRETRAIN,

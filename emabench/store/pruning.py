@@ -39,19 +39,26 @@ def find_prunable(
 ) -> list[Prunable]:
     """Return the files that nobody needs; nothing of a running attempt is among them.
 
+    Weights that an unfinished evaluation of its own is about are needed, whoever made them.
+
     Args:
         files: what lies in the folder. To be read before the runs: a job is in the store before
             it has files, so that no file of a new job is taken for one of no job.
-        runs: all runs of the store, at one moment.
+        runs: all runs of the store, and all evaluations of their own.
         is_readable: whether training could go on from a checkpoint; asked only where an older
             one would be given up for it.
         kinds: which ones are wanted.
     """
     jobs = {job.id: (job, run) for run in runs for job in run.jobs}
     superseded = set(_superseded(files, [job for job, _ in jobs.values()], is_readable))
+    evaluated = {
+        str(run.spec.get("weights"))
+        for run in runs
+        if run.is_evaluation and not run.state.is_finished
+    }
     found = []
     for file in files:
-        if file.job_id is None:
+        if file.job_id is None or _is_evaluated(file, evaluated):
             continue
         why = (
             _reasons(file, *jobs[file.job_id], superseded)
@@ -80,6 +87,12 @@ def _reasons(
     if run.state is JobState.DONE and file.kind in of_done_run:
         reasons.append(of_done_run[file.kind])
     return reasons
+
+
+def _is_evaluated(file: JobFile, evaluated: set[str]) -> bool:
+    """Whether the file is among weights that are named by their run or by their path."""
+    of_run = file.kind is FileKind.WEIGHTS and file.job_id in evaluated
+    return of_run or str(file.path.resolve()) in evaluated
 
 
 def _running(job: JobRecord) -> set[int]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, selectinload
 
 from emabench.errors import NotFoundError, UsageError
 from emabench.records import JobKind, JobRecord, MetricPoint, RunRecord
 from emabench.spec.paths import value_at
 from emabench.store.rows import metric_point, run_record
-from emabench.store.tables import Attempt, Experiment, Job, Metric, Result
+from emabench.store.study_runs import check_study
+from emabench.store.tables import Attempt, Experiment, Job, Metric, Result, StudyRun
 
 LAST = "@last"
 """Names the newest run."""
@@ -23,23 +24,48 @@ _IDENTITY_OF_FIELD = {
     "pretrain.threads": "threads",
 }
 _CANDIDATES_SHOWN = 5
+_IS_RUN = Experiment.jobs.any(Job.kind == JobKind.PRETRAIN)
+"""Else it is an evaluation of its own."""
 
 
 def find_runs(
-    session: Session, *, smoke: bool, where: Mapping[str, Any], name: str | None
+    session: Session,
+    *,
+    smoke: bool,
+    where: Mapping[str, Any],
+    name: str | None,
+    study: str | None = None,
 ) -> list[RunRecord]:
     """Return the runs that fit, newest last; see ``RunStore.runs``."""
-    query = _whole_runs()
+    query = _whole_runs().where(_IS_RUN)
     if not smoke:
         query = query.where(Experiment.smoke.is_(False))
     if name is not None:
         query = query.where(Experiment.name == name)
+    if study is not None:
+        check_study(session, study)
+        query = query.where(Experiment.studies.any(StudyRun.study == study))
     rows = session.scalars(query)
     return [run_record(row) for row in rows if _fits(row, where)]
 
 
+def find_evaluations(
+    session: Session,
+    *,
+    run_id: str | None = None,
+    where: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> list[RunRecord]:
+    """Return the evaluations of their own that fit, newest last; see ``RunStore.evaluations``."""
+    query = _whole_runs().where(~_IS_RUN)
+    if name is not None:
+        query = query.where(Experiment.name == name)
+    rows = [row for row in session.scalars(query) if run_id in (None, row.spec.get("weights"))]
+    return [run_record(row) for row in rows if row.jobs and _fits(row, where or {})]
+
+
 def find_run(session: Session, text: str) -> RunRecord:
-    """Return the run that an id, a unique prefix of one, or ``@last`` names.
+    """Return the run, or evaluation of its own, that an id, a unique prefix or ``@last`` names.
 
     Raises:
         NotFoundError: no run has it.
@@ -51,7 +77,7 @@ def find_run(session: Session, text: str) -> RunRecord:
 
 def find_job(session: Session, text: str) -> JobRecord:
     """Return the job that an id, a unique prefix of one, or ``@last`` names."""
-    job = _named(session, text, tuple(JobKind), "job")
+    job = _named(session, text, "job")
     query = _whole_runs().where(Experiment.id == job.experiment_id)
     run = run_record(session.scalars(query).one())
     return next(record for record in run.jobs if record.id == job.id)
@@ -91,6 +117,7 @@ def _whole_runs() -> Select[Experiment]:
             selectinload(Experiment.jobs)
             .selectinload(Job.attempts)
             .options(selectinload(Attempt.cost), selectinload(Attempt.environment)),
+            selectinload(Experiment.studies),
         )
         .order_by(Experiment.id)  # not by time: a clock may jump back
     )
@@ -107,16 +134,16 @@ def _fits(row: Experiment, where: Mapping[str, Any]) -> bool:
 
 
 def experiment_of(session: Session, text: str) -> int:
-    """Return the experiment that a run id, a unique prefix or ``@last`` names."""
-    return _named(session, text, (JobKind.PRETRAIN,), "run").experiment_id
+    """Return the experiment that the id of its first job, a unique prefix or ``@last`` names."""
+    return _named(session, text, "run", Job.position == 0).experiment_id
 
 
-def _named(session: Session, text: str, kinds: Sequence[JobKind], what: str) -> Job:
-    """Return the job of one of the kinds that an id, a unique prefix or ``@last`` names."""
+def _named(session: Session, text: str, what: str, *conditions: ColumnElement[bool]) -> Job:
+    """Return the job, of those that meet conditions, that an id, a prefix or ``@last`` names."""
     if text == LAST:
         return _newest(session)
-    exact = session.scalar(select(Job).where(Job.id == text, Job.kind.in_(kinds)))
-    return _with_prefix(session, text, kinds, what) if exact is None else exact
+    exact = session.scalar(select(Job).where(Job.id == text, *conditions))
+    return _with_prefix(session, text, what, conditions) if exact is None else exact
 
 
 def _newest(session: Session) -> Job:
@@ -127,10 +154,12 @@ def _newest(session: Session) -> Job:
     return found
 
 
-def _with_prefix(session: Session, text: str, kinds: Sequence[JobKind], what: str) -> Job:
+def _with_prefix(
+    session: Session, text: str, what: str, conditions: Sequence[ColumnElement[bool]]
+) -> Job:
     query = (
         select(Job)
-        .where(Job.kind.in_(kinds), Job.id.startswith(text.lower(), autoescape=True))
+        .where(*conditions, Job.id.startswith(text.lower(), autoescape=True))
         .order_by(Job.experiment_id.desc(), Job.position)
         .limit(_CANDIDATES_SHOWN + 1)
     )

@@ -46,6 +46,7 @@ def run_record(row: Experiment) -> RunRecord:
         environment=run_environment(jobs),
         jobs=jobs,
         warnings=tuple(row.warnings),
+        studies=tuple(each.study for each in row.studies),
     )
 
 

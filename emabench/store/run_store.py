@@ -24,11 +24,13 @@ from emabench.store.queueing import remove_experiments
 from emabench.store.reader import (
     experiment_of,
     find_correct,
+    find_evaluations,
     find_job,
     find_metrics,
     find_run,
     find_runs,
 )
+from emabench.store.study_runs import add_to_studies
 
 
 class RunStore(JobQueue):
@@ -79,8 +81,11 @@ class RunStore(JobQueue):
     ) -> QueuedRun:
         """Queue a run: a pretraining job and the evaluation that depends on it.
 
+        The plan may also be that of an evaluation of its own: that is one job.
+
         A run of the same fingerprint is not queued twice: the one that exists is returned, its
-        failed or cancelled jobs queued again. Safe with several processes at once.
+        failed or cancelled jobs queued again; it joins the study of the plan, if that has one. Safe
+        with several processes at once.
 
         Args:
             plan: the resolved experiment.
@@ -100,6 +105,8 @@ class RunStore(JobQueue):
                             priority=priority,
                             max_attempts=max_attempts,
                         )
+                    if plan.study is not None:
+                        add_to_studies(session, experiment_of(session, found.id), [plan.study])
                     return found
             except StoreError as error:
                 # Two processes queued the same run, or repeat: the later looks again.
@@ -110,7 +117,7 @@ class RunStore(JobQueue):
         """Delete runs with all that the store holds of them; their files are left alone.
 
         Args:
-            run_ids: complete ids of runs.
+            run_ids: complete ids of runs, or of evaluations of their own.
 
         Raises:
             UsageError: somebody works on one of them.
@@ -125,23 +132,40 @@ class RunStore(JobQueue):
         smoke: bool = False,
         where: Mapping[str, Any] | None = None,
         name: str | None = None,
+        study: str | None = None,
     ) -> list[RunRecord]:
-        """Return runs, the newest last.
+        """Return runs, the newest last; evaluations of their own are not among them.
 
         Args:
             smoke: whether smoke runs are wanted too.
             where: complete field paths and the values that the resolved spec must have there;
                 device, precision and threads may also match the identity of the run.
             name: the name that the runs were given.
+            study: the study that the runs belong to.
+
+        Raises:
+            NotFoundError: no run belongs to the study.
         """
         with self._database.read() as session:
-            return find_runs(session, smoke=smoke, where=where or {}, name=name)
+            return find_runs(session, smoke=smoke, where=where or {}, name=name, study=study)
 
-    def run(self, id: str) -> RunRecord:
-        """Return one run with its jobs and attempts.
+    def evaluations(
+        self, run_id: str | None = None, *, where: Mapping[str, Any] | None = None
+    ) -> list[RunRecord]:
+        """Return evaluations of their own, the newest last, smoke ones too.
 
         Args:
-            id: a run id, a unique beginning of one, or ``@last`` for the newest run.
+            run_id: the complete id of the run whose weights they evaluate; None is any weights.
+            where: as for ``runs``.
+        """
+        with self._database.read() as session:
+            return find_evaluations(session, run_id=run_id, where=where)
+
+    def run(self, id: str) -> RunRecord:
+        """Return one run, or one evaluation of its own, with its jobs and attempts.
+
+        Args:
+            id: its id, a unique beginning of one, or ``@last`` for the newest run.
 
         Raises:
             NotFoundError: there is none.

@@ -6,6 +6,7 @@
                     │          └────── environments (one row per distinct environment)
                     ├──< metrics  (job, step, name)
                     └──< results  (job, name)
+    experiments ─< study_runs  (study, experiment)
 
 Times are UTC. NULL is unknown, never 0.
 """
@@ -36,7 +37,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from emabench.records import DEFAULT_MAX_ATTEMPTS, JobKind, JobState
 from emabench.spec.version import SPEC_VERSION
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The newest revision under ``migrations/versions``; a test keeps the two equal."""
 
 
@@ -86,7 +87,7 @@ class Table(DeclarativeBase):
 
 
 class Experiment(Table):
-    """A pretraining with its evaluation: one row per run."""
+    """A pretraining with its evaluation, or an evaluation of its own: one row per run or those."""
 
     __tablename__ = "experiments"
     __table_args__ = (UniqueConstraint("fingerprint", "repeat"),)
@@ -104,6 +105,23 @@ class Experiment(Table):
     created_at: Mapped[datetime] = mapped_column(index=True)
 
     jobs: Mapped[list[Job]] = relationship(back_populates="experiment", order_by="Job.position")
+    studies: Mapped[list[StudyRun]] = relationship(order_by="StudyRun.study", passive_deletes=True)
+
+
+class StudyRun(Table):
+    """A run belongs to a study; studies share the runs that are the same in each."""
+
+    __tablename__ = "study_runs"
+
+    study: Mapped[str] = mapped_column(primary_key=True)
+    """Name of the study."""
+    experiment_id: Mapped[int] = mapped_column(
+        # By the database, which knows also what another process says at the same moment.
+        ForeignKey("experiments.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        index=True,
+    )
 
 
 class Job(Table):

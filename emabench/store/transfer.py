@@ -22,7 +22,7 @@ from emabench.store.bundle import bundle_lines
 from emabench.store.drafts import draft
 from emabench.store.importing import insert_runs, runs_of
 from emabench.store.opening import open_for_reading, open_for_writing
-from emabench.store.reader import experiment_of, find_run, find_runs
+from emabench.store.reader import experiment_of, find_evaluations, find_run, find_runs
 
 STANDARD_STREAM = Path("-")
 """Stands for stdout or stdin."""
@@ -45,6 +45,7 @@ def export_runs(
     ids: Sequence[str] = (),
     where: Mapping[str, Any] | None = None,
     name: str | None = None,
+    study: str | None = None,
     overwrite: bool = False,
 ) -> Export:
     """Write finished runs to a bundle; the file is compressed if its name ends in ``.gz``.
@@ -55,17 +56,18 @@ def export_runs(
         ids: of runs, unique beginnings, or ``@last``; all runs that fit unless any is given.
         where: complete field paths and the values that the resolved spec must have there.
         name: the name that the runs were given.
+        study: the study that the runs belong to.
         overwrite: whether the file may be there already.
 
     Raises:
-        NotFoundError: there is no such run.
+        NotFoundError: there is no such run, or no run of the study.
         UsageError: a run that an id names is not finished, or the file is there.
         EmabenchError: the file cannot be written.
     """
     database = open_for_reading(location)
     try:
         with database.read() as session:  # one moment of the store, however long it takes
-            finished, unfinished = _chosen(session, ids, where or {}, name)
+            finished, unfinished = _chosen(session, ids, where or {}, name, study)
             experiments = [experiment_of(session, run) for run in finished]
             with _written(file, overwrite=overwrite) as stream:
                 for line in bundle_lines(session, experiments):
@@ -104,17 +106,24 @@ def import_runs(location: str, file: Path) -> tuple[list[str], list[str]]:
 
 
 def _chosen(
-    session: Session, ids: Sequence[str], where: Mapping[str, Any], name: str | None
+    session: Session,
+    ids: Sequence[str],
+    where: Mapping[str, Any],
+    name: str | None,
+    study: str | None,
 ) -> tuple[list[str], list[str]]:
     """Return the ids of the finished runs, and of those that somebody may still work on."""
     if ids:
         named = [find_run(session, text) for text in ids]
         runs = list({run.id: run for run in named}.values())
     else:
-        runs = find_runs(session, smoke=True, where=where, name=name)
+        runs = find_runs(session, smoke=True, where=where, name=name, study=study)
+        if study is None:  # evaluations of their own belong to none
+            runs += find_evaluations(session, where=where, name=name)
     unfinished = [run.id for run in runs if not _is_finished(run)]
     if ids and unfinished:
-        raise UsageError(f"run {unfinished[0]} is not finished", hint="wait for it, or cancel it")
+        title = next(run.title for run in runs if run.id == unfinished[0])
+        raise UsageError(f"{title} is not finished", hint="wait for it, or cancel it")
     return [run.id for run in runs if run.id not in unfinished], unfinished
 
 

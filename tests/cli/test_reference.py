@@ -19,7 +19,11 @@ from emabench.spec.settings import NO_PRESET, preset_names
 DOCS = Path(__file__).parents[2] / "docs"
 CLI = (DOCS / "reference" / "cli.md").read_text("utf-8")
 SPECS = (DOCS / "reference" / "specs.md").read_text("utf-8")
-PAGES = (CLI, SPECS, (DOCS / "how-to" / "sweeps.md").read_text("utf-8"))
+PAGES = (
+    CLI,
+    SPECS,
+    *((DOCS / "how-to" / f"{n}.md").read_text("utf-8") for n in ("sweeps", "evaluate")),
+)
 
 
 def commands():
@@ -93,11 +97,10 @@ def test_every_field_is_documented_with_its_default():
         re.findall(r"^\| `([^`]+)` \| `([^`]*)` \| \S", SPECS.partition("## Fields")[2], re.M)
     )
     defaults = ExperimentSpec().model_dump(mode="json")
-    second_view = "augmentation.second_view."
-    assert second_view + "*" in rows
+    groups = ("augmentation.second_view.", "evaluation.data.")
     paths = [path.removeprefix("pretrain.") for path in all_paths()]
-    single = [path for path in paths if not path.startswith(second_view)]
-    assert set(single) == set(rows) - {second_view + "*"}
+    single = [path for path in paths if not path.startswith(groups)]
+    assert set(single) | {group + "*" for group in groups} == set(rows)
     for path in single:
         complete = path if value_at(defaults, path) is not None else f"pretrain.{path}"
         assert parse_scalar(rows[path], what=path) == value_at(defaults, complete), path

@@ -13,6 +13,7 @@ from emabench.cli.options import (
     DbOption,
     JsonOption,
     MarkdownOption,
+    StudyOption,
     WhereOption,
     where_filters,
 )
@@ -40,6 +41,7 @@ def command(
     name: Annotated[
         str | None, typer.Option("--name", help="Only runs that were given this name.")
     ] = None,
+    study: StudyOption = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Compare smoke runs too.")] = False,
     json: JsonOption = False,
     csv: CsvOption = False,
@@ -66,7 +68,7 @@ def command(
     metrics = parse_metrics(metric)
     filters = where_filters(where)
     with RunStore.open(db, mode="read") as store:
-        runs = store.runs(smoke=True, where=filters, name=name)
+        runs = store.runs(smoke=True, where=filters, name=name, study=study)
     comparison = compare(runs, metrics, baseline=baseline, smoke=smoke)
     if form == "json":
         print_json(comparison.to_json())

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption, WhereOption, where_filters
+from emabench.cli.options import (
+    DEFAULT_DB,
+    DbOption,
+    JsonOption,
+    StudyOption,
+    WhereOption,
+    where_filters,
+)
 from emabench.errors import UsageError
 
 
@@ -28,6 +35,7 @@ def command(
     ] = None,
     where: WhereOption = None,
     name: Annotated[str | None, typer.Option("--name", help="Only runs with this label.")] = None,
+    study: StudyOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
@@ -45,16 +53,23 @@ def command(
     from emabench.cli.console import err, print_json
     from emabench.store.transfer import STANDARD_STREAM, export_runs
 
-    if ids and (where or name is not None):
+    if ids and (where or name is not None or study is not None):
         raise UsageError(
-            "runs are named, and chosen by --where or --name too", hint="leave out one of the two"
+            "runs are named, and chosen by --where, --name or --study too",
+            hint="leave out one of the two",
         )
     if json and output == STANDARD_STREAM:
         raise UsageError("--json and the bundle both want stdout", hint="name a file with -o")
     if output != STANDARD_STREAM and output.exists() and not force:
         raise UsageError(f"{output} exists", hint="overwrite it with --force")
     done = export_runs(
-        db, output, ids=ids or (), where=where_filters(where), name=name, overwrite=force
+        db,
+        output,
+        ids=ids or (),
+        where=where_filters(where),
+        name=name,
+        study=study,
+        overwrite=force,
     )
     if json:
         exported, left = list(done.written), list(done.unfinished)

@@ -13,13 +13,16 @@ from emabench.cli.options import (
     DbOption,
     JsonOption,
     MarkdownOption,
+    StudyOption,
     WhereOption,
     where_filters,
 )
+from emabench.errors import UsageError
 
 
 def command(
     where: WhereOption = None,
+    study: StudyOption = None,
     state: Annotated[
         str | None,
         typer.Option(
@@ -29,6 +32,10 @@ def command(
         ),
     ] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="List smoke runs too.")] = False,
+    evaluations: Annotated[
+        bool,
+        typer.Option("--evaluations", help="List the evaluations of 'emabench eval' instead."),
+    ] = False,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="Only the newest N runs.")
     ] = None,
@@ -43,24 +50,40 @@ def command(
         emabench list
         emabench list --where method=simclr --where seed=0 --state done
         emabench list --limit 5 --json
+        emabench list --evaluations
     """
+    from emabench.report import evaluation_table, run_table
     from emabench.report.run_choice import choose_runs
-    from emabench.report.run_table import data_table, reading_table, run_values
     from emabench.report.tables import choose_format
     from emabench.store import RunStore
 
+    if evaluations and study is not None:
+        raise UsageError("evaluations belong to no study", hint="leave out --study")
+    what = "evaluation" if evaluations else "run"
     form = choose_format(json=json, csv=csv, markdown=markdown)
     filters = where_filters(where)
     with RunStore.open(db, mode="read") as store:
-        found = store.runs(smoke=True, where=filters)
-    runs, notes = choose_runs(found, state=state, smoke=smoke, limit=limit)
+        if evaluations:
+            found = store.evaluations(where=filters)
+        else:
+            found = store.runs(smoke=True, where=filters, study=study)
+    chosen, notes = choose_runs(found, state=state, smoke=smoke, limit=limit, what=what)
+    values, data, reading = (
+        (
+            evaluation_table.evaluation_values,
+            evaluation_table.evaluation_data,
+            evaluation_table.evaluation_table,
+        )
+        if evaluations
+        else (run_table.run_values, run_table.data_table, run_table.reading_table)
+    )
     if form == "json":
-        print_json({"schema_version": 1, "runs": [run_values(run) for run in runs]})
+        print_json({"schema_version": 1, f"{what}s": [values(each) for each in chosen]})
     elif form == "csv":
-        typer.echo(data_table(runs).to_csv(), nl=False)
+        typer.echo(data(chosen).to_csv(), nl=False)
     elif form == "markdown":
-        typer.echo(reading_table(runs).to_markdown(), nl=False)
-    elif runs:
-        out().print(reading_table(runs).to_rich())
+        typer.echo(reading(chosen).to_markdown(), nl=False)
+    elif chosen:
+        out().print(reading(chosen).to_rich())
     for note in notes:
         err().print(note)

@@ -14,7 +14,7 @@ from emabench.errors import UsageError
 def command(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help=IDS_HELP)] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Retry all runs that failed, smoke runs too.")
+        bool, typer.Option("--failed", help="Retry all that failed, smoke runs too.")
     ] = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
@@ -36,7 +36,8 @@ def command(
     with existing_store(db) as store:
         jobs = [job.id for job in chosen_jobs(store, ids or ())]
         if failed:
-            runs = [run for run in store.runs(smoke=True) if run.state is JobState.FAILED]
+            everything = [*store.runs(smoke=True), *store.evaluations()]
+            runs = [run for run in everything if run.state is JobState.FAILED]
             jobs += [job.id for run in runs for job in run.jobs if job.state in ended_badly]
         changed = store.retry(jobs)
         now = [store.job(job) for job in dict.fromkeys([*changed, *jobs])]

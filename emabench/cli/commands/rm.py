@@ -25,7 +25,7 @@ def command(
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,
 ) -> None:
-    """Remove runs from the store, with their results, checkpoints, weights and logs.
+    """Remove runs, or evaluations, from the store, with results, checkpoints, weights and logs.
 
     Refuses while one of them runs.
 
@@ -83,7 +83,7 @@ def _chosen_runs(store: RunStore, ids: Iterable[str]) -> list[RunRecord]:
     for run in runs.values():
         if any(job.state is JobState.RUNNING for job in run.jobs):
             raise UsageError(
-                f"run {run.id} is running", hint=f"stop it first: emabench cancel {run.id}"
+                f"{run.title} is running", hint=f"stop it first: emabench cancel {run.id}"
             )
     return list(runs.values())
 
@@ -108,7 +108,7 @@ def _in_words(runs: list[RunRecord], size: str) -> str:
 
     done = sum(run.state is JobState.DONE for run in runs)
     (first, *others) = runs
-    named = f"run {first.id} ({what(first.spec)}, {first.state})"
+    named = f"{first.title} ({what(first.spec)}, {first.state})"
     if others:
         named = f"{len(runs)} runs ({done} of them done)"
     return f"{named} with results, metrics and {size} of files"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from emabench.cli.options import (
     DEFAULT_DB,
     ArtifactsOption,
     DbOption,
+    JoinStudyOption,
     JsonOption,
     KeepOption,
     artifacts_folder,
@@ -21,13 +21,14 @@ from emabench.cli.spec_flags import grid, takes_spec_flags
 
 if TYPE_CHECKING:
     from emabench.queue.worker import Workplace
-    from emabench.records import PlannedRun, RunFinished, RunRecord
+    from emabench.records import PlannedRun, RunRecord
 
 
 @takes_spec_flags
 def command(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Option("--name", help="Label of the runs.")] = None,
+    study: JoinStudyOption = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that exist.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved specs; train nothing.")
@@ -50,20 +51,15 @@ def command(
         emabench run study.yaml --dry-run
     """
     points = list(grid(ctx.params))
-    from emabench import experiment
-    from emabench.cli.console import err, print_json
+    from emabench.cli.console import print_json
     from emabench.cli.plans import plan_values, print_plans
-    from emabench.cli.progress import listener
+    from emabench.cli.queueing import resolve_all
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
 
     if not dry_run:
         prepare()
-    with listener(err()) as on_event:
-        plans = [
-            experiment.resolve(point.spec, command=point.command, name=name, on_event=on_event)
-            for point in points
-        ]
+    plans = resolve_all(points, name=name, study=study)
     if dry_run:
         if json:
             runs = plan_values(plans)
@@ -78,73 +74,17 @@ def command(
 def _execute(
     plans: Sequence[PlannedRun], *, db: str, place: Workplace, force: bool, json: bool
 ) -> None:
-    from emabench.cli.console import err, print_json
-    from emabench.cli.interrupt import StopRequest
-    from emabench.cli.progress import listener
-    from emabench.engines import local
-    from emabench.errors import InterruptedRunError
-    from emabench.store import RunStore
+    from emabench.cli.console import print_json
+    from emabench.cli.execution import execute, raise_unless_done
 
-    with RunStore.open(db, mode="write") as store:
-        _check_writable(place.artifacts)
-        try:
-            with StopRequest() as stop, listener(err()) as on_event:
-                outcomes = local.run_all(
-                    store, db, plans, place=place, force=force, on_event=on_event, stop=stop
-                )
-        except InterruptedRunError as error:
-            raise InterruptedRunError(error.message, hint="the same command resumes it") from None
-        runs = {run_id: store.run(run_id) for run_id in dict.fromkeys(o.run.id for o in outcomes)}
+    outcomes, runs = execute(plans, db=db, place=place, force=force)
     existed = {outcome.run.id for outcome in outcomes if outcome.run.existed}
     if json:
         rows = [_as_json(run, existed=run.id in existed) for run in runs.values()]
         print_json({"schema_version": 1, "runs": rows})
     else:
         _print_table(list(runs.values()))
-    _raise_unless_done(outcomes)
-
-
-def _check_writable(folder: Path) -> None:
-    """Find out before the training, not after it, whether its files can be kept.
-
-    Raises:
-        EmabenchError: the folder cannot be created or written.
-    """
-    import tempfile
-
-    from emabench.errors import EmabenchError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise EmabenchError(
-            f"cannot write to the folder of artifacts {folder}: {error.strerror}",
-            hint="choose another one with --artifacts",
-        ) from None
-
-
-def _raise_unless_done(outcomes: Sequence[RunFinished]) -> None:
-    """Turn what is not done into the error that says so.
-
-    Raises:
-        JobsFailedError: runs of a grid failed.
-        EmabenchError: the only run failed.
-    """
-    from emabench.errors import EmabenchError, JobsFailedError
-    from emabench.records import JobState
-
-    failed = [outcome for outcome in outcomes if outcome.state is not JobState.DONE]
-    if failed and len(outcomes) == 1:
-        hint = failed[0].hint or f"'emabench show {failed[0].run.id}' says more"
-        raise EmabenchError(failed[0].reason or f"run {failed[0].run.id} failed", hint=hint)
-    if failed:
-        first = f"{failed[0].run.id}: {failed[0].reason or 'no reason was left'}"
-        raise JobsFailedError(
-            f"{len(failed)} of {len(outcomes)} runs failed; the first is {first}",
-            hint="the same command tries the failed ones again",
-        )
+    raise_unless_done(outcomes, what="runs")
 
 
 def _print_table(runs: Sequence[RunRecord]) -> None:

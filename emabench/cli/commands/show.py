@@ -14,7 +14,8 @@ def command(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="Id of the run, a unique beginning of it, or @last for the newest."
+            metavar="RUN",
+            help="Id of a run or evaluation, a unique beginning, or @last for the newest run.",
         ),
     ],
     json: JsonOption = False,
@@ -22,10 +23,13 @@ def command(
 ) -> None:
     """Show one run: results, cost, environment, attempts, last metrics, and its complete spec.
 
+    Also the evaluations of its weights; or one of these, by its own id.
+
     Examples:
         emabench show @last
         emabench show 3fa9 --json
     """
+    from emabench.report.evaluation_table import evaluation_values
     from emabench.report.run_sheet import run_sheet
     from emabench.report.run_table import last_points, run_details
     from emabench.spec.experiment import to_yaml
@@ -34,11 +38,14 @@ def command(
     with RunStore.open(db, mode="read") as store:
         record = store.run(run)
         points = last_points(store.metrics(record.id))
+        evaluations = store.evaluations(record.id)
     if json:
-        print_json({"schema_version": 1, "run": run_details(record, points)})
+        details = run_details(record, points)
+        details["evaluations"] = [evaluation_values(each) for each in evaluations]
+        print_json({"schema_version": 1, "run": details})
         return
     console = out()
-    for title, table in run_sheet(record, points):
+    for title, table in run_sheet(record, points, evaluations):
         if table.rows:
             console.print(table.to_rich(title))
     console.print("spec", style="italic")

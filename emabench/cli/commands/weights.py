@@ -50,6 +50,11 @@ def command(
 
     with RunStore.open(db, mode="read") as store:
         found = store.run(run)
+    if found.is_evaluation:
+        raise UsageError(
+            f"{found.title} has no weights of its own",
+            hint=f"those it evaluates are {found.spec.get('weights')}",
+        )
     source = weights_file(artifacts_folder(db, artifacts), found.id, network)
     _copy(source, output)
     code = loading_code(found.spec, output)

@@ -22,6 +22,7 @@ from emabench.store.upgrading import upgrade
 
 FROZEN = Path(__file__).parents[2] / "assets" / "stores"
 VERSIONS = sorted(path.stem for path in FROZEN.glob("*.db"))
+DONE, OTHERS = [JobState.DONE] * 4, [JobState.FAILED, JobState.QUEUED]
 OLDER = [version for version in VERSIONS if version != tables.SCHEMA_REVISION]
 
 
@@ -83,9 +84,13 @@ def test_an_upgrade_keeps_every_row_and_a_copy(frozen, version):
             changed = {key for key in was if was[key] != now[key]}
             assert changed <= {"process_started"}, table
     with RunStore.open(str(path), mode="write") as store:
-        assert all(run.state is JobState.DONE for run in store.runs(smoke=True))
-        assert {job.device_kind for run in store.runs(smoke=True) for job in run.jobs} == {"cpu"}
-        assert store.claim_next("cpu") is None
+        runs = store.runs(smoke=True)
+        assert [run.state for run in runs] == (DONE if version == "0001" else DONE + OTHERS)
+        assert {job.device_kind for run in runs for job in run.jobs} == {"cpu"}
+        assert {run.studies for run in runs} == {()}, "an older store knows no studies"
+        queued = [run.id for run in runs if run.state is JobState.QUEUED]
+        claim = store.claim_next("cpu")
+        assert ([] if claim is None else [claim.job_id]) == queued
     again = upgrade(str(path), backup=True)
     assert (again.before, again.after, again.backup) == (done.after, done.after, None)
 
@@ -94,8 +99,11 @@ def test_the_newest_frozen_store_is_sound_and_read_without_a_change(frozen):
     path = frozen(tables.SCHEMA_REVISION)
     content = path.read_bytes()
     with RunStore.open(str(path), mode="read") as store:
-        states = [run.state for run in store.runs(smoke=True)]
-    assert states == [JobState.DONE] * 4 + [JobState.FAILED, JobState.QUEUED]
+        runs = store.runs(smoke=True)
+    assert [run.state for run in runs] == DONE + OTHERS
+    assert [run.studies for run in runs] == [
+        ("momentum-free-boost", "projector-vs-full"), *[("projector-vs-full",)] * 3, (), (),
+    ]  # fmt: skip
     assert check(str(path)) == []
     assert path.read_bytes() == content
 

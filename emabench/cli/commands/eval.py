@@ -1,0 +1,144 @@
+"""``emabench eval``: evaluate finished weights again, in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+
+if TYPE_CHECKING:
+    from emabench.records import PlannedRun, RunRecord
+
+
+def command(
+    ctx: typer.Context,
+    weights: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WEIGHTS…",
+            help="Ids of runs, their beginnings, @last, or safetensors files of backbones.",
+        ),
+    ],
+    network: Annotated[
+        str | None, typer.Option("--network", metavar="NAMES", help="online or target.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", metavar="NAMES", help="Data set, that of the pretraining unless given."
+        ),
+    ] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option("--data-dir", metavar="DIR", help="Folder of the images, taken literally."),
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option("--image-size", metavar="N", help="Pixels, as in the pretraining by default."),
+    ] = None,
+    train_subset: Annotated[
+        str | None, typer.Option("--train-subset", metavar="N", help="Fit to so many images.")
+    ] = None,
+    test_subset: Annotated[
+        str | None, typer.Option("--test-subset", metavar="N", help="Test on so many images.")
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", metavar="NAME", help="timm model of a file that names none."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            envvar="EMABENCH_DEVICE",
+            help="auto, cpu, cuda, cuda:1, mps…; that of the pretraining by default.",
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUES",
+            help="Set any field of evaluation, for example evaluation.knn.k=20; may be repeated.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Repeat evaluations that exist.")] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Only queue them; 'emabench work' does them.")
+    ] = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Evaluate finished weights again: another network, probe or data set; record it in the store.
+
+    What is not said is as in the run itself. Comma lists make a grid. An evaluation that exists, of
+    the same weights, is not repeated.
+
+    Examples:
+        emabench eval @last --network target
+        emabench eval 3fa9 77c1 --dataset cifar100 --set evaluation.knn.k=20,200
+        emabench eval resnet18.safetensors --backbone resnet18 --set backbone.stem=original
+    """
+    from emabench.cli.evaluation_plans import resolved_plans
+    from emabench.cli.execution import execute, raise_unless_done
+    from emabench.queue.process import prepare
+    from emabench.queue.worker import Workplace
+
+    if not queue:
+        prepare()
+    folder = artifacts_folder(db, artifacts)
+    plans = resolved_plans(weights, ctx.params, db=db, artifacts=folder)
+    if queue:
+        _queue(plans, db=db, force=force, json=json)
+        return
+    outcomes, records = execute(plans, db=db, place=Workplace(folder), force=force)
+    existed = {outcome.run.id for outcome in outcomes if outcome.run.existed}
+    _print(list(records.values()), existed=existed, json=json)
+    raise_unless_done(outcomes, what="evaluations")
+
+
+def _queue(plans: Sequence[PlannedRun], *, db: str, force: bool, json: bool) -> None:
+    from emabench.cli.console import err, print_json
+    from emabench.report.queue_status import what
+    from emabench.store import RunStore
+
+    with RunStore.open(db, mode="write") as store:
+        queued = [store.add_run(plan, force=force) for plan in plans]
+    pairs = list(zip(plans, queued, strict=True))
+    if json:
+        rows = [
+            {
+                "id": run.id,
+                "existed": run.existed,
+                "state": run.state.value,
+                "fingerprint": plan.fingerprint,
+                "command": plan.command,
+            }
+            for plan, run in pairs
+        ]
+        print_json({"schema_version": 1, "evaluations": rows})
+        return
+    for plan, run in pairs:
+        note = f" (exists, {run.state})" if run.existed else ""
+        typer.echo(f"{run.id} {what(plan.spec)}{note}")
+    err().print("'emabench work' does what is queued")
+
+
+def _print(evaluations: Sequence[RunRecord], *, existed: set[str], json: bool) -> None:
+    from emabench.cli.console import out, print_json
+    from emabench.report.evaluation_table import evaluation_table, evaluation_values
+
+    if json:
+        rows = [evaluation_values(each) | {"existed": each.id in existed} for each in evaluations]
+        print_json({"schema_version": 1, "evaluations": rows})
+        return
+    table = evaluation_table(evaluations).to_rich()
+    table.collapse_padding = True  # 80 columns hold it: the words fold, ids and numbers do not
+    for column in table.columns:
+        column.no_wrap = column.justify == "right" or str(column.header) == "evaluation"
+    out().print(table)

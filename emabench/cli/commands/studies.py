@@ -1,0 +1,199 @@
+"""List, show and queue the studies of the package: one claim each, and how it is tested.
+
+A study names the runs that test a claim, what would refute it, and the margin, all of it fixed
+before the runs. Its budgets are smoke (it works), cpu (minutes a run) and gpu (as published).
+
+Examples:
+    emabench studies
+    emabench studies run projector-vs-full --budget smoke
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emabench.cli.console import err, out, print_json
+from emabench.cli.discovery import NamedCommands
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.queueing import (
+    ForceOption,
+    MaxAttemptsOption,
+    PreviewOption,
+    PriorityOption,
+    add_all,
+    preview,
+    print_queued,
+    queued_values,
+    resolve_all,
+)
+from emabench.cli.spec_flags import axes, takes_setting_flags
+from emabench.cli.study_plans import equal_commands, next_commands, run_count, study_points
+from emabench.records import DEFAULT_MAX_ATTEMPTS
+
+if TYPE_CHECKING:
+    from emabench.spec.study import Study
+
+
+class _ListsAlone(NamedCommands):
+    """Without the name of a command, the studies are listed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words before the command; an option alone is one of ``list``."""
+        helps = ("-h", "--help")
+        is_option = args[:1] and args[0].startswith("-") and args[0] not in helps
+        if (not args or is_option) and not ctx.resilient_parsing:
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_ListsAlone, add_completion=False, rich_markup_mode=None)
+
+StudyArgument = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="Name of a study, or a YAML file of your own."),
+]
+
+
+@app.command("list")
+def list_(json: JsonOption = False) -> None:
+    """List the studies of the package with their claims and the number of runs.
+
+    Examples:
+        emabench studies
+        emabench studies list --json
+    """
+    from emabench.report.tables import Table
+    from emabench.spec.study import Budgets, load_study, study_names
+
+    budgets = tuple(Budgets.model_fields)
+    studies = [load_study(name) for name in study_names()]
+    if json:
+        rows = [
+            {"name": s.name, "title": s.spec.title, "claim": s.spec.claim, "runs": _runs(s)}
+            for s in studies
+        ]
+        print_json({"schema_version": 1, "studies": rows})
+        return
+    counts = [(s.name, s.spec.claim, *(_runs(s).get(each) for each in budgets)) for s in studies]
+    table = Table(("study", "claim", *budgets), tuple(counts), right=frozenset(budgets))
+    out().print(table.to_rich())
+    err().print("the numbers are runs; 'emabench studies show STUDY' says more")
+
+
+@app.command()
+def show(
+    study: StudyArgument,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="NAME", help="Only this one: smoke, cpu or gpu."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a study: what is claimed, what would refute it, its arms, and the commands it equals.
+
+    Examples:
+        emabench studies show which-block
+        emabench studies show projector-vs-full --budget cpu --json
+    """
+    from emabench.spec.study import load_study
+
+    found = load_study(study)
+    names = list(found.spec.budgets.by_name()) if budget is None else [budget]
+    commands = {name: equal_commands(found, name) for name in names}
+    runs = {name: len(study_points(found, name)) for name in names}
+    if json:
+        print_json({"schema_version": 1, "study": _details(found, runs, commands)})
+        return
+    out().print(_about(found).to_rich())
+    for name in names:
+        chosen = found.budget(name)
+        seeds = ", ".join(map(str, chosen.seeds))
+        typer.echo(f"{name}: {runs[name]} runs, preset {chosen.preset}, seeds {seeds}")
+        for line in commands[name]:
+            typer.echo(f"    {line}")
+
+
+@app.command()
+@takes_setting_flags
+def run(
+    ctx: typer.Context,
+    study: StudyArgument,
+    budget: Annotated[
+        str, typer.Option("--budget", metavar="NAME", help="How large: smoke, cpu or gpu.")
+    ],
+    priority: PriorityOption = 0,
+    max_attempts: MaxAttemptsOption = DEFAULT_MAX_ATTEMPTS,
+    force: ForceOption = False,
+    dry_run: PreviewOption = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Queue all runs of a study; 'emabench work' runs them, 'emabench compare --study' compares.
+
+    All of them are checked before the first is queued. A run that exists is not queued again; it
+    belongs to the study from then on. Flags and --set change what all arms have in common.
+
+    Examples:
+        emabench studies run projector-vs-full --budget smoke
+        emabench studies run which-block --budget cpu --backbone resnet34 --seed 0..4
+        emabench studies run my-study.yaml --budget cpu --dry-run
+    """
+    from emabench.report.metrics import parse_metrics
+    from emabench.spec.study import load_study
+
+    found = load_study(study)
+    parse_metrics(",".join(found.spec.metrics))
+    plans = resolve_all(study_points(found, budget, axes(ctx.params)), study=found.name)
+    # What a raw spec leaves open may make two of them the same.
+    plans = list({plan.fingerprint: plan for plan in plans}.values())
+    if dry_run:
+        preview(plans, db=db, json=json)
+        return
+    runs = add_all(plans, db=db, force=force, priority=priority, max_attempts=max_attempts)
+    following = next_commands(found, db=db, smoke=any(plan.smoke for plan in plans))
+    if json:
+        head = {"schema_version": 1, "study": found.name, "budget": budget}
+        print_json({**head, "runs": queued_values(plans, runs), "next": following})
+        return
+    print_queued(plans, runs)
+    for line in following:
+        err().print(f"    {line}")
+
+
+def _runs(study: Study) -> dict[str, int]:
+    return {name: run_count(study, name) for name in study.spec.budgets.by_name()}
+
+
+def _details(study: Study, runs: dict[str, int], commands: dict[str, list[str]]) -> dict[str, Any]:
+    values = study.spec.model_dump(mode="json", exclude={"budgets"})
+    budgets = {
+        name: {
+            **study.budget(name).model_dump(mode="json", exclude={"runs"}),
+            "runs": runs[name],
+            "commands": commands[name],
+        }
+        for name in runs
+    }
+    return {"name": study.name, "file": study.file, **values, "budgets": budgets}
+
+
+def _about(study: Study) -> Any:
+    from emabench.report.tables import Table
+
+    spec = study.spec
+    margins = ", ".join(f"{metric} {margin:g}" for metric, margin in spec.margin.items())
+    rows = (
+        ("study", study.name),
+        ("title", spec.title),
+        ("claim", spec.claim),
+        ("question", spec.question),
+        ("hypothesis", spec.hypothesis),
+        ("refuted by", spec.refuted_by),
+        ("metrics", ", ".join(spec.metrics)),
+        ("margin", margins or "none"),
+        ("compared", f"{spec.by}, each value with {spec.baseline}"),
+        ("file", study.file),
+    )
+    return Table(("", "value"), rows)

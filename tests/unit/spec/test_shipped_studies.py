@@ -1,0 +1,94 @@
+"""The studies of the package: each budget comes to the runs that it says, without torch."""
+
+import functools
+import subprocess
+import sys
+
+import pytest
+
+from emabench.report.metrics import parse_metrics
+from emabench.spec.study import load_study, study_names
+from emabench.spec.study_runs import study_runs
+
+BLOCKS = ["stem", "layer1", "layer2", "layer3", "layer4", "projector"]
+BUDGETS = ("smoke", "cpu", "gpu")
+RUNS = {
+    "projector-vs-full": (14, 56, 35),
+    "momentum-free-boost": (12, 36, 60),
+    "which-block": (13, 39, 65),
+    "gradient-stability": (7, 21, 35),
+    "decay-sweep": (9, 27, 45),
+}
+"""Two SimCLR-like methods: 4 arms, the control among them; MoCo: 3; times the seeds."""
+CASES = [(name, budget) for name in RUNS for budget in BUDGETS]
+
+
+@functools.cache
+def specs(name, budget):
+    return [run.spec for run in study_runs(load_study(name), budget, blocks_of=lambda spec: BLOCKS)]
+
+
+def test_no_study_is_forgotten_here():
+    assert sorted(RUNS) == study_names()
+
+
+@pytest.mark.parametrize(("name", "budget"), CASES)
+def test_a_budget_comes_to_the_runs_that_it_says(name, budget):
+    expected = RUNS[name][BUDGETS.index(budget)]
+    assert len(specs(name, budget)) == load_study(name).budget(budget).runs == expected
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_the_budgets_are_what_they_are_called(name):
+    assert all(spec.smoke for spec in specs(name, "smoke"))
+    for budget in ("cpu", "gpu"):
+        assert not any(spec.smoke for spec in specs(name, budget))
+        assert len(load_study(name).budget(budget).seeds) >= 3
+    assert {spec.pretrain.data.dataset for spec in specs(name, "cpu")} == {"fashion-mini"}
+    published = {
+        (spec.pretrain.data.dataset, spec.pretrain.epochs, spec.pretrain.batch_size)
+        for spec in specs(name, "gpu")
+    }
+    assert published == {("cifar100", 200, 256)}
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_a_study_has_a_control_arm_for_every_method_that_needs_one(name):
+    """MoCo detaches its targets by definition: its ``none`` is the control."""
+    found = specs(name, "smoke")
+    methods = {spec.pretrain.method.name for spec in found} - {"moco"}
+    controls = {
+        spec.pretrain.method.name
+        for spec in found
+        if (spec.pretrain.ema.scope, spec.pretrain.ema.target_gradient) == ("none", "detach")
+    }
+    assert controls == methods
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_a_study_decides_by_a_metric_with_a_margin(name):
+    spec = load_study(name).spec
+    assert parse_metrics(",".join(spec.metrics))
+    assert spec.metrics[0] in spec.margin
+
+
+def test_the_decay_is_swept_where_there_is_an_average_only():
+    found = specs("decay-sweep", "smoke")
+    swept = [spec.pretrain.ema for spec in found if spec.pretrain.ema.scope != "none"]
+    assert {(ema.scope, ema.decay) for ema in swept} == {
+        (scope, decay) for scope in ("projector", "full") for decay in (0.9, 0.99, 0.996, 0.999)
+    }
+    assert {ema.schedule for ema in swept} == {"constant"}
+    assert len(found) == len(swept) + 1
+
+
+def test_studies_are_read_without_torch():
+    program = (
+        "import sys\n"
+        "from emabench.spec.study import load_study, study_names\n"
+        "from emabench.spec.study_runs import study_runs\n"
+        "for name in study_names():\n"
+        f"    assert study_runs(load_study(name), 'cpu', blocks_of=lambda spec: {BLOCKS})\n"
+        "assert not {'torch', 'timm'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
