@@ -183,7 +183,9 @@ def pretrain(
         with meter.phase("checkpoint"):
             save_weights(trainer, spec, folder)
         cost = meter.read(ema_bytes=trainer.learner.target.ema_bytes)
-    results = {} if trainer.online_top1 is None else {"online_top1": trainer.online_top1}
+    results = dict(trainer.representation)
+    if trainer.online_top1 is not None:
+        results["online_top1"] = trainer.online_top1
     return Outcome(results, cost, {})
 
 

@@ -83,6 +83,16 @@ class EmaSpec(SpecModel):
     definition; ``detach`` is the control arm of a study; other scopes are always detached."""
 
 
+class MonitorSpec(SpecModel):
+    """What is watched during training; it changes no weight."""
+
+    gradient_every: Annotated[int, Field(ge=2)] | None = 50
+    """Steps from one pair of adjacent steps to the next on which the gradients at the block outputs
+    are measured; None measures none."""
+    representation_images: Annotated[int, Field(ge=0)] = 512
+    """Training images whose embeddings are looked at after each epoch; 0 switches it off."""
+
+
 class PretrainSpec(SpecModel):
     """One pretraining: method, network, data, optimisation, EMA, seed and device."""
 
@@ -105,6 +115,7 @@ class PretrainSpec(SpecModel):
     seed: Annotated[int, Field(ge=0)] = 0
     probe_images: Annotated[int, Field(ge=0)] = 1000
     """Test images that the online probe is scored on after each epoch; 0 switches it off."""
+    monitors: MonitorSpec = MonitorSpec()
     checkpoint_epochs: Annotated[int, Field(ge=1)] | None = 1
     """Epochs between two checkpoints; None: the ends of epochs do not count."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-Stream = Literal["init", "order", "augment", "dropout", "probe", "subset", "split", "holdout"]
+Stream = Literal[
+    "init", "order", "augment", "dropout", "probe", "monitor", "subset", "split", "holdout"
+]
 
 
 def derive(seed: int, stream: Stream, *index: int) -> int:

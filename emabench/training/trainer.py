@@ -20,12 +20,14 @@ from emabench.errors import InterruptedRunError, TrainingError
 from emabench.evaluation.features import extract_features
 from emabench.evaluation.online_probe import OnlineProbe
 from emabench.methods._method import TrainingSet
+from emabench.monitors.gradients import GradientMonitor
 from emabench.records import EpochProgress, Event, MetricPoint, StepProgress
 from emabench.spec import PretrainSpec
 from emabench.spec.streams import derive
 from emabench.training.checkpoint import CheckpointClock
 from emabench.training.learner import Learner
 from emabench.training.optimizer import LearningRate, build_optimizer
+from emabench.training.watched import WatchedImages
 
 _WARMUP_STEPS = 5
 _WINDOW_STEPS = 10
@@ -71,9 +73,14 @@ class Trainer:
             torch.manual_seed(derive(spec.seed, "probe"))
             self._probe = OnlineProbe(self.learner.feature_dim, len(dataset.classes))
             self._probe.to(device.torch)
+        self._gradients = GradientMonitor(
+            self.learner.encoder.block_names, spec.monitors.gradient_every
+        )
+        self._watched = WatchedImages(spec, dataset, self._augmenters, device)
         self._checkpoints = CheckpointClock(spec)
         self.step = 0
         self.online_top1: float | None = None
+        self.representation: dict[str, float] = {}
         self._epoch_losses: list[float] = []
         self._warm = False
 
@@ -155,7 +162,12 @@ class Trainer:
             output = self.learner(views, self._labels_of(batch))
         self._lr.set(self.step)
         self._optimizer.zero_grad(set_to_none=True)
+        watching = self._gradients.wants(self.step)
+        if watching:
+            self._gradients.watch(output.activations)
         output.objective.backward()
+        if watching:
+            self._gradients.measure(output.activations)
         if self._spec.optimizer.clip_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(
                 self.online.parameters(), self._spec.optimizer.clip_grad_norm
@@ -212,6 +224,9 @@ class Trainer:
         if self._spec.probe_images:
             with self._meter.phase("probe"):
                 values["online_top1"] = self.online_top1 = self._score_probe()
+        with self._meter.phase("monitor"):
+            self.representation = self._watched.measure(self.learner)
+            values |= self.representation | self._gradients.end_epoch()
         record([MetricPoint(self.step, epoch + 1, name, value) for name, value in values.items()])
         self._epoch_losses = []
         return EpochProgress(
@@ -243,6 +258,8 @@ class Trainer:
             "step": self.step,
             "epoch_losses": list(self._epoch_losses),
             "online_top1": self.online_top1,
+            "representation": dict(self.representation),
+            "gradients": self._gradients.state_dict(),
             "learner": self.learner.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "probe": self._probe.state_dict(),
@@ -260,3 +277,5 @@ class Trainer:
         self.step = state["step"]
         self._epoch_losses = list(state["epoch_losses"])
         self.online_top1 = state["online_top1"]
+        self.representation = dict(state["representation"])
+        self._gradients.load_state_dict(state["gradients"])

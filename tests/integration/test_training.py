@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file
 
 from emabench.cost.meter import CostMeter
 from emabench.data.augment import Augmenter
@@ -321,3 +322,22 @@ def test_a_classifier_learns_its_labels(monkeypatch, method, labels):
     trainer._train_step(batch)
     ((target,),) = seen
     assert torch.equal(target, getattr(batch, labels))
+
+
+@pytest.mark.parametrize("scope", ["none", "from:layer4"])
+def test_what_is_watched_changes_no_weight(tmp_path, scope):
+    watched = {"monitors__gradient_every": 2, "monitors__representation_images": 64}
+    blind = {"monitors__gradient_every": None, "monitors__representation_images": 0}
+    outcomes = {}
+    for name, monitors in (("watched", watched), ("blind", blind)):
+        spec = resolved(ema__scope=scope, **monitors)
+        outcomes[name], points = train(spec, tmp_path / name)
+        names = {point.name for point in points}
+        seen = {"embedding_std", "grad_norm:layer4", "grad_cosine_sd:projector"} <= names
+        assert seen == (name == "watched")
+        assert ("target_gap" in names) == (seen and scope != "none")
+    states = [load_file(tmp_path / name / "online.safetensors") for name in outcomes]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    watched_results, blind_results = (outcomes[name].results for name in ("watched", "blind"))
+    assert watched_results["online_top1"] == blind_results["online_top1"]
+    assert set(watched_results) - set(blind_results) >= {"embedding_std", "effective_rank"}

@@ -1,0 +1,1 @@
+"""Instruments that watch a training: gradients at the blocks, and how the embeddings spread."""
