@@ -14,7 +14,7 @@ def embedding_std(embeddings: Tensor) -> float:
     evenly over the sphere, 0 where all of them are the same.
     """
     unit = F.normalize(embeddings.double(), dim=1)
-    return unit.std(dim=0).mean().item() * unit.shape[1] ** 0.5
+    return float(unit.std(dim=0).mean()) * float(unit.shape[1] ** 0.5)
 
 
 def effective_rank(embeddings: Tensor) -> float:
@@ -25,7 +25,7 @@ def effective_rank(embeddings: Tensor) -> float:
     """
     values = torch.linalg.svdvals(embeddings.double())
     shares = values / values.sum()
-    return torch.special.entr(shares).sum().exp().item()
+    return float(torch.special.entr(shares).sum().exp())
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
@@ -34,7 +34,7 @@ def alignment(first: Tensor, second: Tensor) -> float:
     Wang & Isola, arXiv 2005.10242, with alpha = 2.
     """
     gaps = F.normalize(first.double(), dim=1) - F.normalize(second.double(), dim=1)
-    return gaps.square().sum(dim=1).mean().item()
+    return float(gaps.square().sum(dim=1).mean())
 
 
 def uniformity(embeddings: Tensor) -> float:
@@ -43,9 +43,9 @@ def uniformity(embeddings: Tensor) -> float:
     Wang & Isola, arXiv 2005.10242, with t = 2: the lower, the more even; 0 where all are the same.
     """
     distances = torch.pdist(F.normalize(embeddings.double(), dim=1))
-    return distances.square().mul(-2).exp().mean().log().item()
+    return float(distances.square().mul(-2).exp().mean().log())
 
 
 def target_gap(online: Tensor, target: Tensor) -> float:
     """Return the mean of 1 - cos between online and target embeddings [N, E] of the same views."""
-    return 1 - F.cosine_similarity(online.double(), target.double(), dim=1).mean().item()
+    return 1 - float(F.cosine_similarity(online.double(), target.double(), dim=1).mean())

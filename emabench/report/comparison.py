@@ -18,6 +18,7 @@ from emabench.report.arms import (
     scope_rank,
 )
 from emabench.report.baseline import baseline_scope, reference_arm
+from emabench.report.collapse import is_collapsed
 from emabench.report.metrics import MetricInfo
 from emabench.report.statistics import Paired, paired_difference, paired_ratio, summary
 
@@ -97,13 +98,22 @@ def compare(
     scope = baseline_scope(arms, baseline)
     differing = differing_fields(arms)
     arms.sort(key=lambda arm: _order(arm, differing))
-    warnings: list[str] = []
+    warnings = _collapsed(arms)
     rows = [_row(arm, arms, metrics, scope, differing, warnings) for arm in arms]
     if any(metric.kind == "ratio" for metric in metrics):
         warnings.extend(_mixed_devices(arms))
     return Comparison(
         tuple(metrics), scope, tuple(rows), tuple(dict.fromkeys(warnings)), tuple(notes)
     )
+
+
+def _collapsed(arms: Sequence[Arm]) -> list[str]:
+    """Return a warning that names the runs whose embeddings collapsed, if there are any."""
+    found = [run.id for arm in arms for run in arm.runs.values() if is_collapsed(run)]
+    if not found:
+        return []
+    what = "1 run" if len(found) == 1 else f"{len(found)} runs"
+    return [f"{what} collapsed: {', '.join(found)}"]
 
 
 def _select(runs: Sequence[RunRecord], *, smoke: bool) -> tuple[list[RunRecord], list[str]]:

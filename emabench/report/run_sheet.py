@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emabench.records import CostReading, MetricPoint, RunRecord
+from emabench.report.collapse import state_in_words
 from emabench.report.evaluation_table import evaluated, own_table
 from emabench.report.numbers import UNKNOWN, duration, fixed, significant
 from emabench.report.run_table import spec_value
@@ -51,7 +52,7 @@ def _about(run: RunRecord) -> Table:
         ("id", run.id),
         ("name", run.name or UNKNOWN),
         *(("study", study) for study in run.studies),
-        ("state", run.state.value + (" (smoke)" if run.smoke else "")),
+        ("state", state_in_words(run) + (" (smoke)" if run.smoke else "")),
         *_of_evaluation(run),
         *((name, _shown(spec_value(run, name))) for name in ("method", "ema_scope", "seed")),
         *((name, str(value)) for name, value in run.identity.items()),
@@ -134,8 +135,11 @@ def _attempts(run: RunRecord) -> Table:
 
 
 def _metrics(points: list[MetricPoint]) -> Table:
+    """Return the newest point of each metric, but for those that ``stability`` shows per block."""
     rows = [
-        (point.name, str(point.epoch), str(point.step), f"{point.value:.6g}") for point in points
+        (point.name, str(point.epoch), str(point.step), f"{point.value:.6g}")
+        for point in points
+        if ":" not in point.name
     ]
     headers = ("metric", "epoch", "step", "value")
     return Table(headers, tuple(rows), right=frozenset(headers[1:]))

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from emabench.records import AttemptRecord, JobRecord, MetricPoint, RunRecord
+from emabench.report.collapse import is_collapsed, state_in_words
 from emabench.report.numbers import UNKNOWN, duration, fixed, significant
 from emabench.report.tables import Table
 from emabench.spec.paths import SHORT_NAMES, value_at
@@ -23,7 +24,7 @@ def reading_table(runs: Sequence[RunRecord]) -> Table:
         (
             run.id,
             run.name or UNKNOWN,
-            run.state.value,
+            state_in_words(run),
             *(_shown(spec_value(run, name)) for name in _SPEC_COLUMNS),
             *(fixed(run.results.get(name)) for name in _RESULT_COLUMNS),
             significant(run.cost.throughput),
@@ -66,6 +67,7 @@ def run_values(run: RunRecord) -> dict[str, Any]:
         "studies": list(run.studies),
         "state": run.state.value,
         "smoke": run.smoke,
+        "collapsed": is_collapsed(run),
         **{name: spec_value(run, name) for name in _SPEC_COLUMNS},
         "results": dict(run.results),
         "cost": run.cost.as_dict(),

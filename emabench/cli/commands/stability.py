@@ -1,0 +1,91 @@
+"""``emabench stability``: how the gradient of every block fluctuates, per EMA scope."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emabench.cli.console import err, out, print_json
+from emabench.cli.options import (
+    DEFAULT_DB,
+    CsvOption,
+    DbOption,
+    JsonOption,
+    MarkdownOption,
+    StudyOption,
+    WhereOption,
+    where_filters,
+)
+
+
+def command(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN…", help="Ids, or @last; all finished runs if none is given."),
+    ] = None,
+    quantity: Annotated[
+        str,
+        typer.Option(
+            "--quantity",
+            metavar="NAME",
+            help="grad_norm, grad_sample_norm or grad_cosine; with _sd or _cv its spread within "
+            "an epoch.",
+        ),
+    ] = "grad_norm_cv",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Draw it: .png, .svg or .pdf."),
+    ] = None,
+    where: WhereOption = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Only runs that were given this name.")
+    ] = None,
+    study: StudyOption = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Take smoke runs too.")] = False,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Show how the gradient at the output of every block fluctuates during training.
+
+    One column per arm, that is per EMA scope and whatever else differs beside the seed: the mean
+    over epochs, ± the standard deviation over seeds.
+
+    Examples:
+        emabench stability
+        emabench stability --where method=moco -o stability.png
+        emabench stability 3fa9 81c2 --quantity grad_cosine
+    """
+    from emabench.records import JobState
+    from emabench.report.plots import check_path, draw_stability
+    from emabench.report.stability import stability
+    from emabench.report.tables import choose_format
+    from emabench.store import RunStore
+
+    form = choose_format(json=json, csv=csv, markdown=markdown)
+    if output is not None:
+        check_path(output)
+    with RunStore.open(db, mode="read") as store:
+        if runs:
+            chosen = [store.run(each) for each in dict.fromkeys(runs)]
+        else:
+            filters = where_filters(where)
+            found = store.runs(smoke=smoke, where=filters, name=name, study=study)
+            chosen = [run for run in found if run.state is JobState.DONE]
+        shown = stability(chosen, store.metrics, quantity)
+    if form == "json":
+        print_json(shown.to_json())
+    elif form == "csv":
+        typer.echo(shown.to_table().to_csv(), nl=False)
+    elif form == "markdown":
+        typer.echo(shown.to_table().to_markdown(), nl=False)
+    else:
+        out().print(shown.to_table().to_rich(quantity))
+    for note in shown.notes:
+        err().print(f"note: {note}")
+    if output is not None:
+        draw_stability(shown, output)
+        err().print(f"{output} written")

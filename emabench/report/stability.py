@@ -1,0 +1,215 @@
+"""How the gradient of every block fluctuates over training, arm by arm."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emabench.errors import NotFoundError, UnknownNameError
+from emabench.records import MetricPoint, RunRecord
+from emabench.report.arms import Arm, differing_fields, group, scope_rank
+from emabench.report.numbers import UNKNOWN
+from emabench.report.tables import Table, show_value
+
+QUANTITIES = tuple(
+    f"grad_{what}{figure}"
+    for what in ("norm", "sample_norm", "cosine")
+    for figure in ("", "_sd", "_cv")
+)
+"""What the gradient monitor stores for every block and epoch."""
+
+FLUCTUATION = "grad_norm_cv"
+"""Coefficient of variation of the gradient's norm within an epoch."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A value over the seeds of an arm: mean, standard deviation (None for one seed), and n."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Summarise one value per seed."""
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), sd, len(values))
+
+
+@dataclass(frozen=True)
+class BlockCourse:
+    """One block of one arm.
+
+    Attributes:
+        block: its name.
+        overall: over seeds, of each seed's mean over epochs.
+        epochs: by epoch, over seeds.
+    """
+
+    block: str
+    overall: Spread
+    epochs: Mapping[int, Spread]
+
+
+@dataclass(frozen=True)
+class ArmStability:
+    """One arm: runs that differ only in their seed.
+
+    Attributes:
+        label: what tells it from the other arms.
+        method: name of the method.
+        scope: canonical EMA scope.
+        runs: ids of the runs by seed.
+        blocks: first to last.
+    """
+
+    label: str
+    method: str
+    scope: str
+    runs: Mapping[int, str]
+    blocks: tuple[BlockCourse, ...]
+
+
+@dataclass(frozen=True)
+class Stability:
+    """A quantity of the gradient monitor for some arms, and notes on what was left out."""
+
+    quantity: str
+    arms: tuple[ArmStability, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def blocks(self) -> list[str]:
+        """Names of all blocks of all arms, first to last."""
+        names = {course.block for arm in self.arms for course in arm.blocks}
+        return sorted(names, key=block_rank)
+
+    def to_table(self) -> Table:
+        """Return one line per block and one column per arm: mean ± sd over seeds."""
+        cells = {(arm.label, course.block): course for arm in self.arms for course in arm.blocks}
+        headers = [f"{arm.label} (n={len(arm.runs)})" for arm in self.arms]
+        rows = [
+            (block, *(_in_words(cells.get((arm.label, block))) for arm in self.arms))
+            for block in self.blocks
+        ]
+        return Table(("block", *headers), tuple(rows), right=frozenset(headers))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "schema_version": 1,
+            "quantity": self.quantity,
+            "arms": [_arm_json(arm) for arm in self.arms],
+            "notes": list(self.notes),
+        }
+
+
+def stability(
+    runs: Sequence[RunRecord],
+    metrics_of: Callable[[str], Sequence[MetricPoint]],
+    quantity: str = FLUCTUATION,
+) -> Stability:
+    """Gather a quantity of the gradient monitor, grouped by everything except the seed.
+
+    Args:
+        runs: newest last; of several with one seed the newest counts.
+        metrics_of: gives the metrics of a run by its id.
+        quantity: one of ``QUANTITIES``.
+
+    Raises:
+        UnknownNameError: there is no such quantity.
+        NotFoundError: no run holds it.
+    """
+    if quantity not in QUANTITIES:
+        raise UnknownNameError("quantity", quantity, QUANTITIES)
+    found = {run.id: _by_block(metrics_of(run.id), quantity) for run in runs}
+    measured = [run for run in runs if found[run.id]]
+    if not measured:
+        raise NotFoundError(
+            f"no run holds {quantity}",
+            hint="runs measure it on every monitors.gradient_every-th step; two or more pairs an "
+            "epoch give a spread",
+        )
+    arms, repeats = group(measured)
+    notes = [f"{repeats} repeated runs left out: of each seed the newest counts"] if repeats else []
+    if len(measured) < len(runs):
+        notes.append(f"{len(runs) - len(measured)} runs without {quantity} left out")
+    arms.sort(key=lambda arm: (arm.method, scope_rank(arm.scope)))
+    differing = differing_fields(arms)
+    several_methods = len({arm.method for arm in arms}) > 1
+    gathered = [_arm(arm, found, _label(arm, differing, several_methods)) for arm in arms]
+    return Stability(quantity, tuple(gathered), tuple(notes))
+
+
+def block_rank(block: str) -> tuple[int, int, str]:
+    """Return a key that sorts blocks first to last: the stem, numbered ones, the projector."""
+    number = re.search(r"\d+$", block)
+    place = {"stem": 0, "projector": 2}.get(block, 1)
+    return place, int(number[0]) if number else 0, block
+
+
+def _by_block(points: Sequence[MetricPoint], quantity: str) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = defaultdict(dict)
+    for point in points:
+        name, _, block = point.name.partition(":")
+        if name == quantity and block and point.value == point.value:  # NaN is unknown
+            found[block][point.epoch] = point.value
+    return dict(found)
+
+
+def _arm(arm: Arm, found: Mapping[str, dict[str, dict[int, float]]], label: str) -> ArmStability:
+    seeds = [found[run.id] for run in arm.runs.values()]
+    names = sorted({block for blocks in seeds for block in blocks}, key=block_rank)
+    courses = []
+    for name in names:
+        curves = [blocks[name] for blocks in seeds if name in blocks]
+        epochs = sorted({epoch for curve in curves for epoch in curve})
+        by_epoch = {
+            epoch: Spread.of([curve[epoch] for curve in curves if epoch in curve])
+            for epoch in epochs
+        }
+        overall = Spread.of([statistics.fmean(curve.values()) for curve in curves])
+        courses.append(BlockCourse(name, overall, by_epoch))
+    runs = {seed: run.id for seed, run in arm.runs.items()}
+    return ArmStability(label, arm.method, arm.scope, runs, tuple(courses))
+
+
+def _label(arm: Arm, differing: Sequence[str], several_methods: bool) -> str:
+    parts = [arm.method] if several_methods else []
+    parts.append(arm.scope)
+    for path in differing:
+        if path in arm.fields:
+            parts.append(f"{path.rpartition('.')[2]}={show_value(arm.fields[path])}")
+    return " ".join(parts)
+
+
+def _in_words(course: BlockCourse | None) -> str:
+    if course is None:
+        return UNKNOWN
+    spread = course.overall
+    return f"{spread.mean:.3g}" + ("" if spread.sd is None else f" ± {spread.sd:.2g}")
+
+
+def _arm_json(arm: ArmStability) -> dict[str, Any]:
+    def values(spread: Spread) -> dict[str, Any]:
+        return {"mean": spread.mean, "sd": spread.sd, "n": spread.n}
+
+    return {
+        "label": arm.label,
+        "method": arm.method,
+        "ema_scope": arm.scope,
+        "runs": [{"seed": seed, "id": run} for seed, run in arm.runs.items()],
+        "blocks": [
+            {
+                "block": course.block,
+                **values(course.overall),
+                "epochs": [{"epoch": epoch, **values(s)} for epoch, s in course.epochs.items()],
+            }
+            for course in arm.blocks
+        ],
+    }
