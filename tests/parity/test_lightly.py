@@ -1,7 +1,7 @@
 """The losses against those of lightly, where it has the published formula, in float64.
 
-lightly's NNCLR and MoCo v3 examples use another formula, and it has no ReSSL: those three are tested
-against formulas written out in ``tests/unit/methods``, like all others.
+lightly's NNCLR and MoCo v3 examples use another formula, and it has no ReSSL: those three are
+tested against formulas written out in ``tests/unit/methods``, like all others.
 """
 
 from __future__ import annotations

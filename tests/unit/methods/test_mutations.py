@@ -1,4 +1,4 @@
-"""The tests of the losses notice a sign, a temperature, a missing half: each is broken on purpose."""
+"""The tests of the losses notice a sign, a temperature, a missing half: all are broken once."""
 
 import inspect
 import sys
