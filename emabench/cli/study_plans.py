@@ -54,17 +54,18 @@ def equal_commands(study: Study, budget: str) -> list[str]:
 
 
 def next_commands(study: Study, *, db: str, smoke: bool) -> list[str]:
-    """Return what to do once the runs are queued: work them off, and compare them."""
+    """Return what to do once the runs are queued: work them off, compare them, see the blocks."""
     from emabench.spec.paths import SHORT_NAMES
 
     place = [] if db == DEFAULT_DB else ["--db", db]
-    work = ["emabench", "work", "--idle-exit", *place]
-    compare = ["emabench", "compare", "--study", study.name]
-    compare += ["--metric", ",".join(study.spec.metrics)]
+    of_it = ["--study", study.name, *(["--smoke"] if smoke else []), *place]
+    compare = ["compare", "--metric", ",".join(study.spec.metrics)]
     if study.spec.factor == SHORT_NAMES["ema_scope"]:
         compare += ["--baseline", str(study.spec.baseline)]
-    compare += ["--smoke"] if smoke else []
-    return [shlex.join(work), shlex.join(compare + place)]
+    commands = [["work", "--idle-exit", *place], compare + of_it]
+    if study.spec.quantity is not None:
+        commands.append(["stability", "--quantity", study.spec.quantity, *of_it])
+    return [shlex.join(["emabench", *words]) for words in commands]
 
 
 def block_names(spec: ExperimentSpec) -> tuple[str, ...]:

@@ -118,6 +118,8 @@ class StudySpec(SpecModel):
     """The outcome that would refute the claim."""
     metrics: Annotated[list[Text], Field(min_length=1)]
     """What is compared, see ``emabench compare --metric``; the first one decides."""
+    quantity: Text | None = None
+    """What is looked at block by block, see ``emabench stability --quantity``; decides if given."""
     margin: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """By metric: a difference within it is none. In the unit of the metric."""
     by: Text

@@ -30,7 +30,7 @@ from emabench.store.reader import (
     find_run,
     find_runs,
 )
-from emabench.store.study_runs import add_to_studies
+from emabench.store.study_runs import join_study
 
 
 class RunStore(JobQueue):
@@ -105,9 +105,8 @@ class RunStore(JobQueue):
                             priority=priority,
                             max_attempts=max_attempts,
                         )
-                    if plan.study is not None:
-                        add_to_studies(session, experiment_of(session, found.id), [plan.study])
-                    return found
+                    if plan.study is None or join_study(session, found.id, plan.study):
+                        return found
             except StoreError as error:
                 # Two processes queued the same run, or repeat: the later looks again.
                 if not isinstance(error.__cause__, IntegrityError):

@@ -9,7 +9,20 @@ from sqlalchemy.orm import Session
 
 from emabench.errors import NotFoundError, did_you_mean
 from emabench.spec.study import study_names
-from emabench.store.tables import StudyRun
+from emabench.store.tables import Job, StudyRun
+
+
+def join_study(session: Session, run_id: str, study: str) -> bool:
+    """Note that a run belongs to a study; return whether the run is there, not just removed.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: see ``add_to_studies``.
+    """
+    experiment_id = session.scalar(select(Job.experiment_id).where(Job.id == run_id))
+    if experiment_id is None:
+        return False
+    add_to_studies(session, experiment_id, [study])
+    return True
 
 
 def add_to_studies(session: Session, experiment_id: int, studies: Iterable[str]) -> None:

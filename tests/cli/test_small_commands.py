@@ -63,7 +63,8 @@ def test_methods_as_json_have_name_summary_and_options(emabench):
     for method in found:
         cls = load_method(method["name"])
         assert method["options"] == cls.Options().model_dump(mode="json")
-        assert method["stop_gradient"] is cls.stop_gradient
+        assert method["has_target"] is bool(cls.target_views)
+        assert method["stop_gradient"] is (cls.stop_gradient if cls.target_views else None)
         assert method["summary"].endswith(".")
     assert read(emabench(["methods", "moco", "--json"])) == [
         method for method in found if method["name"] == "moco"

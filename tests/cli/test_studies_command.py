@@ -212,6 +212,20 @@ def test_a_metric_that_is_none_is_found_before_the_runs(emabench, folder, mine):
     assert not (folder / "results.db").exists()
 
 
+def test_a_study_of_the_blocks_is_followed_by_their_quantity(emabench, folder, mine):
+    text = (folder / mine).read_text("utf-8")
+    (folder / mine).write_text(f"{text}quantity: grad_norm_vc\n", "utf-8")
+    wrong = emabench(["studies", "run", mine, "--budget", "smoke"])
+    assert (wrong.code, "grad_norm_cv" in wrong.hint) == (2, True)
+    (folder / mine).write_text(f"{text}quantity: grad_norm_cv\n", "utf-8")
+    found = queue(emabench, mine, "--budget", "smoke", "--seed", "3")
+    params = context_of(found["next"][2]).params
+    assert (params["study"], params["quantity"], params["smoke"]) == (
+        "my-study", "grad_norm_cv", True,
+    )  # fmt: skip
+    assert "grad_norm_cv of every block" in emabench(["studies", "show", mine]).out
+
+
 def test_the_exported_runs_of_a_study_are_still_of_it(emabench, mine):
     found = queue(emabench, mine, "--budget", "smoke")
     ids = [run["id"] for run in found["runs"]]
@@ -257,10 +271,8 @@ def test_a_study_is_run_and_compared(emabench):
     assert (done.code, done.out) == (0, "28 attempts: 28 done\n")
     result = emabench([*compare, "--json"])
     assert result.code == 0, result.err
-    rows = json.loads(result.out)["rows"]
-    assert [
-        (row["method"], row["ema_scope"], row["target_gradient"], row["n"]) for row in rows
-    ] == [
+    rows, gradient = json.loads(result.out)["rows"], "pretrain.ema.target_gradient"
+    assert [(row["method"], row["ema_scope"], row[gradient], row["n"]) for row in rows] == [
         ("moco", "none", "detach", 2),
         ("moco", "projector", "detach", 2),
         ("moco", "full", "detach", 2),

@@ -30,7 +30,7 @@ def assert_one_line(result, code, words, hint=""):
 @pytest.mark.parametrize(
     ("arguments", "words", "hint"),
     [
-        (["--method", "mocco"], "unknown method 'mocco'", "did you mean moco?"),
+        (["--method", "simcrl"], "unknown method 'simcrl'", "did you mean simclr?"),
         (["--ema-scope", "projektor"], "projektor", "did you mean projector?"),
         (["--ema-scope", "from:layer9"], "unknown block 'layer9'", "did you mean layer"),
         (["--ema-scope", "stem+layer7"], "layer7", "did you mean layer"),

@@ -34,10 +34,14 @@ CASES = [
     for scope in SCOPES
     if load_method(method).trains and (scope == "none" or load_method(method).target_views)
 ]
-ONE_SCOPE_FIRST = [
-    pytest.param(*case, marks=() if case[1] == "from:layer4" else pytest.mark.slow)
-    for case in CASES
-]
+
+
+def cases(*fast_scopes):
+    """Every case; those of other scopes are marked slow."""
+    return [
+        pytest.param(*case, marks=() if case[1] in fast_scopes else pytest.mark.slow)
+        for case in CASES
+    ]
 
 
 def resolved(method, scope, **fields):
@@ -62,7 +66,7 @@ def train(spec, folder, *, stop=lambda: False, earlier=()):
     return outcome.results, points
 
 
-@pytest.mark.parametrize(("method", "scope"), CASES)
+@pytest.mark.parametrize(("method", "scope"), cases("layer2", "from:layer4"))
 def test_the_right_blocks_are_trained_and_copied(method, scope):
     spec = resolved(method, scope).pretrain
     trainer = Trainer(spec, load_dataset(spec.data), CPU, CostMeter(CPU))
@@ -84,7 +88,7 @@ def test_the_right_blocks_are_trained_and_copied(method, scope):
         assert any(name.startswith(f"target.copies.{block}.") for name in moved), block
 
 
-@pytest.mark.parametrize(("method", "scope"), ONE_SCOPE_FIRST)
+@pytest.mark.parametrize(("method", "scope"), cases("from:layer4"))
 def test_a_stopped_training_goes_on_exactly(tmp_path, method, scope):
     spec = resolved(method, scope)
     whole = train(spec, tmp_path / "whole")

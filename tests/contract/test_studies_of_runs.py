@@ -10,7 +10,7 @@ import pytest
 from seeding import complete, plan
 
 from emabench.errors import NotFoundError
-from emabench.store import RunStore
+from emabench.store import RunStore, run_store
 from emabench.store.maintenance import check
 from emabench.store.transfer import export_runs, import_runs
 
@@ -71,6 +71,17 @@ def test_a_removed_run_leaves_its_studies(store, url):
     with pytest.raises(NotFoundError):
         members(store, "which-block")
     assert check(url) == []
+
+
+def test_a_run_that_is_removed_while_it_joins_is_queued_anew(store, monkeypatch):
+    run = store.add_run(plan())
+    store.remove([run.id])
+    seen = iter([replace(run, existed=True)])
+    look = run_store.existing_run
+    monkeypatch.setattr(run_store, "existing_run", lambda *args: next(seen, None) or look(*args))
+    found = store.add_run(of("which-block"))
+    assert (found.existed, next(seen, None)) == (False, None)
+    assert members(store, "which-block") == [found.id] != [run.id]
 
 
 def test_studies_that_are_queued_at_once_share_their_runs(url):

@@ -1,7 +1,7 @@
 """Every method learns something: it beats the untrained network, and supervision beats them all.
 
-Nearly two hours on one thread. ``EMABENCH_CONTROL_DB`` may name a store for the runs, so that what is
-done already is not done again.
+Nearly two hours on one thread. ``EMABENCH_CONTROL_DB`` may name a store for the runs, so that what
+is done already is not done again.
 """
 
 from __future__ import annotations

@@ -73,6 +73,7 @@ def eventually(condition):
     raise AssertionError("it never came true")
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_the_attempts_and_the_same_command_goes_on(tmp_path):
     assert finish(start(tmp_path, *TINY, "--seed", "1"))[0] == 0
     big = ["--set", "method.options.hidden_dim=2048", "--set", "method.options.output_dim=512"]
@@ -134,7 +135,11 @@ def test_a_folder_without_the_right_to_write_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "fate", ["deleted", pytest.param("replaced", marks=pytest.mark.slow), "overwritten"]
+    "fate",
+    [
+        "deleted",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("replaced", "overwritten")),
+    ],
 )
 def test_a_store_that_is_lost_under_a_worker_ends_it_and_leaves_its_checkpoint(tmp_path, fate):
     assert finish(start(tmp_path, *TINY))[0] == 0

@@ -74,7 +74,7 @@ def first_step(first_batch, **fields):
     return output.loss.item(), torch.nn.utils.get_total_norm(gradients).item()
 
 
-@pytest.mark.parametrize("views", ["separate", "joint"])
+@pytest.mark.parametrize("views", ["separate", pytest.param("joint", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", METHODS)
 def test_all_scopes_start_with_the_same_loss_and_gradient(first_batch, method, views):
     common = {"method__name": method, "views": views}
@@ -227,7 +227,7 @@ def moved_away(learner):
     return learner
 
 
-@pytest.mark.parametrize("views", ["separate", "joint"])
+@pytest.mark.parametrize("views", ["separate", pytest.param("joint", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", METHODS)
 def test_residual_momentum_adds_the_distance_to_the_own_target(first_batch, method, views):
     batch = dict(enumerate(first_batch))

@@ -39,10 +39,10 @@ def test_a_run_is_recorded_with_results_metrics_and_cost(tmp_path, plan):
         assert run.state is JobState.DONE
         assert {"top1", "top5", "knn_top1", "online_top1"} <= set(run.results)
         names = {point.name for point in store.metrics(run.id)}
-        assert names == {"loss", "lr", "decay", "online_top1"}
+        assert {"loss", "lr", "decay", "online_top1", "embedding_std", "grad_norm:stem"} <= names
         cost = run.cost
         parts = ("init_s", "data_prep_s", "warmup_s", "train_s", "probe_s", "eval_s")
-        parts += ("checkpoint_s",)
+        parts += ("monitor_s", "checkpoint_s")
         assert cost.total_s == pytest.approx(sum(getattr(cost, part) for part in parts))
         assert cost.queue_s is not None
         assert cost.energy_j is None

@@ -31,14 +31,13 @@ def command(
     for method in found:
         typer.echo(f"{method['name']:14}{method['summary']}")
         if name:
-            gradient = "stops" if method["stop_gradient"] else "keeps"
-            typer.echo(f"{'':14}The published method {gradient} the gradient of its targets.")
+            typer.echo(f"{'':14}{_target_in_words(method)}")
             for option, default in method["options"].items():
                 typer.echo(f"{'':14}--set method.options.{option}={default}")
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Return name, summary, whether the targets are detached, and the options with their defaults.
+    """Return name, summary, what is known of its target, and the options with their defaults.
 
     Raises:
         UnknownNameError: there is no such method.
@@ -49,6 +48,14 @@ def describe(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "summary": (method.__doc__ or "").strip().partition("\n")[0],
-        "stop_gradient": method.stop_gradient,
+        "has_target": bool(method.target_views),
+        "stop_gradient": method.stop_gradient if method.target_views else None,
         "options": method.Options().model_dump(mode="json"),
     }
+
+
+def _target_in_words(method: dict[str, Any]) -> str:
+    if not method["has_target"]:
+        return "It has no target network: its EMA scope is none."
+    gradient = "stops" if method["stop_gradient"] else "keeps"
+    return f"The published method {gradient} the gradient of its targets."

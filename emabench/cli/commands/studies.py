@@ -30,6 +30,7 @@ from emabench.cli.queueing import (
 )
 from emabench.cli.spec_flags import axes, takes_setting_flags
 from emabench.cli.study_plans import equal_commands, next_commands, run_count, study_points
+from emabench.errors import UnknownNameError
 from emabench.records import DEFAULT_MAX_ATTEMPTS
 
 if TYPE_CHECKING:
@@ -141,10 +142,13 @@ def run(
         emabench studies run my-study.yaml --budget cpu --dry-run
     """
     from emabench.report.metrics import parse_metrics
+    from emabench.report.stability import QUANTITIES
     from emabench.spec.study import load_study
 
     found = load_study(study)
     parse_metrics(",".join(found.spec.metrics))
+    if found.spec.quantity not in (None, *QUANTITIES):
+        raise UnknownNameError("quantity", str(found.spec.quantity), QUANTITIES)
     plans = resolve_all(study_points(found, budget, axes(ctx.params)), study=found.name)
     # What a raw spec leaves open may make two of them the same.
     plans = list({plan.fingerprint: plan for plan in plans}.values())
@@ -191,6 +195,7 @@ def _about(study: Study) -> Any:
         ("question", spec.question),
         ("hypothesis", spec.hypothesis),
         ("refuted by", spec.refuted_by),
+        *([] if spec.quantity is None else [("quantity", f"{spec.quantity} of every block")]),
         ("metrics", ", ".join(spec.metrics)),
         ("margin", margins or "none"),
         ("compared", f"{spec.by}, each value with {spec.baseline}"),

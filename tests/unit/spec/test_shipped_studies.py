@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from emabench.report.metrics import parse_metrics
+from emabench.report.stability import QUANTITIES
 from emabench.spec.study import load_study, study_names
 from emabench.spec.study_runs import study_runs
 
@@ -70,6 +71,23 @@ def test_a_study_decides_by_a_metric_with_a_margin(name):
     spec = load_study(name).spec
     assert parse_metrics(",".join(spec.metrics))
     assert spec.metrics[0] in spec.margin
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_the_gradients_are_measured_where_they_are_the_question(budget):
+    study = load_study("gradient-stability").spec
+    assert study.quantity in QUANTITIES
+    for spec in specs("gradient-stability", budget):
+        assert spec.pretrain.monitors.gradient_every is not None
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_studies_share_the_runs_that_ask_the_same(budget):
+    """The gradient study costs nothing where projector-vs-full was run with its seeds."""
+    seeds = set(load_study("projector-vs-full").budget(budget).seeds)
+    known = {spec.model_dump_json() for spec in specs("projector-vs-full", budget)}
+    assert set(load_study("gradient-stability").budget(budget).seeds) <= seeds
+    assert {spec.model_dump_json() for spec in specs("gradient-stability", budget)} <= known
 
 
 def test_the_decay_is_swept_where_there_is_an_average_only():
