@@ -63,7 +63,7 @@ def fit_linear_probe(
             inputs[~held_out], labels[~held_out], classes, decay, spec.max_iterations, start=weight
         )
         right = correct_at(inputs[held_out] @ weight.T, labels[held_out], 1)
-        scored.append((right.double().mean().item() * 100, decay))
+        scored.append((int(right.sum()) / len(right) * 100, decay))
     top1, decay = max(scored)
     weight = _fit(inputs, labels, classes, decay, spec.max_iterations, start=None)
     return LinearProbe(weight, center, scale, decay, top1)

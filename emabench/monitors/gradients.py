@@ -86,7 +86,7 @@ class GradientMonitor:
         figures: dict[str, float] = {}
         for name, samples in self._samples.items():
             quantity, _, block = name.partition(":")
-            values = torch.stack(samples).double().cpu()
+            values = torch.stack(samples).cpu().double()
             mean = values.mean().item()
             figures[name] = mean
             if len(values) > 1:

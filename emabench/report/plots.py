@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emabench.errors import StoreError, UsageError
+from emabench.errors import EmabenchError, UsageError
 from emabench.report.stability import BlockCourse, Stability
 
 if TYPE_CHECKING:
@@ -48,10 +48,11 @@ def draw_stability(stability: Stability, path: Path) -> None:
         path: of the picture; its ending says the format.
 
     Raises:
-        StoreError: the file cannot be written.
+        EmabenchError: the file cannot be written.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     columns = min(_COLUMNS, len(stability.arms))
     rows = math.ceil(len(stability.arms) / columns)
@@ -59,12 +60,15 @@ def draw_stability(stability: Stability, path: Path) -> None:
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     blocks = stability.blocks
     shades = colormaps["viridis"]
-    for arm, panel in zip(stability.arms, panels, strict=False):
+    for index, (arm, panel) in enumerate(zip(stability.arms, panels, strict=False)):
         for course in arm.blocks:
             place = blocks.index(course.block)
             _draw_course(panel, course, place, shades(0.92 * place / max(1, len(blocks) - 1)))
         panel.set_title(f"{arm.label} (n={len(arm.runs)})", fontsize=9, wrap=True)
         panel.grid(alpha=0.3)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        # Also above an empty place the epochs are written out.
+        panel.tick_params(labelbottom=index + columns >= len(stability.arms))
     for panel in panels[len(stability.arms) :]:
         panel.set_visible(False)
     figure.supxlabel("epoch", fontsize=10)
@@ -83,7 +87,7 @@ def draw_stability(stability: Stability, path: Path) -> None:
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
-        raise StoreError(
+        raise EmabenchError(
             f"cannot write {path}: {error.strerror}", hint="choose another place with --output"
         ) from None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from emabench.errors import NotFoundError, UnknownNameError
 from emabench.records import MetricPoint, RunRecord
-from emabench.report.arms import Arm, differing_fields, group, scope_rank
+from emabench.report.arms import TARGET_GRADIENT, Arm, differing_fields, group, scope_rank
 from emabench.report.numbers import UNKNOWN
 from emabench.report.tables import Table, show_value
 
@@ -141,8 +141,7 @@ def stability(
         notes.append(f"{len(runs) - len(measured)} runs without {quantity} left out")
     arms.sort(key=lambda arm: (arm.method, scope_rank(arm.scope)))
     differing = differing_fields(arms)
-    several_methods = len({arm.method for arm in arms}) > 1
-    gathered = [_arm(arm, found, _label(arm, differing, several_methods)) for arm in arms]
+    gathered = [_arm(arm, found, _label(arm, arms, differing)) for arm in arms]
     return Stability(quantity, tuple(gathered), tuple(notes))
 
 
@@ -179,11 +178,14 @@ def _arm(arm: Arm, found: Mapping[str, dict[str, dict[int, float]]], label: str)
     return ArmStability(label, arm.method, arm.scope, runs, tuple(courses))
 
 
-def _label(arm: Arm, differing: Sequence[str], several_methods: bool) -> str:
-    parts = [arm.method] if several_methods else []
+def _label(arm: Arm, arms: Sequence[Arm], differing: Sequence[str]) -> str:
+    """Return method and scope, as far as needed, and the other fields in which arms differ."""
+    parts = [arm.method] if len({each.method for each in arms}) > 1 else []
     parts.append(arm.scope)
+    alike = [each for each in arms if (each.method, each.scope) == (arm.method, arm.scope)]
     for path in differing:
-        if path in arm.fields:
+        told_otherwise = path == TARGET_GRADIENT and len(alike) == 1
+        if path in arm.fields and not told_otherwise:
             parts.append(f"{path.rpartition('.')[2]}={show_value(arm.fields[path])}")
     return " ".join(parts)
 

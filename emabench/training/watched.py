@@ -73,5 +73,6 @@ class WatchedImages:
             with self._device.autocast():
                 activations = learner.encoder(batch)
                 target = learner.target(activations)
-            outputs.append([each.float() for each in (*activations[-2:], target)])
+            # On the CPU, since not every device knows the float64 of the figures.
+            outputs.append([each.float().cpu() for each in (*activations[-2:], target)])
         return tuple(torch.cat(parts) for parts in zip(*outputs, strict=True))

@@ -97,7 +97,7 @@ def test_methods_and_control_arms_are_told_apart():
     ]
     labels = [arm.label for arm in stability(runs, metrics(runs)).arms]
     assert labels == [
-        "moco none target_gradient=detach",
+        "moco none",
         "simclr none target_gradient=attach",
         "simclr none target_gradient=detach",
     ]
