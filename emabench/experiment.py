@@ -182,7 +182,7 @@ def pretrain(
         trainer.fit(on_event=on_event, record=record, save=save, stop=stop)
         with meter.phase("checkpoint"):
             save_weights(trainer, spec, folder)
-        cost = meter.read(ema_bytes=trainer.learner.target.ema_bytes)
+        cost = meter.read()
     results = dict(trainer.representation)
     if trainer.online_top1 is not None:
         results["online_top1"] = trainer.online_top1

@@ -83,16 +83,31 @@ class CostReading:
     throughput_windows: int | None = None
     step_ms: float | None = None
     """Median milliseconds per step over the same windows."""
+    augment_ms: float | None = None
+    """The phases of a step, each the median over sampled steps that no window counts."""
+    online_forward_ms: float | None = None
+    target_forward_ms: float | None = None
+    loss_ms: float | None = None
+    backward_ms: float | None = None
+    optimizer_ms: float | None = None
+    ema_update_ms: float | None = None
+    sampled_steps: int | None = None
+    """Steps that the phases were measured on."""
     steps: int | None = None
     """Optimiser steps that this attempt made."""
     flops_per_step: float | None = None
     """Floating-point operations of one step, one multiply-add = 2."""
     ema_bytes: int | None = None
     """Bytes that the EMA copies hold, buffers included."""
+    ema_bytes_moved: int | None = None
+    """Bytes that the EMA update of one step reads and writes; no counter of operations sees it."""
     device_peak_allocated: int | None = None
+    """Bytes; the peak of the training phases, or of the evaluation."""
     device_peak_reserved: int | None = None
     host_peak_rss: int | None = None
+    """Bytes; the peak of the whole process."""
     energy_j: float | None = None
+    """Joules of the device, whoever works on it; NULL where it has no counter."""
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return every reading by its name."""

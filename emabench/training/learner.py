@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emabench.cost.steps import StepClock
 from emabench.ema import TargetNetwork
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet, Views
@@ -55,10 +56,18 @@ class Learner(nn.Module):
         spec: a resolved spec: method options complete, scope and target gradient canonical.
         image_size: side of the images in pixels.
         data: the training set.
+        clock: times the phases of a forward pass.
     """
 
-    def __init__(self, spec: PretrainSpec, image_size: int, data: TrainingSet) -> None:
+    def __init__(
+        self,
+        spec: PretrainSpec,
+        image_size: int,
+        data: TrainingSet,
+        clock: StepClock | None = None,
+    ) -> None:
         super().__init__()
+        self._clock = clock or StepClock()
         method = load_method(spec.method.name)
         options = method.parse_options(spec.method.name, spec.method.options)
         with torch.random.fork_rng(devices=[]):
@@ -97,12 +106,13 @@ class Learner(nn.Module):
             labels: [N] of a method without a target.
         """
         trained = [views[view] for view in self.method.online_views]
-        passes = [
-            self.encoder(batch) for batch in ([torch.cat(trained)] if self._joint else trained)
-        ]
-        predictions = self._by_view([self.method.predict(each[-1]) for each in passes])
-        targets = self._targets(views, passes)
-        with torch.autocast(trained[0].device.type, enabled=False):
+        with self._clock.phase("online_forward"):
+            batches = [torch.cat(trained)] if self._joint else trained
+            passes = [self.encoder(batch) for batch in batches]
+            predictions = self._by_view([self.method.predict(each[-1]) for each in passes])
+        with self._clock.phase("target_forward"):
+            targets = self._targets(views, passes)
+        with self._clock.phase("loss"), torch.autocast(trained[0].device.type, enabled=False):
             online = tuple(predicted.float() for predicted in predictions.values())
             keys = tuple(targets[view].float() for view in self.method.target_views)
             if self.method.labels is not None:

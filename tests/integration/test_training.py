@@ -161,11 +161,11 @@ def test_a_checkpoint_holds_queue_target_schedule_and_step():
 
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path, monkeypatch):
     simclr = load_method("simclr")
-    original, calls = simclr.loss, iter(range(100))
+    original, calls = simclr.loss, iter(range(-1, 100))
 
     def poisoned(self, online, target):
         loss = original(self, online, target)
-        return loss * float("nan") if next(calls) == 7 else loss
+        return loss * float("nan") if next(calls) == 7 else loss  # the first counts operations
 
     monkeypatch.setattr(simclr, "loss", poisoned)
     with pytest.raises(TrainingError, match="nan at step 8 of 12") as caught:
