@@ -54,9 +54,14 @@ class Device:
             return torch.autocast(self.kind, dtype=torch.bfloat16)
         return nullcontext()
 
+    @property
+    def works_ahead(self) -> bool:
+        """Whether the program goes on while the device still computes."""
+        return self.kind != "cpu"
+
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
-        if self.kind != "cpu":
+        if self.works_ahead:
             torch.get_device_module(self.torch).synchronize(self.torch)
 
     def reset_peak_memory(self) -> None:
@@ -168,6 +173,10 @@ def environment(device: Device, thread_count: int) -> Environment:
 
 def host_peak_rss() -> int | None:
     """Return the largest resident memory that this process ever had, in bytes."""
+    if sys.platform == "linux":  # where ru_maxrss may be that of the parent before exec
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     import resource

@@ -99,7 +99,7 @@ def resolve(
             "has nothing to average",
             hint="use --ema-scope none for it",
         )
-    fields = spec.model_dump(mode="json", exclude={"weights"})
+    fields = spec.model_dump(mode="json", exclude={"weights", "bench"})
     data, evaluated = evaluated_images(spec, dataset, on_event)
     fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
     notes += more

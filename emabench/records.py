@@ -20,6 +20,10 @@ class JobKind(StrEnum):
     BENCH = "bench"
 
 
+TITLES = {JobKind.PRETRAIN: "run", JobKind.LINEAR_EVAL: "evaluation", JobKind.BENCH: "bench"}
+"""What a user calls that which begins with a job of this kind."""
+
+
 class JobState(StrEnum):
     """Where a job stands: queued → running → done, failed or cancelled."""
 
@@ -188,14 +192,19 @@ class RunRecord:
     """Names of the studies that the run belongs to, sorted."""
 
     @property
+    def kind(self) -> JobKind:
+        """The kind of its first job: of a run, a pretraining."""
+        return self.jobs[0].kind if self.jobs else JobKind.PRETRAIN
+
+    @property
     def is_evaluation(self) -> bool:
         """Whether it is an evaluation of its own, of weights that its spec names."""
-        return all(job.kind is not JobKind.PRETRAIN for job in self.jobs)
+        return self.kind is JobKind.LINEAR_EVAL
 
     @property
     def title(self) -> str:
         """What it is, and its id: what names it in a message."""
-        return f"{'evaluation' if self.is_evaluation else 'run'} {self.id}"
+        return f"{TITLES[self.kind]} {self.id}"
 
 
 @dataclass(frozen=True)
@@ -220,6 +229,17 @@ class PlannedRun:
     identity."""
 
     @property
+    def kinds(self) -> tuple[JobKind, ...]:
+        """The kinds of its jobs in their order."""
+        if self.spec.get("bench") is not None:
+            return (JobKind.BENCH,)
+        return (
+            (JobKind.LINEAR_EVAL,)
+            if self.is_evaluation
+            else (JobKind.PRETRAIN, JobKind.LINEAR_EVAL)
+        )
+
+    @property
     def is_evaluation(self) -> bool:
         """Whether it is an evaluation of its own: one job, on weights that are there already."""
         return self.spec.get("weights") is not None
@@ -231,12 +251,20 @@ class QueuedRun:
 
     id: str
     pretrain_job: str | None
-    """None: it is an evaluation of its own."""
+    """None: it is an evaluation of its own, or a bench."""
     eval_job: str
+    """The last job."""
     existed: bool
     """Whether the store already held an identical run (whatever its state)."""
     state: JobState
     """Of the run as a whole: done only if pretraining and evaluation are."""
+    kind: JobKind = JobKind.PRETRAIN
+    """Of its first job."""
+
+    @property
+    def title(self) -> str:
+        """What it is, and its id: what names it in a message."""
+        return f"{TITLES[self.kind]} {self.id}"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emabench import bench, experiment
 from emabench import device as devices
-from emabench import experiment
 from emabench.artifacts import (
     Keep,
     attempt_folder,
@@ -134,6 +134,14 @@ def _run(
     stop: Callable[[], bool],
     meter: CostMeter,
 ) -> Outcome:
+    if claim.kind is JobKind.BENCH:
+        return bench.measure(
+            spec,
+            on_event=on_event,
+            record=lambda points: store.record(claim, points, meter.read()),
+            stop=stop,
+            meter=meter,
+        )
     if claim.kind is JobKind.PRETRAIN:
         folder = attempt_folder(place.artifacts, claim.job_id, claim.attempt)
         return experiment.pretrain(

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from emabench.records import CostReading, MetricPoint, RunRecord
+from emabench.records import TITLES, CostReading, MetricPoint, RunRecord
 from emabench.report.collapse import state_in_words
 from emabench.report.evaluation_table import evaluated, own_table
 from emabench.report.numbers import UNKNOWN, duration, fixed, significant
@@ -37,7 +37,7 @@ def run_sheet(
         evaluations: the other evaluations of the run's weights.
     """
     return [
-        ("evaluation" if run.is_evaluation else "run", _about(run)),
+        (TITLES[run.kind], _about(run)),
         ("results", _results(run)),
         ("evaluations", own_table(evaluations)),
         ("cost of all attempts", _cost(run.cost)),

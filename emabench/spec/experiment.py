@@ -11,6 +11,7 @@ import yaml
 from pydantic import model_validator
 
 from emabench.errors import NotFoundError, SpecError
+from emabench.spec.bench import BenchSpec
 from emabench.spec.data import DataSpec
 from emabench.spec.linear_eval import LinearEvalSpec
 from emabench.spec.model import SpecModel
@@ -31,6 +32,9 @@ class ExperimentSpec(SpecModel):
     weights: str | None = None
     """For an evaluation of its own: id of the run whose weights are evaluated, or the absolute path
     of a safetensors file; None: those of the own pretraining."""
+
+    bench: BenchSpec | None = None
+    """For a bench: the arms whose steps are timed; nothing is evaluated."""
 
     @model_validator(mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, count, islice
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ class Trainer:
         self, spec: PretrainSpec, dataset: Dataset, device: Device, meter: CostMeter
     ) -> None:
         self._spec, self._dataset, self._device, self._meter = spec, dataset, device, meter
-        self._loader = EpochLoader(dataset.train, spec.batch_size, spec.seed, device.torch)
+        self.loader = EpochLoader(dataset.train, spec.batch_size, spec.seed, device.torch)
         self._augmenters = [
             Augmenter(view, dataset.image_size, dataset.mean, dataset.std, device.torch)
             for view in spec.augmentation.views()
@@ -65,7 +65,7 @@ class Trainer:
         self._optimizer = build_optimizer(
             spec.optimizer, self.online, spec.batch_size, constant_lr=constant
         )
-        self.steps_per_epoch = self._loader.steps_per_epoch
+        self.steps_per_epoch = self.loader.steps_per_epoch
         self.total_steps = spec.epochs * self.steps_per_epoch
         if spec.max_steps is not None:
             self.total_steps = min(self.total_steps, spec.max_steps)
@@ -111,11 +111,10 @@ class Trainer:
             TrainingError: a loss was not finite; the message names the step.
             InterruptedRunError: ``stop`` said so; the state was saved.
         """
-        self.learner.train()
         while self.step < self.total_steps:
             epoch, start = divmod(self.step, self.steps_per_epoch)
-            self.learner.begin_epoch(epoch)
-            batches = islice(self._loader.epoch(epoch, start), self.total_steps - self.step)
+            self.start(epoch)
+            batches = islice(self.loader.epoch(epoch, start), self.total_steps - self.step)
             while losses := self._window(batches, stop):
                 self._check(losses)
                 on_event(self._progress(epoch, losses))
@@ -153,15 +152,27 @@ class Trainer:
         losses: list[Tensor] = []
         with self._meter.window("train" if warm else "warmup", sampled=sampled):
             for batch in self._meter.awaited(islice(batches, size)):
-                losses.append(self._train_step(batch))
+                losses.append(self.train_step(batch))
                 self._meter.step(len(batch.labels))
                 if stop():
                     break
         self._windows += bool(losses)
         return torch.stack(losses).tolist() if losses else []
 
-    def _train_step(self, batch: Batch) -> Tensor:
-        """Augment, forward, backward, optimise, average: one step, nothing waits for the device."""
+    def start(self, epoch: int) -> None:
+        """Prepare the networks for the steps of an epoch, counted from 0."""
+        self.learner.train()
+        self.learner.begin_epoch(epoch)
+
+    def endless(self) -> Iterator[Batch]:
+        """Yield the batches of epoch after epoch, for whoever makes the steps without ``fit``."""
+        return chain.from_iterable(self.loader.epoch(epoch) for epoch in count())
+
+    def train_step(self, batch: Batch) -> Tensor:
+        """Augment, forward, backward, optimise, average: one step, nothing waits for the device.
+
+        Returns the loss, a detached scalar on the device.
+        """
         self._generator.manual_seed(derive(self._spec.seed, "augment", self.step))
         torch.manual_seed(derive(self._spec.seed, "dropout", self.step))
         phase = self._meter.clock.phase
