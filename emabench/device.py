@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import sys
@@ -149,7 +150,20 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def environment(device: Device, thread_count: int) -> Environment:
+def check_compiler(device: Device) -> None:
+    """Raise UsageError if torch.compile cannot compile for the device.
+
+    For a CPU it needs a C++ compiler, which ``CXX`` names or the path has.
+    """
+    compilers = (os.environ.get("CXX"), "g++", "clang++", "cl")
+    if device.kind == "cpu" and not any(shutil.which(name) for name in compilers if name):
+        raise UsageError(
+            "compile=true needs a C++ compiler on a CPU, and there is none",
+            hint="install g++, or leave compile at false",
+        )
+
+
+def environment(device: Device, thread_count: int, *, compiled: bool = False) -> Environment:
     """Describe where this process runs."""
     commit, dirty = _commit()
     versions = {name: metadata.version(name) for name in ("torch", "torchvision", "timm", "numpy")}
@@ -163,7 +177,7 @@ def environment(device: Device, thread_count: int) -> Environment:
         host=socket.gethostname(),
         threads=thread_count,
         precision=device.precision,
-        compiled=False,
+        compiled=compiled,
         versions=versions,
         platform=platform.platform(),
         commit=commit,

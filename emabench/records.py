@@ -202,6 +202,11 @@ class RunRecord:
         return self.kind is JobKind.LINEAR_EVAL
 
     @property
+    def is_profiled(self) -> bool:
+        """Whether a trace was written, so that what it cost is compared with nothing."""
+        return bool(self.spec.get("profile"))
+
+    @property
     def title(self) -> str:
         """What it is, and its id: what names it in a message."""
         return f"{TITLES[self.kind]} {self.id}"

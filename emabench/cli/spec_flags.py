@@ -152,6 +152,12 @@ def grid(flags: Mapping[str, Any]) -> Iterator[GridPoint]:
             yield GridPoint(spec, command_line(point, preset=preset, file=file))
 
 
+def profiled(point: GridPoint) -> GridPoint:
+    """Return the same experiment, with a trace of some of its steps."""
+    spec = point.spec.model_copy(update={"profile": True})
+    return GridPoint(spec, f"{point.command} --profile")
+
+
 def _blame(file: Path, fields: Mapping[str, Any], error: SpecError, *, preset: str | None) -> None:
     """Raise the error again with the name of the file, if the file is wrong without any flag."""
     from emabench.errors import SpecError

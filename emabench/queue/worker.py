@@ -80,7 +80,8 @@ def work(
         spec = _spec_of(claim, place)
         device = experiment.bind_device(spec.pretrain)
         threads = claim.threads or spec.pretrain.threads or 1
-        store.begin(claim, devices.environment(device, threads))
+        compiled = spec.pretrain.compile and claim.kind is not JobKind.LINEAR_EVAL
+        store.begin(claim, devices.environment(device, threads, compiled=compiled))
     except (FencedError, StoreError):
         raise
     except EmabenchError as error:
@@ -152,6 +153,7 @@ def _run(
             record=lambda points: store.record(claim, points, meter.read()),
             stop=stop,
             meter=meter,
+            profile=spec.profile,
         )
     return experiment.evaluate(
         spec, weights=_weights(claim, spec, place), on_event=on_event, meter=meter

@@ -29,6 +29,9 @@ class ExperimentSpec(SpecModel):
     evaluation: LinearEvalSpec = LinearEvalSpec()
     smoke: bool = False
     """Marks a run that only proves that the program works: comparisons leave it out."""
+    profile: bool = False
+    """Writes a trace of some steps beside the weights; what such a run costs is compared with
+    nothing."""
     weights: str | None = None
     """For an evaluation of its own: id of the run whose weights are evaluated, or the absolute path
     of a safetensors file; None: those of the own pretraining."""

@@ -88,6 +88,8 @@ class Trainer:
         self._epoch_losses: list[float] = []
         self._windows = 0
         meter.flops_per_step = step_flops(self.learner, spec.batch_size, dataset.image_size)
+        if spec.compile:
+            self.learner.compile_blocks()
         meter.ema_bytes = self.learner.target.ema_bytes
         meter.ema_bytes_moved = self.learner.target.update_bytes
 
@@ -98,6 +100,7 @@ class Trainer:
         record: Callable[[Iterable[MetricPoint]], None],
         save: Callable[[dict[str, Any]], None],
         stop: Callable[[], bool],
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         """Train from the current step to the last one.
 
@@ -106,6 +109,7 @@ class Trainer:
             record: given the metrics of each epoch.
             save: given the whole state when the spec says so, when stopped, and at the end.
             stop: asked after every step whether to stop.
+            on_step: called after every step.
 
         Raises:
             TrainingError: a loss was not finite; the message names the step.
@@ -115,7 +119,7 @@ class Trainer:
             epoch, start = divmod(self.step, self.steps_per_epoch)
             self.start(epoch)
             batches = islice(self.loader.epoch(epoch, start), self.total_steps - self.step)
-            while losses := self._window(batches, stop):
+            while losses := self._window(batches, stop, on_step):
                 self._check(losses)
                 on_event(self._progress(epoch, losses))
                 if self.step % self.steps_per_epoch and self.step < self.total_steps:
@@ -142,7 +146,9 @@ class Trainer:
         if leaving:
             raise InterruptedRunError(f"stopped after step {self.step} of {self.total_steps}")
 
-    def _window(self, batches: Iterator[Batch], stop: Callable[[], bool]) -> list[float]:
+    def _window(
+        self, batches: Iterator[Batch], stop: Callable[[], bool], on_step: Callable[[], None]
+    ) -> list[float]:
         """Make the next few steps without waiting for the device in between; return the losses."""
         warm, sampled = self._windows > 0, self._windows % _SAMPLE_EVERY == 1
         size = _SAMPLED_STEPS if sampled else _WINDOW_STEPS
@@ -154,6 +160,7 @@ class Trainer:
             for batch in self._meter.awaited(islice(batches, size)):
                 losses.append(self.train_step(batch))
                 self._meter.step(len(batch.labels))
+                on_step()
                 if stop():
                     break
         self._windows += bool(losses)

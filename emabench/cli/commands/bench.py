@@ -11,7 +11,7 @@ from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOpti
 from emabench.cli.spec_flags import takes_spec_flags
 
 if TYPE_CHECKING:
-    from emabench.records import RunRecord
+    from emabench.records import PlannedRun, RunRecord
 
 
 @takes_spec_flags
@@ -45,15 +45,30 @@ def command(
     """
     from emabench.cli.bench_plans import bench_plans
     from emabench.cli.execution import execute, raise_unless_done
+    from emabench.errors import InterruptedRunError
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
 
     prepare()
     plans = bench_plans(ctx.params, steps=steps, seconds=seconds)
     place = Workplace(artifacts_folder(db, artifacts))
-    outcomes, benches = execute(plans, db=db, place=place, force=True)
+    try:
+        outcomes, benches = execute(plans, db=db, place=place, force=True)
+    except InterruptedRunError as error:
+        _cancel(plans, db)
+        raise InterruptedRunError(error.message, hint="its steps are lost; run it again") from None
     _print(list(benches.values()), db=db, json=json)
     raise_unless_done(outcomes, what="benches")
+
+
+def _cancel(plans: Sequence[PlannedRun], db: str) -> None:
+    """Leave no bench in the queue: half of one is worth nothing."""
+    from emabench.store import RunStore
+
+    mine = {plan.fingerprint for plan in plans}
+    with RunStore.open(db, mode="write") as store:
+        found = [bench for bench in store.benches() if bench.fingerprint in mine]
+        store.cancel([job.id for bench in found for job in bench.jobs])
 
 
 def _print(benches: Sequence[RunRecord], *, db: str, json: bool) -> None:
