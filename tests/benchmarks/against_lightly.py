@@ -3,8 +3,8 @@
     pip install -e '.[parity]'
     python tests/benchmarks/against_lightly.py --data-dir IMAGES [--small] [--precision fp32]
 
-The plain loop is the one of lightly's examples: its transform (without blur, at 32 px), its loss and
-head on the same timm backbone, torch's DataLoader over the image folder with 2 workers, SGD,
+The plain loop is the one of lightly's examples: its transform (without blur, at 32 px), its loss
+and head on the same timm backbone, torch's DataLoader over the image folder with 2 workers, SGD,
 float32. Here the run is a real one, as ``training_loop.py`` makes it. With --precision fp32 both
 compute alike; otherwise each does as it comes.
 """
