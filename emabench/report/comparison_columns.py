@@ -240,7 +240,7 @@ def p_in_words(cell: Cell) -> str:
 def reach_of_images(cell: Cell) -> str:
     """Return the 95 % reach of the test-set error in percentage points."""
     error = cell.image_error
-    return UNKNOWN if error is None else f"±{fixed((error.high - error.low) / 2)}"
+    return UNKNOWN if error is None else fixed((error.high - error.low) / 2)
 
 
 def _verdict(metric: MetricInfo) -> Column:
@@ -264,7 +264,7 @@ def _test_set(metric: MetricInfo) -> Column:
         return None if error is None else error.se
 
     parts = ((f"{metric.name}_test_set_se", se),)
-    header = f"{metric.name} test set"
+    header = f"{metric.name} ± test set"
     return Column(f"{metric.name}:test_set", header, shown, parts, is_number=True)
 
 

@@ -38,9 +38,13 @@ def data_table(comparison: Comparison, columns: Sequence[Column] | None = None) 
     return Table(tuple(header for header, _ in parts), tuple(rows))
 
 
+_REACHES = ("± seeds", "± test set")
+"""Headers of the 95 % reach of an accuracy's difference: by the seeds, and by the test images."""
+
+
 def verdict_table(comparison: Comparison) -> Table:
     """Return one line per arm and metric that was compared: how sure it is, and the verdict."""
-    headers = ["arm", "metric", "pairs", "p (smallest)", "p Holm", "seeds", "test set", "verdict"]
+    headers = ["arm", "metric", "pairs", "p (smallest)", "p Holm", *_REACHES, "verdict"]
     rows = []
     for row in comparison.rows:
         for metric in comparison.metrics:
@@ -50,7 +54,7 @@ def verdict_table(comparison: Comparison) -> Table:
                 continue
             reach = UNKNOWN
             if paired.kind == "difference" and paired.low is not None and paired.high is not None:
-                reach = f"±{fixed((paired.high - paired.low) / 2)}"
+                reach = fixed((paired.high - paired.low) / 2)
             rows.append(
                 (
                     row.label,
@@ -66,7 +70,7 @@ def verdict_table(comparison: Comparison) -> Table:
     empty = {
         place
         for place, header in enumerate(headers)
-        if header in ("p Holm", "test set", "seeds") and all(row[place] == UNKNOWN for row in rows)
+        if header in ("p Holm", *_REACHES) and all(row[place] == UNKNOWN for row in rows)
     }
     kept = [place for place in range(len(headers)) if place not in empty]
     return Table(

@@ -99,7 +99,7 @@ def _check(row: Row, rule: Rule) -> GateResult:
         return GateResult(rule.text, row.label, False, None, words)
     change = paired.value - 1 if paired.kind == "ratio" else paired.value
     passed = change >= rule.bound if rule.bound < 0 else change <= rule.bound
-    shown = f"{100 * change:+.2f} %" if paired.kind == "ratio" else f"{change:+.4g}"
     numbers = paired_in_words(paired, rule.metric)
-    words = f"{rule.text}: {row.label} {shown} ({numbers}, n={paired.n})"
+    shown = f"{100 * change:+.2f} %, ratio {numbers}" if paired.kind == "ratio" else numbers
+    words = f"{rule.text}: {row.label} {shown}, n={paired.n}"
     return GateResult(rule.text, row.label, passed, change, words)

@@ -37,7 +37,7 @@ class Cell:
         values: one per seed of the row.
         baseline: the comparison with the baseline; None without a pair.
         verdict: what its interval says; None for fewer than two pairs.
-        words: the verdict for people, with the margin: ``not worse by 0.5``.
+        words: the verdict for people, with the margin: ``not worse (margin 0.5)``.
         image_error: what the finite test set adds; None where the images are not known.
     """
 

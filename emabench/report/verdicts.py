@@ -117,7 +117,7 @@ def in_words(verdict: Verdict | None, metric: MetricInfo, margin: float | None) 
     width = "" if margin is None else _margin_in_words(metric, margin)
     if verdict is Verdict.EQUIVALENT:
         return f"equivalent within ±{width}" if width else "equal"
-    return f"not worse by {width}" if verdict is Verdict.NOT_WORSE else verdict.value
+    return f"not worse (margin {width})" if verdict is Verdict.NOT_WORSE else verdict.value
 
 
 def headline(accuracy: Judged, cost: Judged, baseline: str) -> Headline:
