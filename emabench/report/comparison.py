@@ -96,6 +96,7 @@ def compare(
     asked = Asked(metrics, margins or {}, interval, measured, by, value, differing_fields(arms))
     found = [*caution.failed_runs(runs), *caution.collapsed_runs(taking_part)]
     found += _unknown_metrics(taking_part, metrics, measured)
+    found += _without_baseline(arms, asked)
     rows = build_rows(arms, asked, found)
     found += _about_rows(rows, metrics)
     found += _about_runs(rows, asked)
@@ -133,6 +134,21 @@ def _unknown_metrics(
     if not held:
         raise NotFoundError(f"nothing to compare: {message}", hint=hint)
     return [Caution("no-values", message, hint=hint)]
+
+
+def _without_baseline(arms: Sequence[Arm], asked: Asked) -> list[Caution]:
+    """Warn where nothing is compared with anything."""
+    if asked.baseline is not None:
+        return []
+    factor = asked.factor.name
+    values = dict.fromkeys(show_value(asked.factor.value(arm.fields)) for arm in arms)
+    if len(values) == 1:
+        message = f"nothing is compared: all runs have {factor} {next(iter(values))}"
+        hint = f"run another {factor}, or compare by another field with --by"
+    else:
+        message = f"nothing is compared: no {factor} is the baseline"
+        hint = f"--baseline takes one of {', '.join(values)}"
+    return [Caution("no-baseline", message, hint=hint)]
 
 
 def _about_rows(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> list[Caution]:
