@@ -20,7 +20,7 @@ from emabench.report.rows import Asked, Row, build_rows
 from emabench.report.selection import LeftOut, select
 from emabench.report.statistics import Interval
 from emabench.report.tables import show_value
-from emabench.report.verdicts import is_flat
+from emabench.report.verdicts import Verdict, is_flat
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,9 @@ def _about_rows(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> list[Caut
         f"{row.label} {metric.name}"
         for metric in metrics
         for row in rows
-        if (paired := row.metrics[metric.name].baseline) is not None and is_flat(paired)
+        if (cell := row.metrics[metric.name]).baseline is not None
+        and is_flat(cell.baseline)
+        and cell.verdict is Verdict.INCONCLUSIVE
     ]
     if flat:
         message = f"all differences are equal, which tells no spread: {', '.join(flat)}"

@@ -134,3 +134,105 @@ def test_a_store_without_a_finished_run_says_what_it_holds(store, emabench):
     result = emabench(["compare"])
     assert (result.code, result.out) == (3, "")
     assert "1 queued left out, no run is done" in result.err
+
+
+@pytest.fixture
+def arms(store):
+    """Three seeds of two arms; the projector's accuracy is 0.4 lower and its speed 1.4 times."""
+    for seed in range(3):
+        complete(store, plan(ema_scope="full", seed=seed), top1=61.0 + seed, throughput=700.0)
+        complete(
+            store,
+            plan(ema_scope="projector", seed=seed, smoke=False),
+            top1=60.6 + seed + (seed - 1) / 20,
+            throughput=980.0 + seed,
+        )
+    return store
+
+
+def test_the_answer_stands_below_the_tables(arms, emabench):
+    result = emabench(["compare", "--margin", "top1=0.6"])
+    assert "projector: cheaper and not worse than full: yes (throughput 1.401" in result.out
+    assert "equivalent within ±0.6" in result.out
+    assert "0.25 (0.25)" in result.out
+    plain = emabench(["compare"])
+    assert "--margin top1=0.5, fixed before the runs" in plain.err
+    assert "cheaper and not worse than full: no" in plain.out
+
+
+def test_a_gate_that_fails_exits_with_5_and_still_prints(arms, emabench):
+    passed = emabench(["compare", "--fail-if", "top1:-0.5", "--fail-if", "throughput:-5%"])
+    assert passed.code == 0
+    assert "gate passed: top1:-0.5: projector -0.40" in passed.err
+    failed = emabench(["compare", "--json", "--metric", "throughput", "--fail-if", "top1:-0.1"])
+    assert failed.code == 5
+    assert "1 of 1 gates failed" in failed.err
+    answer = json.loads(failed.out)
+    assert [each["name"] for each in answer["metrics"]] == ["throughput", "top1"]
+    (gate,) = answer["gate"]
+    assert (gate["rule"], gate["label"], gate["passed"]) == ("top1:-0.1", "projector", False)
+    assert gate["change"] == pytest.approx(-0.4)
+
+
+def test_other_factors_runs_columns_and_forms(arms, emabench):
+    table = emabench(["compare", "--latex", "--columns", "ema_scope,n,top1:change"]).out
+    assert table.splitlines()[3] == r"ema\_scope & n & top1 $-$ full \\"
+    runs = emabench(["compare", "--csv", "--runs"]).out.splitlines()
+    assert len(runs) == 7
+    assert runs[0].startswith("label,method,ema_scope,seed,run,top1,top1_difference,throughput,")
+    assert "seed" in emabench(["compare", "--runs"]).out
+    other = json.loads(emabench(["compare", "--by", "epochs", "--json"]).out)
+    assert (other["by"], other["baseline"]) == ("epochs", None)
+    refused = emabench(["compare", "--json", "--columns", "n"])
+    assert (refused.code, refused.out) == (2, "")
+    bootstrap = json.loads(emabench(["compare", "--interval", "bca", "--json"]).out)
+    assert bootstrap["interval"] == "bca"
+
+
+def test_a_study_of_the_package_brings_its_margin_and_baseline(store, emabench):
+    from dataclasses import replace
+
+    for seed in range(2):
+        for scope in ("none", "full"):
+            planned = replace(plan(ema_scope=scope, seed=seed), study="momentum-free-boost")
+            complete(store, planned)
+    answer = json.loads(emabench(["compare", "--study", "momentum-free-boost", "--json"]).out)
+    assert answer["baseline"] == "none"
+    assert {each["name"]: each["margin"] for each in answer["metrics"]} == {
+        **{"top1": 0.5, "throughput": None},
+    }
+    other = ["compare", "--study", "momentum-free-boost", "--baseline", "full", "--json"]
+    assert json.loads(emabench([*other, "--margin", "top1=0.2"]).out)["metrics"][0]["margin"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message", "hint"),
+    [
+        (["--metric", "energy"], 3, "no run holds energy", "the runs hold knn_top1"),
+        (["--metric", "grad_cv:layer9"], 3, "no run holds grad_cv:layer9", "the runs hold"),
+        (["--by", "seed"], 2, "paired by their seeds", "--runs"),
+        (["--margin", "top1"], 2, "has no '='", "top1=0.5"),
+        (["--fail-if", "top1:0.5"], 2, "needs a sign", "--fail-if"),
+        (["--columns", "nope"], 2, "unknown column 'nope'", "for example answer"),
+        (["--latex", "--csv"], 2, "exclude each other", "choose one"),
+    ],
+)
+def test_more_wrong_requests_are_one_line_with_a_hint(
+    store, emabench, options, code, message, hint
+):
+    complete(store, plan(ema_scope="none"))
+    result = emabench(["compare", *options])
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err
+    assert hint in result.err
+
+
+def test_only_failed_runs_say_where_the_reason_is(store, emabench):
+    claim = store.claim(store.add_run(plan()).pretrain_job, environment=ENVIRONMENT)
+    store.fail(claim, reason="the loss is not finite", cost=None)
+    while (claim := store.claim_next("cpu")) is not None:
+        store.fail(claim, reason="the loss is not finite", cost=None)
+    result = emabench(["compare"])
+    assert (result.code, result.out) == (3, "")
+    assert "nothing to compare: 1 failed left out, no run is done" in result.err
+    assert "emabench logs" in result.hint

@@ -145,6 +145,18 @@ def test_equal_differences_are_warned_of():
     assert "none top1" in cautions(runs)["no-spread"].message
 
 
+def test_runs_that_agree_on_every_image_are_equal_and_no_reason_to_warn():
+    runs = [recorded(plan(ema_scope=s, seed=n)) for s in SCOPES for n in range(3)]
+    same = Measured(correct={(run.id, "top1"): (b"\xa0", 4) for run in runs})
+    comparison = compare(runs, parse_metrics("top1"), measured=same)
+    cell = comparison.rows[0].metrics["top1"]
+    assert (cell.words, comparison.cautions) == ("equal", ())
+    same.correct[runs[0].id, "top1"] = (b"\xc0", 4)
+    comparison = compare(runs, parse_metrics("top1"), measured=same)
+    assert comparison.rows[0].metrics["top1"].words == "inconclusive"
+    assert [each.code for each in comparison.cautions] == ["no-spread"]
+
+
 def test_own_warnings_of_runs_are_passed_on_once():
     runs = [replace(run, warnings=("it saves nothing",)) for run in study()]
     assert cautions(runs)["run"].message == "it saves nothing (6 runs)"

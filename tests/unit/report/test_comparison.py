@@ -9,6 +9,7 @@ from seeding import ENVIRONMENT, complete, plan
 
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.report.comparison import compare
+from emabench.report.measured import read_measured
 from emabench.report.metrics import parse_metrics
 from emabench.store import RunStore
 
@@ -284,7 +285,9 @@ def test_an_unknown_or_empty_metric_is_a_usage_error():
 
 def test_the_json_has_the_documented_form(store):
     study(store, seeds=(0, 1))
-    comparison = compare(store.runs(), parse_metrics("top1"), baseline="none")
+    metrics = parse_metrics("top1")
+    measured = read_measured(store, store.runs(), metrics)
+    comparison = compare(store.runs(), metrics, baseline="none", measured=measured)
     value = comparison.to_json()
     assert list(value) == [
         *("schema_version", "by", "factor", "baseline", "confidence", "interval", "metrics"),

@@ -62,6 +62,7 @@ def test_one_pair_has_no_verdict_and_equal_differences_prove_nothing():
     assert judge(None, TOP1, 0.5) is None
     flat = Paired("difference", 0.1, 0.1, 0.1, 2, sd=0.0)
     assert judge(flat, TOP1, 0.5) is Verdict.INCONCLUSIVE
+    assert judge(flat, TOP1, 0.5, identical=True) is Verdict.EQUIVALENT
 
 
 def test_verdicts_in_words_name_the_margin():
