@@ -129,24 +129,18 @@ def print_comparison(
     elif form == "csv":
         table = tables.runs_data(comparison) if runs else tables.data_table(comparison, chosen)
         typer.echo(table.to_csv(), nl=False)
-    elif form == "latex":
+    elif form in ("markdown", "latex"):
         table = tables.runs_table(comparison) if runs else tables.reading_table(comparison, chosen)
-        typer.echo(table.to_latex(), nl=False)
+        typer.echo(table.to_markdown() if form == "markdown" else table.to_latex(), nl=False)
     else:
         sections = [tables.reading_table(comparison, chosen)]
         sections += [tables.verdict_table(comparison)] if columns is None else []
         sections += [tables.runs_table(comparison)] if runs else []
-        lines = tables.headlines(comparison) if columns is None else []
-        filled = [section for section in sections if section.rows]
-        if form == "markdown":
-            texts = [section.to_markdown() for section in filled]
-            texts += ["".join(f"- {line}\n" for line in lines)] if lines else []
-            typer.echo("\n".join(texts), nl=False)
-        else:
-            for section in filled:
+        for section in sections:
+            if section.rows:
                 out().print(section.to_rich())
-            for line in lines:
-                out().print(line)
+        for line in tables.headlines(comparison) if columns is None else ():
+            out().print(line)
     _say(comparison)
     failed = [result for result in results if not result.passed]
     for result in results:

@@ -37,7 +37,7 @@ _LATEX = {
 }
 _LATEX_SIGN = re.compile(r"(?<![\w)\]])-(?=[\d.])|(?<= )-(?= )")
 """A minus sign, which is no hyphen."""
-_MARKUP = re.compile(r"[\\|*`<]|(?<!\w)_|_(?!\w)")
+_MARKUP = re.compile(r"[\\|*`<]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
 """What Markdown would take for markup; an underscore within a word is none."""
 
 
