@@ -10,7 +10,13 @@ import typer
 
 from emabench.cli.console import err, out, print_json
 from emabench.cli.options import where_filters
-from emabench.errors import GateFailedError, SpecError, UnknownNameError, UsageError
+from emabench.errors import (
+    GateFailedError,
+    NotFoundError,
+    SpecError,
+    UnknownNameError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from emabench.report.comparison import Comparison
@@ -56,6 +62,10 @@ def read_comparison(
 
     Returns:
         The comparison, and the rules of its gate.
+
+    Raises:
+        UsageError: a word of the question cannot be read.
+        NotFoundError: there is nothing to compare, or the baseline of the study is not there yet.
     """
     from emabench.report.comparison import compare
     from emabench.report.factor import EMA_SCOPE, Factor
@@ -83,16 +93,24 @@ def read_comparison(
     with RunStore.open(db, mode="read") as store:
         runs = store.runs(smoke=True, where=filters, name=name, study=study)
         measured = read_measured(store, runs, metrics)
-    comparison = compare(
-        runs,
-        metrics,
-        by=factor,
-        baseline=baseline,
-        margins=margins,
-        smoke=smoke,
-        interval=asked.interval,
-        measured=measured,
-    )
+    try:
+        comparison = compare(
+            runs,
+            metrics,
+            by=factor,
+            baseline=baseline,
+            margins=margins,
+            smoke=smoke,
+            interval=asked.interval,
+            measured=measured,
+        )
+    except UnknownNameError as error:
+        if asked.baseline is not None or spec is None:
+            raise
+        raise NotFoundError(
+            f"no finished run has {factor.name} {baseline}, the baseline of study {study}",
+            hint="emabench work runs what is queued; --baseline takes another",
+        ) from error
     return comparison, rules
 
 

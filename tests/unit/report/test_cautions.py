@@ -151,6 +151,9 @@ def test_runs_that_agree_on_every_image_are_equal_and_no_reason_to_warn():
     comparison = compare(runs, parse_metrics("top1"), measured=same)
     cell = comparison.rows[0].metrics["top1"]
     assert (cell.words, comparison.cautions) == ("equal", ())
+    partly = Measured(correct=dict(list(same.correct.items())[1:]))
+    comparison = compare(runs, parse_metrics("top1"), measured=partly)
+    assert comparison.rows[0].metrics["top1"].image_error is None
     same.correct[runs[0].id, "top1"] = (b"\xc0", 4)
     comparison = compare(runs, parse_metrics("top1"), measured=same)
     assert comparison.rows[0].metrics["top1"].words == "inconclusive"
