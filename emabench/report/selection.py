@@ -16,7 +16,7 @@ class LeftOut:
 
     Attributes:
         run: the run.
-        why: ``smoke``, its state (``failed``, ``queued``…), or ``repeated``.
+        why: ``smoke``, ``profiled``, its state (``failed``, ``queued``…), or ``repeated``.
     """
 
     run: RunRecord
@@ -33,7 +33,7 @@ class Selection:
 
 
 def select(runs: Sequence[RunRecord], *, smoke: bool) -> Selection:
-    """Choose the finished runs.
+    """Choose the finished runs, but for those that were profiled: tracing slowed their steps.
 
     Args:
         runs: of any state, newest last.
@@ -43,9 +43,12 @@ def select(runs: Sequence[RunRecord], *, smoke: bool) -> Selection:
         NotFoundError: no run is left.
     """
     wanted = [run for run in runs if smoke or not run.smoke]
-    done = [run for run in wanted if run.state is JobState.DONE]
+    done = [run for run in wanted if run.state is JobState.DONE and not run.is_profiled]
     left_out = [LeftOut(run, "smoke") for run in runs if run.smoke and not smoke]
     left_out += [LeftOut(run, run.state.value) for run in wanted if run.state is not JobState.DONE]
+    left_out += [
+        LeftOut(run, "profiled") for run in wanted if run.state is JobState.DONE and run.is_profiled
+    ]
     notes = []
     others = Counter(each.why for each in left_out if each.why != "smoke")
     if others:
@@ -70,6 +73,10 @@ def _nothing(
             "nothing to compare: only smoke runs left out", hint="--smoke compares them too"
         )
     states = {run.state for run in wanted}
+    if states == {JobState.DONE}:
+        return NotFoundError(
+            "nothing to compare: only profiled runs left out", hint="run them without --profile"
+        )
     hint = "emabench list shows the runs and their states"
     if states == {JobState.FAILED}:
         hint = "emabench logs tells why; emabench retry --failed tries again"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from emabench.cli.bench_view import print_stored_benches
 from emabench.cli.comparing import Asked, print_comparison, read_comparison
 from emabench.cli.options import (
     DEFAULT_DB,
@@ -17,6 +18,7 @@ from emabench.cli.options import (
     StudyOption,
     WhereOption,
 )
+from emabench.errors import UsageError
 
 
 class IntervalWord(StrEnum):
@@ -89,6 +91,10 @@ def command(
             help="Exit with 5 if an arm moves further: top1:-0.5, throughput:-5%. May be repeated.",
         ),
     ] = None,
+    bench: Annotated[
+        bool,
+        typer.Option("--bench", help="Show the finished benches in place of runs, newest last."),
+    ] = False,
     json: JsonOption = False,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
@@ -108,10 +114,19 @@ def command(
         emabench compare --by ema.decay --where ema_scope=full --runs
         emabench compare --fail-if top1:-0.5 --fail-if throughput:-5%
         emabench compare --csv > comparison.csv
+        emabench compare --bench --where method=simclr
     """
     from emabench.report.tables import choose_format
 
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
+    if bench:
+        others = (metric, by, baseline, margin, name, study, columns, fail_if, csv, markdown, latex)
+        if any(others) or runs or smoke:
+            raise UsageError(
+                "--bench goes with --where and --json alone", hint="leave out the rest"
+            )
+        print_stored_benches(db, where, json=json)
+        return
     asked = Asked(metric, by, baseline, tuple(margin or ()), interval.value, tuple(fail_if or ()))
     comparison, rules = read_comparison(asked, db, where, name, study, smoke=smoke)
     print_comparison(comparison, rules, form, runs=runs, columns=columns)

@@ -331,3 +331,15 @@ def test_the_json_has_the_documented_form(store):
     }
     assert projector["reference"] == 0
     assert value["warnings"] == [each["message"] for each in value["cautions"]]
+
+
+def test_a_profiled_run_is_left_out_and_named(store):
+    study(store, seeds=(0, 1))
+    study(store, seeds=(2,), profile=True)
+    comparison = compare(store.runs(), BOTH)
+    assert {row.seeds for row in comparison.rows} == {(0, 1)}
+    assert [each.why for each in comparison.left_out] == ["profiled"] * 3
+    assert "3 profiled left out" in comparison.notes[0]
+    profiled = [each.run for each in comparison.left_out]
+    with pytest.raises(NotFoundError, match="only profiled runs"):
+        compare(profiled, BOTH)
