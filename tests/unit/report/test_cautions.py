@@ -189,3 +189,7 @@ def test_smoke_runs_are_counted_when_left_out():
     comparison = compare(runs, METRICS)
     assert comparison.notes[0] == "1 smoke run left out, see --smoke"
     assert [each.why for each in comparison.left_out] == ["smoke"]
+    assert "smoke" not in [each.code for each in comparison.cautions]
+    asked = {each.code: each for each in compare(runs, METRICS, smoke=True).cautions}
+    assert asked["smoke"].runs == (runs[-1].id,)
+    assert asked["smoke"].message.startswith("1 run is a smoke test")

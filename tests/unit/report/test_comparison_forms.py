@@ -96,10 +96,10 @@ def test_every_verdict_is_a_line_with_its_p(comparison):
     assert [(each["arm"], each["metric"]) for each in records] == list(cells)
     for each in records:
         cell = cells[each["arm"], each["metric"]]
-        assert each["p (smallest)"].endswith("(0.12)")
+        assert each["p (min)"].endswith("(0.12)")
         assert each["verdict"] == cell.words
         assert each["p Holm"] != "-"
-    assert "± test set" not in records[0]
+    assert "± images" not in records[0]
 
 
 def test_headlines_name_the_arm(comparison):
@@ -189,8 +189,8 @@ def test_columns_are_chosen_by_field_metric_and_aspect(comparison):
     columns = chosen_columns(comparison, names)
     table = reading_table(comparison, columns)
     assert table.headers == (
-        *("ema_scope", "optimizer.lr", "n", "top1 - full", "top1 p (smallest)"),
-        *("throughput verdict", "top1 ± test set", "cheaper, not worse"),
+        *("ema_scope", "optimizer.lr", "n", "top1 - full", "top1 p (min)"),
+        *("throughput verdict", "top1 ± images", "cheaper, not worse"),
     )
     assert table.rows[0][1] == "0.3"
     data = data_table(comparison, columns)
