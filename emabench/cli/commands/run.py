@@ -11,6 +11,8 @@ from emabench.artifacts import Keep
 from emabench.cli.options import (
     DEFAULT_DB,
     ArtifactsOption,
+    CacheBudgetOption,
+    CacheOption,
     DbOption,
     JoinStudyOption,
     JsonOption,
@@ -33,6 +35,8 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved specs; train nothing.")
     ] = False,
+    cache: CacheOption = None,
+    cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,
