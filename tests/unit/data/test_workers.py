@@ -112,7 +112,7 @@ def test_a_thread_reads_one_ahead() -> None:
 
 
 DECODE = """
-import sys, time
+import multiprocessing, sys, time
 from pathlib import Path
 import numpy as np
 from emabench.data.rows import FileImages
@@ -126,7 +126,12 @@ def main():
         time.sleep(1000)
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1] == "job":
+        job = multiprocessing.get_context("spawn").Process(target=main)
+        job.start()
+        job.join()
+    else:
+        main()
 """
 
 
@@ -137,8 +142,9 @@ def script(tmp_path: Path) -> list[str]:
     return [sys.executable, str(file)]
 
 
-def test_processes_end_with_the_program(images: FileImages, script: list[str]) -> None:
-    command = [*script, "leave", *images.files(slice(None))]
+@pytest.mark.parametrize("how", ["leave", "job"])
+def test_processes_end_with_the_program(how: str, images: FileImages, script: list[str]) -> None:
+    command = [*script, how, *images.files(slice(None))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.split() == [str(int(images[:].sum()))] * 3
     assert not done.stderr
