@@ -4,9 +4,10 @@
 
 Whole processes, interleaved: ``emabench --help``; ``emabench compare`` on a store of finished runs
 of 12 methods, 4 EMA scopes, 5 learning rates and as many seeds as that takes, with the metrics of
-10 epochs each; and a naive load of that store, every row of every table as an object of the ORM.
-``bare`` is the naive load without the metrics, which a comparison has no use for, and ``records``
-is ``RunStore.runs``. Median over the rounds with minimum and maximum; ratios of a round.
+10 epochs each, and on those of one method (``compare moco``); and a naive load of that store, every
+row of every table as an object of the ORM. ``bare`` is the naive load without the metrics, which a
+comparison has no use for, and ``records`` is ``RunStore.runs``. Median over the rounds with minimum
+and maximum; ratios of a round.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def seconds(arguments: list[str], **more: Any) -> float:
 
 def show(name: str, values: list[float], form: str) -> None:
     middle, low, high = statistics.median(values), min(values), max(values)
-    print(f"  {name:<20}{middle:>10{form}}  [{low:{form}}, {high:{form}}]  n={len(values)}")
+    print(f"  {name:<22}{middle:>10{form}}  [{low:{form}}, {high:{form}}]  n={len(values)}")
 
 
 def main() -> None:
@@ -197,6 +198,7 @@ def main() -> None:
             "--help": ["-m", "emabench", "--help"],
             "compare": ["-m", "emabench", "compare", "--json", "--db", file],
         }
+        commands["compare moco"] = [*commands["compare"], "--where", "method=moco"]
         for part in ("records", "bare", "naive"):
             commands[part] = [__file__, "--part", part, "--store", file]
         found: dict[str, list[float]] = {name: [] for name in commands}
@@ -208,9 +210,9 @@ def main() -> None:
     print(f"{platform.python_version()}, {arguments.runs} runs")
     for name, values in found.items():
         show(f"{name}, s", values, ".2f")
-    for other in ("naive", "bare"):
-        ratios = [a / b for a, b in zip(found[other], found["compare"], strict=True)]
-        show(f"{other} ÷ compare", ratios, ".1f")
+    for other, own in product(("naive", "bare"), ("records", "compare", "compare moco")):
+        ratios = [a / b for a, b in zip(found[other], found[own], strict=True)]
+        show(f"{other} ÷ {own}", ratios, ".1f")
 
 
 if __name__ == "__main__":
