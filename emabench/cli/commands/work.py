@@ -10,6 +10,8 @@ from emabench.artifacts import Keep
 from emabench.cli.options import (
     DEFAULT_DB,
     ArtifactsOption,
+    CacheBudgetOption,
+    CacheOption,
     DbOption,
     JsonOption,
     KeepOption,
@@ -55,6 +57,8 @@ def command(
             help="An attempt without a heartbeat for so long is dead.",
         ),
     ] = 60.0,
+    cache: CacheOption = None,
+    cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,

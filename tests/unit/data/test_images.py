@@ -84,7 +84,7 @@ def test_resized_arrays_are_cached_and_keep_their_identity(tmp_path: Path) -> No
     assert resized.content_hash == native.content_hash
     picture = Image.fromarray(native.test.images[3, ..., 0])
     expected = np.asarray(picture.resize((8, 8), Image.Resampling.BICUBIC))
-    assert (resized.test.images[3, ..., 1] == expected).all()
+    assert (resized.test.images[3][..., 1] == expected).all()
 
 
 def test_subsets_are_balanced_and_keep_the_order(tmp_path: Path) -> None:
