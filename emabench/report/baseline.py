@@ -8,7 +8,7 @@ from typing import Any
 from emabench.errors import UnknownNameError
 from emabench.report.arms import IDENTITY, SCOPE, TARGET_GRADIENT, Arm, disagreement
 
-_MEANINGLESS_WITHOUT_EMA = {
+MEANINGLESS_WITHOUT_EMA = {
     "pretrain.ema.decay",
     "pretrain.ema.final_decay",
     "pretrain.ema.schedule",
@@ -78,7 +78,7 @@ def _published(arm: Arm, candidates: Sequence[Arm]) -> Arm | None:
 
 def _meaningless(arm: Arm) -> set[str]:
     """Return the EMA fields that change nothing in an arm of this scope."""
-    return _MEANINGLESS_WITHOUT_EMA if arm.scope == "none" else {TARGET_GRADIENT}
+    return MEANINGLESS_WITHOUT_EMA if arm.scope == "none" else {TARGET_GRADIENT}
 
 
 def _why_not(arm: Arm, candidate: Arm, names: Iterable[str]) -> str:
