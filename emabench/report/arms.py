@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ IDENTITY = ("device_kind", "precision", "threads", "data")
 """Names of the identity of a run: they stand beside the field paths, and have no dots."""
 
 _METHOD_OPTIONS = "pretrain.method.options."
-_TOLD_BY_IDENTITY = {
+TOLD_BY_IDENTITY = {
     "device_kind": ("pretrain.device",),
     "precision": ("pretrain.precision",),
     "threads": ("pretrain.threads",),
@@ -52,28 +52,39 @@ class Arm:
         return str(self.fields.get(SCOPE))
 
 
-def group(runs: Iterable[RunRecord]) -> tuple[list[Arm], int]:
+def fields_of(run: RunRecord) -> dict[str, Any]:
+    """Return every field of a run's spec by its path, and its identity."""
+    fields = _flat(run.spec)
+    fields.update(run.identity)
+    for name in run.identity:
+        for path in TOLD_BY_IDENTITY.get(name, ()):
+            fields.pop(path, None)
+    return fields
+
+
+def group(
+    runs: Iterable[RunRecord], fields: Callable[[RunRecord], dict[str, Any]] = fields_of
+) -> tuple[list[Arm], int]:
     """Put runs into arms; of several runs with one seed the newest counts.
 
     Args:
         runs: finished runs, newest last.
+        fields: what tells the arm of a run, and its seed.
 
     Returns:
         The arms in the order of their first run, and the number of repeats left out.
     """
-    fields_of: dict[str, dict[str, Any]] = {}
+    known: dict[str, dict[str, Any]] = {}
     members: dict[str, dict[int, RunRecord]] = defaultdict(dict)
     repeats = 0
     for run in runs:
-        fields = _fields(run)
-        seed = fields.pop(SEED, 0)
-        key = _key(fields)
-        fields_of[key] = fields
+        found = fields(run)
+        seed = found.pop(SEED, 0)
+        key = _key(found)
+        known[key] = found
         repeats += seed in members[key]
         members[key][seed] = run
-    return [
-        Arm(fields_of[key], dict(sorted(seeds.items()))) for key, seeds in members.items()
-    ], repeats
+    return [Arm(known[key], dict(sorted(seeds.items()))) for key, seeds in members.items()], repeats
 
 
 def differing_fields(arms: Sequence[Arm]) -> list[str]:
@@ -117,15 +128,6 @@ def _differs(arms: Sequence[Arm], path: str) -> bool:
             told_by = (arm.method, arm.scope)
         values[told_by].add(_key(arm.fields.get(path)))
     return any(len(different) > 1 for different in values.values())
-
-
-def _fields(run: RunRecord) -> dict[str, Any]:
-    fields = _flat(run.spec)
-    fields.update(run.identity)
-    for name in run.identity:
-        for path in _TOLD_BY_IDENTITY.get(name, ()):
-            fields.pop(path, None)
-    return fields
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
