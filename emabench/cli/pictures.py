@@ -14,6 +14,7 @@ from emabench.cli.options import where_filters
 
 if TYPE_CHECKING:
     from emabench.records import RunRecord
+    from emabench.report.cautions import Caution
     from emabench.report.charts.chosen import Chosen
     from emabench.store import RunStore
 
@@ -59,6 +60,10 @@ class RunChoice:
         return words + (["with smoke runs"] if self.smoke else [])
 
 
+_WITH_COSTS = ("pareto", "curves", "cost")
+"""Pictures with times in them."""
+
+
 class _Shown(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...
@@ -85,7 +90,7 @@ def draw_picture(
         gather: gets what is drawn out of the arms.
         draw: draws that to a path, with the ``source`` below it.
     """
-    from emabench.report.charts.chosen import choose_arms, source_line
+    from emabench.report.charts.chosen import cautions_of, choose_arms, source_line
     from emabench.report.plots import check_path
     from emabench.store import RunStore, store_label
 
@@ -98,6 +103,15 @@ def draw_picture(
     if json:
         head = {"schema_version": 1, "kind": kind, "file": str(output), "source": source}
         print_json({**head, **shown.to_json()})
+    warn(cautions_of(chosen.runs, with_costs=kind in _WITH_COSTS))
     for note in shown.notes:
         err().print(f"note: {note}")
     err().print(f"{output} written")
+
+
+def warn(cautions: Sequence[Caution]) -> None:
+    """Write to stderr what the reader must know."""
+    for caution in cautions:
+        err().print(f"warning: {caution.message}", style="bold yellow")
+        if caution.hint is not None:
+            err().print(f"hint: {caution.hint}")

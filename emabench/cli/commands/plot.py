@@ -25,12 +25,11 @@ from emabench.cli.pictures import (
     SmokeOption,
     draw_picture,
 )
-from emabench.errors import UnknownNameError, UsageError
+from emabench.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from emabench.report.charts.chosen import Chosen
     from emabench.report.charts.cost import Whole
-    from emabench.report.metrics import MetricInfo
     from emabench.store import RunStore
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
@@ -63,10 +62,14 @@ def pareto(
         emabench plot pareto --metric knn_top1 --cost total_s --study which-block -o blocks.pdf
     """
     from emabench.report.charts.pareto import pareto
+    from emabench.report.measured import read_measured
+    from emabench.report.metrics import parse_metric
     from emabench.report.plots.pareto import draw_pareto
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
-        return pareto(chosen, _one(metric), _one(cost))
+        height, price = parse_metric(metric), parse_metric(cost)
+        measured = read_measured(store, chosen.runs, [height, price])
+        return pareto(chosen, height, price, measured)
 
     choice = RunChoice(runs, where, name, study, smoke, db)
     draw_picture("pareto", choice, output, json=json, gather=gather, draw=draw_pareto)
@@ -187,10 +190,14 @@ def blocks(
         emabench plot blocks --study which-block -o blocks.png
     """
     from emabench.report.charts.blocks import block_accuracies
+    from emabench.report.measured import read_measured
+    from emabench.report.metrics import parse_metric
     from emabench.report.plots.blocks import draw_blocks
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
-        return block_accuracies(chosen, store.metrics, _one(metric))
+        height = parse_metric(metric)
+        measured = read_measured(store, chosen.runs, [height])
+        return block_accuracies(chosen, store.metrics, height, measured)
 
     choice = RunChoice(runs, where, name, study, smoke, db)
     draw_picture("blocks", choice, output, json=json, gather=gather, draw=draw_blocks)
@@ -215,29 +222,16 @@ def seeds(
         emabench plot seeds --metric throughput -o speed.png
     """
     from emabench.report.charts.seeds import seeds
+    from emabench.report.measured import read_measured
+    from emabench.report.metrics import parse_metric
     from emabench.report.plots.seeds import draw_seeds
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
-        return seeds(chosen, _one(metric))
+        axis = parse_metric(metric)
+        return seeds(chosen, axis, read_measured(store, chosen.runs, [axis]))
 
     choice = RunChoice(runs, where, name, study, smoke, db)
     draw_picture("seeds", choice, output, json=json, gather=gather, draw=draw_seeds)
-
-
-def _one(name: str) -> MetricInfo:
-    """Return the one metric that an axis shows.
-
-    Raises:
-        UsageError: several are named.
-    """
-    from emabench.report.metrics import parse_metrics
-
-    found = parse_metrics(name)
-    if len(found) > 1:
-        raise UsageError(
-            f"an axis shows one metric, not {len(found)}", hint=f"write for example {found[0].name}"
-        )
-    return found[0]
 
 
 def _whole(of: str) -> Whole:

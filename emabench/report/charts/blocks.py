@@ -13,7 +13,8 @@ from emabench.report.baseline import MEANINGLESS_WITHOUT_EMA
 from emabench.report.charts.chosen import Chosen, ShownArm
 from emabench.report.charts.curves import MetricsOf
 from emabench.report.charts.estimate import Estimate
-from emabench.report.charts.pareto import shown_unit, shown_value
+from emabench.report.charts.pareto import shown_value
+from emabench.report.measured import Measured
 from emabench.report.metrics import MetricInfo
 from emabench.report.stability import block_rank
 from emabench.report.tables import show_value
@@ -60,22 +61,34 @@ class BlockAccuracies:
         """Return plain values."""
         return {
             "metric": self.metric.name,
-            "unit": shown_unit(self.metric),
+            "unit": self.metric.shown_unit,
             "places": list(self.places),
             "panels": [asdict(panel) for panel in self.panels],
             "notes": list(self.notes),
         }
 
 
-def block_accuracies(chosen: Chosen, metrics_of: MetricsOf, metric: MetricInfo) -> BlockAccuracies:
+def block_accuracies(
+    chosen: Chosen,
+    metrics_of: MetricsOf,
+    metric: MetricInfo,
+    measured: Measured | None = None,
+) -> BlockAccuracies:
     """Sort the arms by the blocks that they average.
 
     The blocks of an encoder are known from the gradient monitor and from the scopes themselves.
     Only where the monitor names the first block is ``full`` shown above it.
 
+    Args:
+        chosen: the arms.
+        metrics_of: gives the metrics of a run by its id.
+        metric: the height.
+        measured: what the store holds beside the records of the runs.
+
     Raises:
         NotFoundError: no run has the metric.
     """
+    read = (measured or Measured()).value
     watched = {
         point.name.removeprefix(_MONITOR)
         for run in chosen.runs
@@ -91,7 +104,14 @@ def block_accuracies(chosen: Chosen, metrics_of: MetricsOf, metric: MetricInfo) 
     _share_arms_without_ema(groups)
     panels, others = [], []
     for key, arms in groups.items():
-        panel = _panel(_title(json.loads(key), groups), arms, blocks, first, metric)
+        values = {
+            shown.label: Estimate.of(
+                None if (value := read(metric, run)) is None else shown_value(metric, value)
+                for run in shown.runs.values()
+            )
+            for shown in arms
+        }
+        panel = _panel(_title(json.loads(key), groups), arms, blocks, first, values)
         if panel.n:
             panels.append(panel)
             others += [scope for scope in panel.others if scope not in others]
@@ -152,15 +172,14 @@ def _panel(
     arms: Sequence[ShownArm],
     blocks: Sequence[str],
     first: str | None,
-    metric: MetricInfo,
+    values: Mapping[str, Estimate | None],
 ) -> BlockPanel:
     panel: dict[str, dict[str, Estimate]] = {
         name: {} for name in ("single", "onward", "without", "others")
     }
     for shown in arms:
         scope = shown.arm.scope
-        values = (metric.read(run) for run in shown.runs.values())
-        estimate = Estimate.of(None if v is None else shown_value(metric, v) for v in values)
+        estimate = values[shown.label]
         if estimate is None:
             continue
         if scope == "none":

@@ -11,7 +11,9 @@ import emabench
 from emabench.errors import NotFoundError
 from emabench.records import JobState, RunRecord
 from emabench.report.arm_labels import arm_label
-from emabench.report.arms import TARGET_GRADIENT, Arm, differing_fields, group, scope_rank
+from emabench.report.arms import SCOPE, TARGET_GRADIENT, Arm, differing_fields, group
+from emabench.report.baseline import value_rank
+from emabench.report.cautions import Caution, collapsed_runs, mixed_environments
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,21 @@ def source_line(runs: Sequence[RunRecord], store: str, choice: Iterable[str] = (
     return "source: " + " · ".join(parts)
 
 
+def cautions_of(runs: Sequence[RunRecord], *, with_costs: bool) -> list[Caution]:
+    """Return what the reader of a picture must know: collapsed runs, unlike machines or versions.
+
+    Args:
+        runs: those that are shown.
+        with_costs: whether times are shown.
+    """
+    found = collapsed_runs(runs)
+    return found + mixed_environments([runs], with_costs=with_costs, factor=SCOPE)
+
+
 def _order(arm: Arm, differing: Iterable[str]) -> tuple[Any, ...]:
-    others = tuple(str(arm.fields.get(path)) for path in differing if path != TARGET_GRADIENT)
-    return arm.method, others, scope_rank(arm.scope), str(arm.fields.get(TARGET_GRADIENT))
+    paths = [path for path in differing if path != TARGET_GRADIENT]
+    others = tuple(value_rank(arm.fields.get(path)) for path in paths)
+    return arm.method, others, value_rank(arm.scope), str(arm.fields.get(TARGET_GRADIENT))
 
 
 def _nothing(smoke_runs: int, counts: str) -> NotFoundError:

@@ -9,6 +9,7 @@ from typing import Any
 from emabench.errors import NotFoundError, UsageError
 from emabench.report.charts.chosen import Chosen
 from emabench.report.charts.estimate import Estimate
+from emabench.report.measured import Measured
 from emabench.report.metrics import MetricInfo
 
 
@@ -47,16 +48,24 @@ class Pareto:
         """Return plain values."""
         return {
             "metric": self.metric.name,
-            "metric_unit": shown_unit(self.metric),
+            "metric_unit": self.metric.shown_unit,
             "cost": self.cost.name,
-            "cost_unit": shown_unit(self.cost),
+            "cost_unit": self.cost.shown_unit,
             "points": [asdict(point) for point in self.points],
             "notes": list(self.notes),
         }
 
 
-def pareto(chosen: Chosen, metric: MetricInfo, cost: MetricInfo) -> Pareto:
+def pareto(
+    chosen: Chosen, metric: MetricInfo, cost: MetricInfo, measured: Measured | None = None
+) -> Pareto:
     """Put each arm at the means of its cost and its metric.
+
+    Args:
+        chosen: the arms.
+        metric: the height.
+        cost: the other axis.
+        measured: what the store holds beside the records of the runs.
 
     Raises:
         NotFoundError: no arm has both.
@@ -67,13 +76,14 @@ def pareto(chosen: Chosen, metric: MetricInfo, cost: MetricInfo) -> Pareto:
             f"{metric.name} against itself shows nothing",
             hint="choose another with --metric or --cost",
         )
+    read = (measured or Measured()).value
     found: list[tuple[str, Estimate, Estimate]] = []
     missing = []
     for shown in chosen.arms:
         pairs = [
             (shown_value(cost, paid), shown_value(metric, reached))
             for run in shown.runs.values()
-            if (paid := cost.read(run)) is not None and (reached := metric.read(run)) is not None
+            if (paid := read(cost, run)) is not None and (reached := read(metric, run)) is not None
         ]
         costs, values = Estimate.of(c for c, _ in pairs), Estimate.of(v for _, v in pairs)
         if costs is None or values is None:
@@ -98,11 +108,6 @@ def pareto(chosen: Chosen, metric: MetricInfo, cost: MetricInfo) -> Pareto:
 def shown_value(metric: MetricInfo, value: float) -> float:
     """Return a stored value in the unit that is shown."""
     return value if metric.shown is None else value / metric.shown[0]
-
-
-def shown_unit(metric: MetricInfo) -> str:
-    """Return the unit that is shown."""
-    return metric.unit if metric.shown is None else metric.shown[1]
 
 
 def _is_beaten(

@@ -9,7 +9,8 @@ from typing import Any
 from emabench.errors import NotFoundError
 from emabench.report.charts.chosen import Chosen
 from emabench.report.charts.estimate import Estimate
-from emabench.report.charts.pareto import shown_unit, shown_value
+from emabench.report.charts.pareto import shown_value
+from emabench.report.measured import Measured
 from emabench.report.metrics import MetricInfo
 
 
@@ -39,7 +40,7 @@ class Seeds:
         """Return plain values."""
         return {
             "metric": self.metric.name,
-            "unit": shown_unit(self.metric),
+            "unit": self.metric.shown_unit,
             "arms": [
                 {**asdict(arm), "values": {str(seed): v for seed, v in arm.values.items()}}
                 for arm in self.arms
@@ -48,18 +49,24 @@ class Seeds:
         }
 
 
-def seeds(chosen: Chosen, metric: MetricInfo) -> Seeds:
+def seeds(chosen: Chosen, metric: MetricInfo, measured: Measured | None = None) -> Seeds:
     """Gather a metric of every run, in the unit that is shown.
+
+    Args:
+        chosen: the arms.
+        metric: which.
+        measured: what the store holds beside the records of the runs.
 
     Raises:
         NotFoundError: no run has it.
     """
+    read = (measured or Measured()).value
     arms, missing = [], []
     for shown in chosen.arms:
         known = {
             seed: shown_value(metric, value)
             for seed, run in shown.runs.items()
-            if (value := metric.read(run)) is not None
+            if (value := read(metric, run)) is not None
         }
         estimate = Estimate.of(known.values())
         if estimate is None:

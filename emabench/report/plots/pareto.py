@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emabench.report.charts.estimate import Estimate
-from emabench.report.charts.pareto import Pareto, ParetoPoint, shown_unit
+from emabench.report.charts.pareto import Pareto, ParetoPoint
 from emabench.report.plots.sheet import (
     GREY,
     MARKERS,
@@ -51,9 +51,9 @@ def draw_pareto(shown: Pareto, path: Path, *, source: str = "") -> None:
     if len(shown.points) > 1:
         handles.append(_draw_front(panel, shown))
         labels.append(_FRONT)
-    panel.set_xlabel(_axis(shown.cost.name, shown_unit(shown.cost), shown.cost.higher_is_better))
+    panel.set_xlabel(_axis(shown.cost.name, shown.cost.shown_unit, shown.cost.higher_is_better))
     panel.set_ylabel(
-        _axis(shown.metric.name, shown_unit(shown.metric), shown.metric.higher_is_better)
+        _axis(shown.metric.name, shown.metric.shown_unit, shown.metric.higher_is_better)
     )
     panel.grid(alpha=0.3)
     panel.margins(0.08)
