@@ -54,7 +54,7 @@ class Arm:
 
 def fields_of(run: RunRecord) -> dict[str, Any]:
     """Return every field of a run's spec by its path, and its identity."""
-    fields = _flat(run.spec)
+    fields = flat(run.spec)
     fields.update(run.identity)
     for name in run.identity:
         for path in TOLD_BY_IDENTITY.get(name, ()):
@@ -130,14 +130,15 @@ def _differs(arms: Sequence[Arm], path: str) -> bool:
     return any(len(different) > 1 for different in values.values())
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested fields by their complete paths."""
+    found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{name}."))
+            found.update(flat(value, f"{prefix}{name}."))
         else:
-            flat[prefix + name] = value
-    return flat
+            found[prefix + name] = value
+    return found
 
 
 def _key(value: Any) -> str:

@@ -10,17 +10,17 @@ from typing import Any
 from emabench.errors import NotFoundError
 from emabench.report.arms import SCOPE, TARGET_GRADIENT
 from emabench.report.baseline import MEANINGLESS_WITHOUT_EMA
+from emabench.report.charts.axis import shown_value
 from emabench.report.charts.chosen import Chosen, ShownArm
 from emabench.report.charts.curves import MetricsOf
 from emabench.report.charts.estimate import Estimate
-from emabench.report.charts.pareto import shown_value
 from emabench.report.measured import Measured
 from emabench.report.metrics import MetricInfo
 from emabench.report.stability import block_rank
 from emabench.report.tables import show_value
 from emabench.spec.scope import PROJECTOR
 
-_MONITOR = "grad_norm:"
+_MONITOR = "grad_"
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ def block_accuracies(
     """
     read = (measured or Measured()).value
     watched = {
-        point.name.removeprefix(_MONITOR)
+        point.name.partition(":")[2]
         for run in chosen.runs
         for point in metrics_of(run.id)
-        if point.name.startswith(_MONITOR)
+        if point.name.startswith(_MONITOR) and ":" in point.name
     }
     named = {block for shown in chosen.arms for block in _named_blocks(shown.arm.scope)}
     blocks = sorted(watched | named, key=block_rank)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emabench.errors import NotFoundError, UsageError
+from emabench.report.charts.axis import shown_value
 from emabench.report.charts.chosen import Chosen
 from emabench.report.charts.estimate import Estimate
 from emabench.report.measured import Measured
@@ -103,11 +104,6 @@ def pareto(
         for label, paid, value in found
     ]
     return Pareto(metric, cost, tuple(points), tuple(notes))
-
-
-def shown_value(metric: MetricInfo, value: float) -> float:
-    """Return a stored value in the unit that is shown."""
-    return value if metric.shown is None else value / metric.shown[0]
 
 
 def _is_beaten(

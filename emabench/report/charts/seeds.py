@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emabench.errors import NotFoundError
+from emabench.report.charts.axis import shown_value
 from emabench.report.charts.chosen import Chosen
 from emabench.report.charts.estimate import Estimate
-from emabench.report.charts.pareto import shown_value
 from emabench.report.measured import Measured
 from emabench.report.metrics import MetricInfo
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emabench.report.charts.axis import axis_label
 from emabench.report.charts.blocks import BlockAccuracies, BlockPanel
 from emabench.report.charts.estimate import Estimate
 from emabench.report.plots.pareto import error_bars
@@ -67,7 +68,7 @@ def draw_blocks(shown: BlockAccuracies, path: Path, *, source: str = "") -> None
     for ax in axes[len(shown.panels) :]:
         ax.set_visible(False)
     sheet.body.supxlabel("averaged block, from the input to the output", fontsize=10)
-    sheet.body.supylabel(f"{shown.metric.name} [{shown.metric.shown_unit}]", fontsize=10)
+    sheet.body.supylabel(axis_label(shown.metric), fontsize=10)
     sheet.add_legend(list(handles.values()), handles, "the target averages")
     sheet.save(path)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from emabench.report.charts.axis import axis_label
 from emabench.report.charts.estimate import Estimate
 from emabench.report.charts.pareto import Pareto, ParetoPoint
 from emabench.report.plots.sheet import (
@@ -51,10 +52,8 @@ def draw_pareto(shown: Pareto, path: Path, *, source: str = "") -> None:
     if len(shown.points) > 1:
         handles.append(_draw_front(panel, shown))
         labels.append(_FRONT)
-    panel.set_xlabel(_axis(shown.cost.name, shown.cost.shown_unit, shown.cost.higher_is_better))
-    panel.set_ylabel(
-        _axis(shown.metric.name, shown.metric.shown_unit, shown.metric.higher_is_better)
-    )
+    panel.set_xlabel(axis_label(shown.cost, direction=True))
+    panel.set_ylabel(axis_label(shown.metric, direction=True))
     panel.grid(alpha=0.3)
     panel.margins(0.08)
     sheet.add_legend(handles, labels, "arm")
@@ -101,7 +100,3 @@ def error_bars(estimates: Sequence[Estimate]) -> list[list[float]]:
     lows = [0.0 if each.low is None else each.mean - each.low for each in estimates]
     highs = [0.0 if each.high is None else each.high - each.mean for each in estimates]
     return [lows, highs]
-
-
-def _axis(name: str, unit: str, higher_is_better: bool) -> str:
-    return f"{name} [{unit}], {'higher' if higher_is_better else 'lower'} is better"

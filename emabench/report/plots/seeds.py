@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from emabench.report.charts.axis import axis_label
 from emabench.report.charts.seeds import Seeds
 from emabench.report.plots.arm_axis import name_arms
 from emabench.report.plots.pareto import error_bars
@@ -77,7 +78,7 @@ def draw_seeds(shown: Seeds, path: Path, *, source: str = "") -> None:
     )
     labels.append("mean")
     name_arms(panel, [(arm.label, arm.estimate.n) for arm in shown.arms])
-    panel.set_xlabel(f"{shown.metric.name} [{shown.metric.shown_unit}]")
+    panel.set_xlabel(axis_label(shown.metric))
     panel.grid(alpha=0.3, axis="x")
     sheet.add_legend(handles, labels, "lines join a seed")
     sheet.save(path)
