@@ -198,11 +198,12 @@ def test_every_run_has_its_spec_environment_and_command(report, folder_of_report
     run_id = link.inner_text()
     link.click()
     details = page.locator(f"#run-{run_id}")
-    assert details.get_attribute("open") is not None
+    page.locator(f"#run-{run_id}[open]").wait_for()
     text = details.inner_text()
     assert "emabench run --method moco --ema-scope none --seed 0" in text
     assert "Test CPU" in text
     details.locator("[data-whole] summary").click()
+    details.locator("[data-whole] pre", has_text="pretrain.epochs").wait_for()
     whole = details.locator("[data-whole] pre").inner_text()
     with RunStore.open(str(folder_of_report / "results.db"), mode="read") as store:
         spec = store.run(run_id).spec
