@@ -54,7 +54,7 @@ class Arm:
 
 def fields_of(run: RunRecord) -> dict[str, Any]:
     """Return every field of a run's spec by its path, and its identity."""
-    fields = flat(run.spec)
+    fields = flat_fields(run.spec)
     fields.update(run.identity)
     for name in run.identity:
         for path in TOLD_BY_IDENTITY.get(name, ()):
@@ -130,15 +130,15 @@ def _differs(arms: Sequence[Arm], path: str) -> bool:
     return any(len(different) > 1 for different in values.values())
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested fields by their complete paths."""
-    found: dict[str, Any] = {}
+def flat_fields(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested fields by their dotted paths."""
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found.update(flat(value, f"{prefix}{name}."))
+            flat.update(flat_fields(value, f"{prefix}{name}."))
         else:
-            found[prefix + name] = value
-    return found
+            flat[prefix + name] = value
+    return flat
 
 
 def _key(value: Any) -> str:

@@ -179,7 +179,8 @@ def _mixed(runs: Iterable[RunRecord], read: Callable[[Environment], Iterable[str
 
 
 def _attempts(run: RunRecord) -> int:
-    return max(len(job.attempts) for job in run.jobs if job.kind is JobKind.PRETRAIN)
+    """Return how often the pretraining was tried."""
+    return sum(len(job.attempts) for job in run.jobs if job.kind is JobKind.PRETRAIN)
 
 
 def _counted(runs: Sequence[RunRecord], words: str, one: str | None = None) -> str:

@@ -20,7 +20,7 @@ from emabench.report.rows import Asked, Row, build_rows
 from emabench.report.selection import LeftOut, select
 from emabench.report.statistics import Interval
 from emabench.report.tables import show_value
-from emabench.report.verdicts import is_flat
+from emabench.report.verdicts import Verdict, is_flat
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def compare(
     asked = Asked(metrics, margins or {}, interval, measured, by, value, differing_fields(arms))
     found = [*caution.failed_runs(runs), *caution.collapsed_runs(taking_part)]
     found += _unknown_metrics(taking_part, metrics, measured)
+    found += _without_baseline(arms, asked)
     rows = build_rows(arms, asked, found)
     found += _about_rows(rows, metrics)
     found += _about_runs(rows, asked)
@@ -135,6 +136,21 @@ def _unknown_metrics(
     return [Caution("no-values", message, hint=hint)]
 
 
+def _without_baseline(arms: Sequence[Arm], asked: Asked) -> list[Caution]:
+    """Warn where nothing is compared with anything."""
+    if asked.baseline is not None:
+        return []
+    factor = asked.factor.name
+    values = dict.fromkeys(show_value(asked.factor.value(arm.fields)) for arm in arms)
+    if len(values) == 1:
+        message = f"nothing is compared: all runs have {factor} {next(iter(values))}"
+        hint = f"run another {factor}, or compare by another field with --by"
+    else:
+        message = f"nothing is compared: no {factor} is the baseline"
+        hint = f"--baseline takes one of {', '.join(values)}"
+    return [Caution("no-baseline", message, hint=hint)]
+
+
 def _about_rows(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> list[Caution]:
     """Warn of seeds without a partner, too few pairs, and differences without any spread."""
     found = []
@@ -159,7 +175,9 @@ def _about_rows(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> list[Caut
         f"{row.label} {metric.name}"
         for metric in metrics
         for row in rows
-        if (paired := row.metrics[metric.name].baseline) is not None and is_flat(paired)
+        if (cell := row.metrics[metric.name]).baseline is not None
+        and is_flat(cell.baseline)
+        and cell.verdict is Verdict.INCONCLUSIVE
     ]
     if flat:
         message = f"all differences are equal, which tells no spread: {', '.join(flat)}"

@@ -86,10 +86,9 @@ def _cell(cell: Cell) -> dict[str, Any]:
 
 def _paired(paired: Paired) -> dict[str, Any]:
     values = asdict(paired)
-    values["differences" if paired.kind == "difference" else "ratios"] = list(
-        values.pop("differences")
-    )
-    return values
+    del values["differences"]
+    changes = "differences" if paired.kind == "difference" else "ratios"
+    return {**values, "seeds": list(paired.seeds), changes: list(paired.differences)}
 
 
 def _left_out(left_out: LeftOut) -> dict[str, Any]:

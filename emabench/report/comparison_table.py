@@ -14,9 +14,10 @@ from emabench.report.comparison_columns import (
     reach_of_images,
     reading_columns,
 )
-from emabench.report.numbers import UNKNOWN, fixed, signed, significant
+from emabench.report.numbers import UNKNOWN, fixed, significant
 from emabench.report.rows import Row
 from emabench.report.tables import Table, show_value
+from emabench.report.verdicts import change_in_words
 
 
 def reading_table(comparison: Comparison, columns: Sequence[Column] | None = None) -> Table:
@@ -102,8 +103,7 @@ def runs_table(comparison: Comparison) -> Table:
         for metric, value, change in zip(comparison.metrics, values, changes, strict=True):
             cells.append(mean_and_sd(value, None, metric))
             if comparison.baseline is not None:
-                is_ratio = metric.kind == "ratio"
-                cells.append(fixed(change, 3) if is_ratio else signed(change))
+                cells.append(change_in_words(change, metric))
         rows.append(tuple(cells))
     return Table(tuple(headers), tuple(rows), right=frozenset((*headers[1:2], *headers[3:])))
 

@@ -110,7 +110,7 @@ def _known(name: str) -> MetricInfo:
         return MetricInfo(name, "", "difference", False, _result(name), series=series)
     if name not in _METRICS:
         error = UnknownNameError("metric", name, [*_METRICS, f"{BLOCK_METRIC}:<block>"])
-        error.hint = f"{error.hint} Any other figure goes with its direction: max:{name}"
+        error.hint = f"{error.hint}; any other figure goes with its direction: max:{name}"
         raise error
     return _METRICS[name]
 

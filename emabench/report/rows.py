@@ -186,22 +186,28 @@ def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, asked: Asked) -> 
     if paired is not None:
         paired = replace(paired, seeds=tuple(seed for seed, _, _ in pairs))
     margin = asked.margins.get(metric.name)
-    verdict = judge(paired, metric, margin)
-    correct = asked.measured.correct
-    images = [
-        (correct[one], correct[two])
-        for seed, _, _ in pairs
-        if (one := (arm.runs[seed].id, metric.name)) in correct
-        and (two := (reference.runs[seed].id, metric.name)) in correct
-    ]
-    same = len(images) == len(pairs) and _same_images(arm, reference)
-    return replace(
-        cell,
-        baseline=paired,
-        verdict=verdict,
-        words=in_words(verdict, metric, margin),
-        image_error=image_error(images) if same else None,
-    )
+    error = _image_error(arm, reference, metric, [seed for seed, _, _ in pairs], asked.measured)
+    agree = error is not None and error.gained == error.lost == 0
+    identical = agree and paired is not None and not any(paired.differences)
+    verdict = judge(paired, metric, margin, identical=identical)
+    words = in_words(verdict, metric, margin)
+    return replace(cell, baseline=paired, verdict=verdict, words=words, image_error=error)
+
+
+def _image_error(
+    arm: Arm, reference: Arm, metric: MetricInfo, seeds: Sequence[int], measured: Measured
+) -> ImageError | None:
+    """Return the error of the test set; None unless it is known of every pair."""
+    if not _same_images(arm, reference):
+        return None
+    pairs = []
+    for seed in seeds:
+        one = measured.correct.get((arm.runs[seed].id, metric.name))
+        two = measured.correct.get((reference.runs[seed].id, metric.name))
+        if one is None or two is None:
+            return None
+        pairs.append((one, two))
+    return image_error(pairs)
 
 
 def _same_images(arm: Arm, reference: Arm) -> bool:

@@ -67,7 +67,9 @@ class Judged:
     verdict: Verdict | None
 
 
-def judge(paired: Paired | None, metric: MetricInfo, margin: float | None) -> Verdict | None:
+def judge(
+    paired: Paired | None, metric: MetricInfo, margin: float | None, *, identical: bool = False
+) -> Verdict | None:
     """Return the verdict of a comparison, the first that fits; None without an interval.
 
     Equal differences of an accuracy come from its coarse steps, not from certainty: they are
@@ -78,12 +80,13 @@ def judge(paired: Paired | None, metric: MetricInfo, margin: float | None) -> Ve
         metric: gives the direction.
         margin: in the unit of the metric, or the fraction of a ratio; None allows neither
             ``equivalent`` nor ``not worse``.
+        identical: whether all pairs agree on every test image, which is no chance.
     """
     bounds = None if paired is None else oriented(paired, metric)
     if bounds is None or paired is None:
         return None
     if is_flat(paired):
-        return Verdict.INCONCLUSIVE
+        return Verdict.EQUIVALENT if identical else Verdict.INCONCLUSIVE
     low, high = bounds
     width = _margin(metric, margin)
     if -width <= low and high <= width:
@@ -200,13 +203,17 @@ def _reason(judged: Judged) -> str:
 
 def paired_in_words(paired: Paired, metric: MetricInfo) -> str:
     """Return the value and its interval, rounded, such as ``+0.10 [-0.20, +0.40]``."""
-    if paired.kind == "ratio":
-        value, low, high = (fixed(n, 3) for n in (paired.value, paired.low, paired.high))
-    elif metric.unit == "%":
-        value, low, high = (signed(n) for n in (paired.value, paired.low, paired.high))
-    else:
-        value, low, high = (signed(n, 4) for n in (paired.value, paired.low, paired.high))
+    value, low, high = (
+        change_in_words(number, metric) for number in (paired.value, paired.low, paired.high)
+    )
     return value if paired.low is None else f"{value} [{low}, {high}]"
+
+
+def change_in_words(change: float | None, metric: MetricInfo) -> str:
+    """Return a difference of two values of a metric, or their ratio, rounded."""
+    if metric.kind == "ratio":
+        return fixed(change, 3)
+    return signed(change) if metric.unit == "%" else signed(change, 4)
 
 
 def _margin(metric: MetricInfo, margin: float | None) -> float:

@@ -14,8 +14,6 @@ from emabench.store.tables import Attempt, Job, Metric, Result
 
 _AT_ONCE = 500
 """Ids in one query: databases bound how many values it may have."""
-_TOUCH_S = 1.0
-"""Attempts that overlap by less follow each other."""
 
 
 def find_correct_of(
@@ -62,11 +60,9 @@ def find_neighbours(session: Session, run_ids: Iterable[str]) -> dict[str, tuple
     running: list[_Span] = []
     met: dict[str, dict[str, None]] = {}
     for span in _spans(session):
-        running = [each for each in running if each.end > span.start + _TOUCH_S]
+        running = [each for each in running if each.end > span.start]
         for other in running:
             if other.run == span.run or not other.shares_device(span):
-                continue
-            if min(other.end, span.end) - span.start <= _TOUCH_S:
                 continue
             for one, two in ((span, other), (other, span)):
                 if one.is_training and one.run in wanted:

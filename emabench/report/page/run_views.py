@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emabench.records import RunRecord
-from emabench.report.arms import flat
+from emabench.report.arms import flat_fields
 from emabench.report.collapse import state_in_words
 from emabench.report.comparison_columns import mean_and_sd
 from emabench.report.measured import Measured
@@ -116,4 +116,4 @@ def _known_rows(table: Table) -> Table:
 
 
 def _shown_fields(spec: Mapping[str, Any]) -> dict[str, str]:
-    return {path: show_value(value) for path, value in sorted(flat(spec).items())}
+    return {path: show_value(value) for path, value in sorted(flat_fields(spec).items())}
