@@ -16,7 +16,12 @@ from studied import study
 
 from emabench.store import RunStore
 
-PLOTS = ("pareto", "curves", "cost", "stability", "blocks", "seeds")
+SLOW = pytest.mark.slow
+PLOTS = [
+    "pareto",
+    "stability",
+    *(pytest.param(kind, marks=SLOW) for kind in ("curves", "cost", "blocks", "seeds")),
+]
 
 
 @pytest.fixture
@@ -116,7 +121,7 @@ def test_neither_loads_torch(store, words):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=SLOW)])
 def test_a_signal_ends_the_dashboard(store, number):
     study(store, arms=2, seeds=1)
     before = Path("results.db").read_bytes()
@@ -131,6 +136,7 @@ def test_a_signal_ends_the_dashboard(store, number):
     assert Path("results.db").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_store_without_runs_has_a_dashboard_too(store):
     with in_pipe("dashboard", "--port", "0", "--json") as program:
         program.wait_for("}")
