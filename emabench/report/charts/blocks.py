@@ -42,10 +42,15 @@ class BlockPanel:
     others: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property
+    def estimates(self) -> list[Estimate]:
+        """Those of all its arms."""
+        found = (self.single, self.onward, self.without, self.others)
+        return [estimate for estimates in found for estimate in estimates.values()]
+
+    @property
     def n(self) -> list[int]:
         """Numbers of seeds of its arms."""
-        found = (self.single, self.onward, self.without, self.others)
-        return [estimate.n for estimates in found for estimate in estimates.values()]
+        return [estimate.n for estimate in self.estimates]
 
 
 @dataclass(frozen=True)

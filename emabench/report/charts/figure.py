@@ -11,6 +11,7 @@ from emabench.report.charts.cost import CostBreakdown
 from emabench.report.charts.curves import Curves
 from emabench.report.charts.estimate import Estimate
 from emabench.report.charts.pareto import Pareto
+from emabench.report.charts.reach import bounds
 from emabench.report.charts.seeds import Seeds
 from emabench.report.stability import ArmStability, Stability
 
@@ -40,8 +41,8 @@ def pareto_figure(shown: Pareto) -> Figure:
     return {
         "kind": "xy",
         "title": f"{shown.metric.name} against {shown.cost.name}",
-        "x": {"label": axis_label(shown.cost, direction=True)},
-        "y": {"label": axis_label(shown.metric, direction=True)},
+        "x": _axis(axis_label(shown.cost, direction=True), [p.cost for p in shown.points]),
+        "y": _axis(axis_label(shown.metric, direction=True), [p.value for p in shown.points]),
         "series": series,
     }
 
@@ -57,8 +58,8 @@ def curve_figures(shown: Curves) -> list[Figure]:
         {
             "kind": "xy",
             "title": f"{shown.metric} against {axis.partition(' [')[0]}",
-            "x": {"label": axis},
-            "y": {"label": shown.axis},
+            "x": {"label": axis, "whole": axis == "epoch"},
+            "y": _axis(shown.axis, [p.value for c in shown.courses for p in c.points]),
             "series": series,
         }
         for axis, series in figures
@@ -118,7 +119,11 @@ def seeds_figure(shown: Seeds) -> Figure:
     return {
         "kind": "xy",
         "title": f"{shown.metric.name} of every seed",
-        "x": {"label": axis_label(shown.metric)},
+        "x": _axis(
+            axis_label(shown.metric),
+            [arm.estimate for arm in shown.arms],
+            [value for arm in shown.arms for value in arm.values.values()],
+        ),
         "y": {"label": "arm", "names": names},
         "series": series,
     }
@@ -152,7 +157,7 @@ def block_figures(shown: BlockAccuracies) -> list[Figure]:
                 "kind": "xy",
                 "title": " ".join(filter(None, (panel.title, "by averaged block"))),
                 "x": {"label": "averaged block", "names": list(shown.places)},
-                "y": {"label": axis_label(shown.metric)},
+                "y": _axis(axis_label(shown.metric), panel.estimates),
                 "series": series,
                 "lines": lines,
             }
@@ -177,10 +182,20 @@ def stability_figure(shown: Stability, arm: ArmStability) -> Figure:
     return {
         "kind": "xy",
         "title": f"{shown.quantity} at the blocks, {arm.label} (n={len(arm.runs)})",
-        "x": {"label": "epoch"},
+        "x": {"label": "epoch", "whole": True},
         "y": {"label": f"{shown.quantity}, band: ± 1 sd"},
         "series": series,
     }
+
+
+def _axis(
+    label: str, estimates: Sequence[Estimate], values: Iterable[float] = ()
+) -> dict[str, Any]:
+    """Return an axis; with its range, if intervals reach beyond it."""
+    between = bounds(estimates, values)
+    if between is None:
+        return {"label": label}
+    return {"label": label, "range": [_round(end) for end in between]}
 
 
 def _course(

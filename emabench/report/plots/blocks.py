@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from emabench.report.charts.axis import axis_label
 from emabench.report.charts.blocks import BlockAccuracies, BlockPanel
 from emabench.report.charts.estimate import Estimate
+from emabench.report.charts.reach import bounds
 from emabench.report.plots.pareto import error_bars
 from emabench.report.plots.sheet import (
     DASHES,
@@ -50,16 +51,22 @@ def draw_blocks(shown: BlockAccuracies, path: Path, *, source: str = "") -> None
     columns = min(_COLUMNS, len(shown.panels))
     rows = math.ceil(len(shown.panels) / columns)
     width = max(2.4, 0.6 + 0.62 * max(1, len(shown.places)))
+    upright = bounds([estimate for panel in shown.panels for estimate in panel.estimates])
     sheet = new_sheet(
         3.2 + width * columns,
         0.9 + 2.9 * rows,
         title=f"{shown.metric.name} by the blocks that the target averages · "
-        f"{seeds_in_words(counts)} · " + interval_in_words(counts, "bars and bands"),
+        f"{seeds_in_words(counts)} · "
+        + interval_in_words(counts, "bars and bands", cut=upright is not None),
         source=source,
     )
     axes = sheet.body.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    if upright is not None:
+        axes[0].set_ylim(upright)
     handles: dict[str, Any] = {}
+    without = list(dict.fromkeys(label for panel in shown.panels for label in panel.without))
     for index, (panel, ax) in enumerate(zip(shown.panels, axes, strict=False)):
+        _draw_without(ax, panel, without, handles)
         _draw_panel(ax, panel, shown.places, handles)
         several = len(set(panel.n)) > 1
         n = f"n={min(panel.n)} to {max(panel.n)}" if several else f"n={panel.n[0]}"
@@ -73,10 +80,12 @@ def draw_blocks(shown: BlockAccuracies, path: Path, *, source: str = "") -> None
     sheet.save(path)
 
 
-def _draw_panel(
-    ax: Axes, panel: BlockPanel, places: Sequence[str], handles: dict[str, Any]
+def _draw_without(
+    ax: Axes, panel: BlockPanel, labels: Sequence[str], handles: dict[str, Any]
 ) -> None:
-    for place, (label, estimate) in enumerate(panel.without.items()):
+    """Draw the arms without EMA as lines across, each label in its own dashes in every panel."""
+    for label, estimate in panel.without.items():
+        place = labels.index(label)
         colour = (INK, GREY)[place % 2]
         line = ax.axhline(
             estimate.mean, color=colour, linestyle=DASHES[1 + place % 3], linewidth=1.3
@@ -84,6 +93,11 @@ def _draw_panel(
         if estimate.low is not None and estimate.high is not None:
             ax.axhspan(estimate.low, estimate.high, color=colour, alpha=0.1, linewidth=0)
         handles.setdefault(f"nothing ({label})", line)
+
+
+def _draw_panel(
+    ax: Axes, panel: BlockPanel, places: Sequence[str], handles: dict[str, Any]
+) -> None:
     for place, (name, words, marker, beside) in enumerate(_SERIES):
         estimates: Mapping[str, Estimate] = getattr(panel, name)
         if not estimates:

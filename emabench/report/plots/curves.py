@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emabench.report.charts.curves import Course, Curves
+from emabench.report.charts.reach import bounds
 from emabench.report.plots.sheet import (
     DASHES,
     MARKERS,
@@ -40,11 +41,12 @@ def draw_curves(shown: Curves, path: Path, *, source: str = "") -> None:
 
     counts = [course.n for course in shown.courses]
     labels = [f"{course.label} (n={course.n})" for course in shown.courses]
+    upright = bounds([point.value for course in shown.courses for point in course.points])
     sheet = new_sheet(
         11.0,
         max(4.0, legend_height(labels)),
         title=f"{shown.metric} during training · {seeds_in_words(counts)} · "
-        + interval_in_words(counts, "bands"),
+        + interval_in_words(counts, "bands", cut=upright is not None),
         source=source,
     )
     by_epoch, by_time = sheet.body.subplots(1, 2, sharey=True)
@@ -63,6 +65,8 @@ def draw_curves(shown: Curves, path: Path, *, source: str = "") -> None:
     by_time.set_xlabel(f"time of training [{unit}]")
     if not any(course.is_timed for course in shown.courses):
         by_time.text(0.5, 0.5, "time unknown", ha="center", transform=by_time.transAxes)
+    if upright is not None:
+        by_epoch.set_ylim(upright)
     for panel in (by_epoch, by_time):
         panel.grid(alpha=0.3)
     sheet.add_legend(handles, labels, "arm")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from emabench.report.charts.axis import axis_label
 from emabench.report.charts.estimate import Estimate
 from emabench.report.charts.pareto import Pareto, ParetoPoint
+from emabench.report.charts.reach import bounds
 from emabench.report.plots.sheet import (
     GREY,
     MARKERS,
@@ -38,11 +39,13 @@ def draw_pareto(shown: Pareto, path: Path, *, source: str = "") -> None:
     """
     counts = [point.value.n for point in shown.points]
     labels = [f"{point.label} (n={point.value.n})" for point in shown.points]
+    across = bounds([point.cost for point in shown.points])
+    upright = bounds([point.value for point in shown.points])
     sheet = new_sheet(
         8.0,
         max(4.2, legend_height([*labels, _FRONT])),
         title=f"{shown.metric.name} against {shown.cost.name} · {seeds_in_words(counts)} · "
-        + interval_in_words(counts),
+        + interval_in_words(counts, cut=bool(across or upright)),
         source=source,
     )
     panel = sheet.body.subplots()
@@ -56,6 +59,10 @@ def draw_pareto(shown: Pareto, path: Path, *, source: str = "") -> None:
     panel.set_ylabel(axis_label(shown.metric, direction=True))
     panel.grid(alpha=0.3)
     panel.margins(0.08)
+    if across is not None:
+        panel.set_xlim(across)
+    if upright is not None:
+        panel.set_ylim(upright)
     sheet.add_legend(handles, labels, "arm")
     sheet.save(path)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from emabench.report.charts.axis import axis_label
+from emabench.report.charts.reach import bounds
 from emabench.report.charts.seeds import Seeds
 from emabench.report.plots.arm_axis import name_arms
 from emabench.report.plots.pareto import error_bars
@@ -38,11 +39,13 @@ def draw_seeds(shown: Seeds, path: Path, *, source: str = "") -> None:
         EmabenchError: the file cannot be written.
     """
     counts = [arm.estimate.n for arm in shown.arms]
+    values_of_all = [value for arm in shown.arms for value in arm.values.values()]
+    across = bounds([arm.estimate for arm in shown.arms], values_of_all)
     sheet = new_sheet(
         8.5,
         max(2.8, 1.1 + _ROW * len(counts), legend_height(["seed"] * (len(shown.seeds) + 1))),
         title=f"{shown.metric.name} of every seed · {seeds_in_words(counts)} · "
-        + interval_in_words(counts),
+        + interval_in_words(counts, cut=across is not None),
         source=source,
     )
     panel = sheet.body.subplots()
@@ -79,6 +82,8 @@ def draw_seeds(shown: Seeds, path: Path, *, source: str = "") -> None:
     labels.append("mean")
     name_arms(panel, [(arm.label, arm.estimate.n) for arm in shown.arms])
     panel.set_xlabel(axis_label(shown.metric))
+    if across is not None:
+        panel.set_xlim(across)
     panel.grid(alpha=0.3, axis="x")
     sheet.add_legend(handles, labels, "lines join a seed")
     sheet.save(path)

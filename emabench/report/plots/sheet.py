@@ -129,11 +129,18 @@ def seeds_in_words(counts: Iterable[int]) -> str:
     return f"n = {few} to {many} seeds an arm"
 
 
-def interval_in_words(counts: Iterable[int], what: str = "bars") -> str:
-    """Return what the intervals of a picture are; one seed has none."""
+def interval_in_words(counts: Iterable[int], what: str = "bars", *, cut: bool = False) -> str:
+    """Return what the intervals of a picture are; one seed has none.
+
+    Args:
+        counts: numbers of seeds.
+        what: is drawn for an interval.
+        cut: whether some are wider than the picture.
+    """
     if max(counts) < 2:
         return "one seed has no interval"
-    return f"{what}: 95 % interval of the mean over seeds (t)"
+    beyond = "; those at the edge reach beyond it" if cut else ""
+    return f"{what}: 95 % interval of the mean over seeds (t){beyond}"
 
 
 def _lines(text: str, width: float, points: float) -> list[str]:

@@ -17,6 +17,7 @@ from emabench.report.charts.cost import CostBar, cost_breakdown
 from emabench.report.charts.curves import curves, seconds_by_epoch
 from emabench.report.charts.estimate import Estimate
 from emabench.report.charts.pareto import pareto
+from emabench.report.charts.reach import bounds
 from emabench.report.charts.seeds import seeds
 from emabench.report.metrics import parse_metrics
 from emabench.store import RunStore, store_label
@@ -208,3 +209,13 @@ def test_the_source_names_store_machine_and_versions_and_no_password(store):
     assert "secret" not in line
     for words in ("study s", "4 runs", "Test CPU, bf16, 2 threads", "emabench"):
         assert words in line
+
+
+def test_intervals_of_few_seeds_do_not_hide_the_means():
+    means = [Estimate(60.0, 59.0, 61.0, 9), Estimate(62.0, 61.0, 63.0, 9)]
+    assert bounds(means) is None
+    assert bounds([*means, Estimate(61.0, -40.0, 162.0, 2)]) == (57.0, 65.0)
+    assert bounds([*means, Estimate(61.0, 60.5, 162.0, 2)]) == (59.0, 65.0)
+    assert bounds([Estimate(61.0, -40.0, 162.0, 2)]) is None
+    assert bounds([Estimate(61.0, None, None, 1)]) is None
+    assert bounds([]) is None

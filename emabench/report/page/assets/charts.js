@@ -69,7 +69,7 @@ function short(text, width) {
 
 function axes(svg, figure, box, x, y) {
   const names = figure.x.names, many = names && names.length * 70 > box.right - box.left;
-  const xTicks = names ? names.map((_, k) => k) : ticksOf(...x.range, Math.max(2, (box.right - box.left) / 75));
+  const xTicks = names ? names.map((_, k) => k) : ticksOf(...x.range, Math.max(2, (box.right - box.left) / 75)).filter((tick) => !figure.x.whole || Number.isInteger(tick));
   for (const tick of xTicks) {
     const at = x.at(tick);
     if (!names) draw(svg, "line", { class: "grid", x1: at, x2: at, y1: box.top, y2: box.bottom });
@@ -106,7 +106,8 @@ function layOut(figure, width) {
 
 function scale(range, from, to) {
   const [low, high] = range;
-  return { range, at: (value) => from + ((value - low) / (high - low)) * (to - from) };
+  // Only the ends of wide intervals lie outside; they are drawn to the edge.
+  return { range, at: (value) => from + ((Math.min(high, Math.max(low, value)) - low) / (high - low)) * (to - from) };
 }
 
 function errorBar(group, one, low, high, across) {
@@ -154,9 +155,9 @@ function drawSeries(svg, figure, series, place, x, y, marks) {
 function drawXY(svg, figure, box, hidden) {
   const shown = figure.series.map((series, place) => ({ series, place })).filter((each) => !hidden.has(each.series.name));
   const points = shown.flatMap((each) => each.series.points), lines = (figure.lines ?? []).filter((line) => !hidden.has(line.name));
-  const x = scale(rangeOf(points.flatMap((p) => [p.x, p.xlow, p.xhigh]), figure.x.names), box.left, box.right);
+  const x = scale(figure.x.range ?? rangeOf(points.flatMap((p) => [p.x, p.xlow, p.xhigh]), figure.x.names), box.left, box.right);
   const heights = [...points, ...lines].flatMap((p) => [p.y, p.ylow, p.yhigh]);
-  const y = figure.y.names ? scale(rangeOf([], figure.y.names), box.top, box.bottom) : scale(rangeOf(heights, null), box.bottom, box.top);
+  const y = figure.y.names ? scale(rangeOf([], figure.y.names), box.top, box.bottom) : scale(figure.y.range ?? rangeOf(heights, null), box.bottom, box.top);
   axes(svg, figure, box, x, y);
   const marks = [];
   lines.forEach((line, place) => {
@@ -290,6 +291,12 @@ function drawChart(plot, figure, state) {
   list.className = "legend";
   legend(list, figure, hidden, () => drawChart(plot, figure, state));
   plot.append(list);
+  if (figure.x.range || figure.y?.range) {
+    const note = document.createElement("p");
+    note.className = "hint";
+    note.textContent = "Intervals that touch the edge reach beyond it.";
+    plot.append(note);
+  }
   return list;
 }
 
