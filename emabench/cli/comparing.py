@@ -10,7 +10,13 @@ import typer
 
 from emabench.cli.console import err, out, print_json
 from emabench.cli.options import where_filters
-from emabench.errors import GateFailedError, SpecError, UnknownNameError, UsageError
+from emabench.errors import (
+    GateFailedError,
+    NotFoundError,
+    SpecError,
+    UnknownNameError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from emabench.report.comparison import Comparison
@@ -56,6 +62,10 @@ def read_comparison(
 
     Returns:
         The comparison, and the rules of its gate.
+
+    Raises:
+        UsageError: a word of the question cannot be read.
+        NotFoundError: there is nothing to compare, or the baseline of the study is not there yet.
     """
     from emabench.report.comparison import compare
     from emabench.report.factor import EMA_SCOPE, Factor
@@ -83,16 +93,24 @@ def read_comparison(
     with RunStore.open(db, mode="read") as store:
         runs = store.runs(smoke=True, where=filters, name=name, study=study)
         measured = read_measured(store, runs, metrics)
-    comparison = compare(
-        runs,
-        metrics,
-        by=factor,
-        baseline=baseline,
-        margins=margins,
-        smoke=smoke,
-        interval=asked.interval,
-        measured=measured,
-    )
+    try:
+        comparison = compare(
+            runs,
+            metrics,
+            by=factor,
+            baseline=baseline,
+            margins=margins,
+            smoke=smoke,
+            interval=asked.interval,
+            measured=measured,
+        )
+    except UnknownNameError as error:
+        if asked.baseline is not None or spec is None:
+            raise
+        raise NotFoundError(
+            f"no finished run has {factor.name} {baseline}, the baseline of study {study}",
+            hint="emabench work runs what is queued; --baseline takes another",
+        ) from error
     return comparison, rules
 
 
@@ -129,24 +147,18 @@ def print_comparison(
     elif form == "csv":
         table = tables.runs_data(comparison) if runs else tables.data_table(comparison, chosen)
         typer.echo(table.to_csv(), nl=False)
-    elif form == "latex":
+    elif form in ("markdown", "latex"):
         table = tables.runs_table(comparison) if runs else tables.reading_table(comparison, chosen)
-        typer.echo(table.to_latex(), nl=False)
+        typer.echo(table.to_markdown() if form == "markdown" else table.to_latex(), nl=False)
     else:
         sections = [tables.reading_table(comparison, chosen)]
         sections += [tables.verdict_table(comparison)] if columns is None else []
         sections += [tables.runs_table(comparison)] if runs else []
-        lines = tables.headlines(comparison) if columns is None else []
-        filled = [section for section in sections if section.rows]
-        if form == "markdown":
-            texts = [section.to_markdown() for section in filled]
-            texts += ["".join(f"- {line}\n" for line in lines)] if lines else []
-            typer.echo("\n".join(texts), nl=False)
-        else:
-            for section in filled:
+        for section in sections:
+            if section.rows:
                 out().print(section.to_rich())
-            for line in lines:
-                out().print(line)
+        for line in tables.headlines(comparison) if columns is None else ():
+            out().print(line)
     _say(comparison)
     failed = [result for result in results if not result.passed]
     for result in results:

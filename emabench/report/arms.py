@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from emabench.records import RunRecord
@@ -40,6 +41,11 @@ class Arm:
 
     fields: Mapping[str, Any]
     runs: Mapping[int, RunRecord]
+
+    @cached_property
+    def texts(self) -> Mapping[str, str]:
+        """The fields as text that is equal where they are; what is null is left out."""
+        return {path: _key(value) for path, value in self.fields.items() if value is not None}
 
     @property
     def method(self) -> str:
@@ -114,8 +120,7 @@ def scope_rank(scope: str) -> tuple[int, int, str]:
 
 def disagreement(first: Arm, second: Arm) -> set[str]:
     """Return the fields in which two arms differ, method and scope included."""
-    paths = first.fields.keys() | second.fields.keys()
-    return {p for p in paths if _key(first.fields.get(p)) != _key(second.fields.get(p))}
+    return {path for path, _ in first.texts.items() ^ second.texts.items()}
 
 
 def _differs(arms: Sequence[Arm], path: str) -> bool:
@@ -126,7 +131,7 @@ def _differs(arms: Sequence[Arm], path: str) -> bool:
             told_by = (arm.method,)
         elif path == TARGET_GRADIENT:
             told_by = (arm.method, arm.scope)
-        values[told_by].add(_key(arm.fields.get(path)))
+        values[told_by].add(arm.texts.get(path, ""))
     return any(len(different) > 1 for different in values.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -53,44 +54,58 @@ def value_rank(value: Any) -> tuple[int, float, tuple[int, int, str]]:
     return 1, float(value), (0, 0, "")
 
 
-def reference_arm(
-    arm: Arm,
-    candidates: Sequence[Arm],
-    cautions: list[Caution],
-    factor: Factor = EMA_SCOPE,
-) -> Arm | None:
-    """Return the candidate that agrees with an arm on everything but the factor.
+class Baselines:
+    """The arms that have the baseline's value, known by all that no arm may have otherwise."""
+
+    def __init__(self, arms: Iterable[Arm], value: Any, factor: Factor = EMA_SCOPE) -> None:
+        self.factor = factor
+        self.value = value
+        text = show_value(value)
+        self.arms = [arm for arm in arms if show_value(factor.value(arm.fields)) == text]
+        self._like: dict[frozenset[tuple[str, str]], list[Arm]] = defaultdict(list)
+        for arm in self.arms:
+            self._like[self._likeness(arm)].append(arm)
+
+    def like(self, arm: Arm) -> Sequence[Arm]:
+        """Return those that may agree with an arm on everything but the factor."""
+        return self._like.get(self._likeness(arm), ())
+
+    def _likeness(self, arm: Arm) -> frozenset[tuple[str, str]]:
+        vague = _MEANINGLESS_WITHOUT_EMA | {TARGET_GRADIENT}
+        return frozenset(
+            (path, text)
+            for path, text in arm.texts.items()
+            if path not in vague and not self.factor.goes_along(path)
+        )
+
+
+def reference_arm(arm: Arm, baselines: Baselines, cautions: list[Caution]) -> Arm | None:
+    """Return the arm with the baseline's value that agrees with an arm on everything else.
 
     Fields that mean nothing in one of the two scopes may differ: the decay has no effect in
     ``none``, ``target_gradient`` has none elsewhere. So may those that belong to the value of the
-    factor, such as the options of a method. Of several candidates the nearest counts; a control
+    factor, such as the options of a method. Of several baselines the nearest counts; a control
     arm, ``none`` with a detached target, only where the method itself is not there.
 
     Args:
-        arm: the arm that is compared.
-        candidates: all arms that have the baseline's value. An arm among them is compared with
+        arm: the arm that is compared. One that has the baseline's value itself is compared with
             none, but for a control arm: with the method itself.
+        baselines: what it may be compared with.
         cautions: gets a line where there is no answer.
-        factor: what is compared.
     """
-    if not candidates:
+    factor = baselines.factor
+    if not baselines.arms:
         return None
-    if show_value(factor.value(arm.fields)) == show_value(factor.value(candidates[0].fields)):
-        return _published(arm, candidates) if factor.is_scope else None
+    if show_value(factor.value(arm.fields)) == show_value(baselines.value):
+        return _published(arm, baselines.arms) if factor.is_scope else None
     near: list[tuple[tuple[int, bool], Arm]] = []
-    far: list[tuple[int, Arm, set[str]]] = []
-    for candidate in candidates:
+    for candidate in baselines.like(arm):
         unequal = {f for f in disagreement(arm, candidate) if not factor.goes_along(f)}
-        decisive = unequal - _meaningless(arm) - _meaningless(candidate)
-        if not decisive:
+        if not unequal - _meaningless(arm) - _meaningless(candidate):
             is_detached = candidate.fields.get(TARGET_GRADIENT) == "detach"
             near.append(((len(unequal - {TARGET_GRADIENT}), is_detached), candidate))
-        else:
-            far.append((len(decisive), candidate, decisive))
     if not near:
-        _, candidate, decisive = min(far, key=lambda each: each[0])
-        message = _why_not(arm, candidate, decisive, factor)
-        cautions.append(Caution("no-baseline", message, _ids(arm)))
+        cautions.append(Caution("no-baseline", _why_not(arm, baselines), _ids(arm)))
         return None
     best = min(rank for rank, _ in near)
     nearest = [candidate for rank, candidate in near if rank == best]
@@ -129,8 +144,16 @@ def _meaningless(arm: Arm) -> set[str]:
     return MEANINGLESS_WITHOUT_EMA if arm.scope == "none" else {TARGET_GRADIENT}
 
 
-def _why_not(arm: Arm, candidate: Arm, decisive: Iterable[str], factor: Factor) -> str:
-    names = sorted(decisive, key=lambda name: (name not in IDENTITY, name))
+def _why_not(arm: Arm, baselines: Baselines) -> str:
+    """Return in which fields the nearest baseline differs."""
+    factor = baselines.factor
+
+    def decisive(candidate: Arm) -> set[str]:
+        unequal = {f for f in disagreement(arm, candidate) if not factor.goes_along(f)}
+        return unequal - _meaningless(arm) - _meaningless(candidate)
+
+    candidate = min(baselines.arms, key=lambda each: len(decisive(each)))
+    names = sorted(decisive(candidate), key=lambda name: (name not in IDENTITY, name))
     differences = ", ".join(
         f"{_SHORT.get(name, name.rpartition('.')[2])} "
         f"{_short(arm.fields.get(name))} against {_short(candidate.fields.get(name))}"
@@ -138,8 +161,8 @@ def _why_not(arm: Arm, candidate: Arm, decisive: Iterable[str], factor: Factor) 
     )
     if len(names) > _NAMED:
         differences += f" and {len(names) - _NAMED} more fields"
-    baseline = show_value(factor.value(candidate.fields))
-    return f"{_name(arm, factor)} is not compared with {baseline}: {differences}"
+    value = show_value(baselines.value)
+    return f"{_name(arm, factor)} is not compared with {value}: {differences}"
 
 
 def _name(arm: Arm, factor: Factor) -> str:

@@ -40,7 +40,8 @@ def failed_runs(runs: Iterable[RunRecord]) -> list[Caution]:
         return []
     reason = next((job.reason for run in failed for job in run.jobs if job.reason), None)
     why = f" ({reason})" if reason else ""
-    message = f"{_counted(failed, 'failed')} and counts nowhere: {_ids(failed)}{why}"
+    words = _counted(failed, "failed and count nowhere", "failed and counts nowhere")
+    message = f"{words}: {_ids(failed)}{why}"
     return [
         Caution("failed", message, _run_ids(failed), hint="emabench logs tells why; retry repeats")
     ]
@@ -52,6 +53,16 @@ def collapsed_runs(runs: Iterable[RunRecord]) -> list[Caution]:
     if not found:
         return []
     return [Caution("collapsed", f"{_counted(found, 'collapsed')}: {_ids(found)}", _run_ids(found))]
+
+
+def smoke_runs(runs: Iterable[RunRecord]) -> list[Caution]:
+    """Name the smoke runs that take part because they were asked for."""
+    found = [run for run in runs if run.smoke]
+    if not found:
+        return []
+    words = _counted(found, "are smoke tests", "is a smoke test")
+    message = f"{words}, which tell whether the program works and nothing else: {_ids(found)}"
+    return [Caution("smoke", message, _run_ids(found))]
 
 
 def mixed_environments(

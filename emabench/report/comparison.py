@@ -94,7 +94,9 @@ def compare(
     taking_part = [run for arm in arms for run in arm.runs.values()]
     value = baseline_value(arms, baseline, by)
     asked = Asked(metrics, margins or {}, interval, measured, by, value, differing_fields(arms))
-    found = [*caution.failed_runs(runs), *caution.collapsed_runs(taking_part)]
+    found = caution.failed_runs(each.run for each in chosen.left_out if each.why != "smoke")
+    found += caution.collapsed_runs(taking_part)
+    found += caution.smoke_runs(taking_part)
     found += _unknown_metrics(taking_part, metrics, measured)
     found += _without_baseline(arms, asked)
     rows = build_rows(arms, asked, found)

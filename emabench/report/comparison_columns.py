@@ -226,7 +226,7 @@ def _p(metric: MetricInfo) -> Column:
     def shown(row: Row) -> str:
         return p_in_words(row.metrics[metric.name])
 
-    return Column(f"{metric.name}:p", f"{metric.name} p (smallest)", shown, parts, is_number=True)
+    return Column(f"{metric.name}:p", f"{metric.name} p (min)", shown, parts, is_number=True)
 
 
 def p_in_words(cell: Cell) -> str:
@@ -264,7 +264,7 @@ def _test_set(metric: MetricInfo) -> Column:
         return None if error is None else error.se
 
     parts = ((f"{metric.name}_test_set_se", se),)
-    header = f"{metric.name} ± test set"
+    header = f"{metric.name} ± images"
     return Column(f"{metric.name}:test_set", header, shown, parts, is_number=True)
 
 

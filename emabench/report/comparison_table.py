@@ -39,13 +39,13 @@ def data_table(comparison: Comparison, columns: Sequence[Column] | None = None) 
     return Table(tuple(header for header, _ in parts), tuple(rows))
 
 
-_REACHES = ("± seeds", "± test set")
+_REACHES = ("± seeds", "± images")
 """Headers of the 95 % reach of an accuracy's difference: by the seeds, and by the test images."""
 
 
 def verdict_table(comparison: Comparison) -> Table:
     """Return one line per arm and metric that was compared: how sure it is, and the verdict."""
-    headers = ["arm", "metric", "pairs", "p (smallest)", "p Holm", *_REACHES, "verdict"]
+    headers = ["arm", "metric", "n", "p (min)", "p Holm", *_REACHES, "verdict"]
     rows = []
     for row in comparison.rows:
         for metric in comparison.metrics:
@@ -78,6 +78,7 @@ def verdict_table(comparison: Comparison) -> Table:
         tuple(headers[place] for place in kept),
         tuple(tuple(row[place] for place in kept) for row in rows),
         right=frozenset(headers[2:-1]),
+        whole=frozenset({"metric"}),
     )
 
 

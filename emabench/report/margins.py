@@ -29,7 +29,7 @@ def parse_margins(texts: Sequence[str], metrics: Sequence[MetricInfo]) -> dict[s
         name, equals, number = text.rpartition("=")
         if not equals:
             raise UsageError(f"--margin {text!r} has no '='", hint="write for example top1=0.5")
-        name = name.strip()
+        name = _bare(name.strip())
         if name not in known:
             raise UnknownNameError("metric in --margin", name, known)
         margins[name] = _width(text, number.strip(), known[name])
@@ -39,7 +39,7 @@ def parse_margins(texts: Sequence[str], metrics: Sequence[MetricInfo]) -> dict[s
 def study_margins(margins: Mapping[str, float], metrics: Iterable[MetricInfo]) -> dict[str, float]:
     """Return those margins of a study that belong to the metrics; of ratios they are fractions."""
     names = {metric.name for metric in metrics}
-    return {name: width for name, width in margins.items() if name in names}
+    return {_bare(name): width for name, width in margins.items() if _bare(name) in names}
 
 
 def number_of(text: str, what: str, metric: MetricInfo) -> float:
@@ -73,6 +73,12 @@ def number_of(text: str, what: str, metric: MetricInfo) -> float:
             f"{what}: {metric.name} is compared by its ratio", hint=f"write {text}% of the baseline"
         )
     return number / 100 if is_share else number
+
+
+def _bare(name: str) -> str:
+    """Return the name of a metric without the direction that may stand before it."""
+    direction, _, rest = name.partition(":")
+    return rest if direction in ("min", "max") else name
 
 
 def _width(text: str, number: str, metric: MetricInfo) -> float:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from emabench.records import RunRecord
-from emabench.report.arm_labels import arm_label
+from emabench.report.arm_labels import arm_labels
 from emabench.report.arms import TARGET_GRADIENT, Arm, disagreement
-from emabench.report.baseline import reference_arm, value_rank
+from emabench.report.baseline import Baselines, reference_arm, value_rank
 from emabench.report.cautions import Caution
 from emabench.report.factor import Factor
 from emabench.report.image_error import ImageError, image_error
@@ -117,7 +117,8 @@ def build_rows(arms: Sequence[Arm], asked: Asked, cautions: list[Caution]) -> li
     """
     ordered = sorted(arms, key=lambda arm: _order(arm, asked))
     references = _references(ordered, asked, cautions)
-    rows = [_row(place, ordered, references, asked) for place in range(len(ordered))]
+    labels = arm_labels(ordered, asked.differing)
+    rows = [_row(place, label, ordered, references, asked) for place, label in enumerate(labels)]
     return _corrected(rows, asked.metrics)
 
 
@@ -132,18 +133,23 @@ def _references(arms: Sequence[Arm], asked: Asked, found: list[Caution]) -> dict
     """Return, by the index of an arm, that of the arm it is compared with."""
     if asked.baseline is None:
         return {}
-    text = show_value(asked.baseline)
-    candidates = [arm for arm in arms if show_value(asked.factor.value(arm.fields)) == text]
+    baselines = Baselines(arms, asked.baseline, asked.factor)
     places = {id(arm): place for place, arm in enumerate(arms)}
     references = {}
     for place, arm in enumerate(arms):
-        reference = reference_arm(arm, candidates, found, asked.factor)
+        reference = reference_arm(arm, baselines, found)
         if reference is not None:
             references[place] = places[id(reference)]
     return references
 
 
-def _row(place: int, arms: Sequence[Arm], references: Mapping[int, int], asked: Asked) -> Row:
+def _row(
+    place: int,
+    label: str,
+    arms: Sequence[Arm],
+    references: Mapping[int, int],
+    asked: Asked,
+) -> Row:
     arm, index = arms[place], references.get(place)
     reference = None if index is None else arms[index]
     cells = {metric.name: _cell(arm, metric, reference, asked) for metric in asked.metrics}
@@ -151,7 +157,7 @@ def _row(place: int, arms: Sequence[Arm], references: Mapping[int, int], asked: 
     is_baseline = asked.baseline is not None and show_value(value) == show_value(asked.baseline)
     others: Mapping[int, RunRecord] = arm.runs if reference is None else reference.runs
     return Row(
-        label=arm_label(arm, arms, asked.differing),
+        label=label,
         method=arm.method,
         ema_scope=arm.scope,
         value=value,

@@ -37,7 +37,7 @@ _LATEX = {
 }
 _LATEX_SIGN = re.compile(r"(?<![\w)\]])-(?=[\d.])|(?<= )-(?= )")
 """A minus sign, which is no hyphen."""
-_MARKUP = re.compile(r"[\\|*`<]|(?<!\w)_|_(?!\w)")
+_MARKUP = re.compile(r"[\\|*`<]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
 """What Markdown would take for markup; an underscore within a word is none."""
 
 
@@ -49,11 +49,13 @@ class Table:
         headers: one per column.
         rows: the cells; None is unknown.
         right: headers of the columns that hold numbers, aligned to the right.
+        whole: headers of the columns that are never folded, however narrow the terminal.
     """
 
     headers: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     right: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -69,7 +71,8 @@ class Table:
         table = RichTable(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
         for header in self.headers:
             side: Literal["left", "right"] = "right" if header in self.right else "left"
-            table.add_column(Text(header), justify=side, overflow="fold")
+            whole = header in self.whole
+            table.add_column(Text(header), justify=side, overflow="fold", no_wrap=whole)
         for row in self.rows:
             table.add_row(*(Text(_text(cell)) for cell in row))
         return table

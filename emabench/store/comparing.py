@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -12,6 +15,8 @@ from sqlalchemy.orm import Session, aliased
 from emabench.records import JobKind
 from emabench.store.tables import Attempt, Job, Metric, Result
 
+_NAMED = 8
+"""Neighbours that one more attempt is held against."""
 _AT_ONCE = 500
 """Ids in one query: databases bound how many values it may have."""
 
@@ -52,40 +57,40 @@ def find_series_means(session: Session, run_ids: Iterable[str], name: str) -> di
 
 
 def find_neighbours(session: Session, run_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return, by run, the other runs that worked on its device while it was trained.
+    """Return, by run, other runs that worked on its device while it was trained: a few, not all.
 
     A device is known by host and name, and the kind of the job where it has no name.
     """
     wanted = set(run_ids)
-    running: list[_Span] = []
+    running: dict[str, list[_Span]] = defaultdict(list)  # heaps by host, the first to end on top
     met: dict[str, dict[str, None]] = {}
     for span in _spans(session):
-        running = [each for each in running if each.end > span.start]
-        for other in running:
-            if other.run == span.run or not other.shares_device(span):
-                continue
+        beside = running[span.host]
+        while beside and beside[0].end <= span.start:
+            heapq.heappop(beside)
+        # All of these run at this moment, so that those beyond the first few know each other.
+        sharing = (each for each in beside if each.run != span.run and each.shares_device(span))
+        for other in itertools.islice(sharing, _NAMED):
             for one, two in ((span, other), (other, span)):
                 if one.is_training and one.run in wanted:
                     met.setdefault(one.run, {})[two.run] = None
-        running.append(span)
+        heapq.heappush(beside, span)
     return {run: tuple(others) for run, others in met.items()}
 
 
 class _Span(NamedTuple):
     """An attempt: seconds of the clock of its host, and the device it had."""
 
+    end: float
+    start: float
     run: str
     is_training: bool
     host: str
     device: str | None
     kind: str | None
-    start: float
-    end: float
 
     def shares_device(self, other: _Span) -> bool:
-        """Whether both worked on the same device."""
-        if self.host != other.host:
-            return False
+        """Whether both, on the same host, worked on the same device."""
         if self.device is not None and other.device is not None:
             return self.device == other.device
         return self.kind == other.kind
@@ -109,13 +114,13 @@ def _spans(session: Session) -> list[_Span]:
     now = datetime.now(UTC)
     found = [
         _Span(
+            (end or now).timestamp(),
+            start.timestamp(),
             run,
             kind is JobKind.PRETRAIN,
             host,
             device,
             device_kind,
-            start.timestamp(),
-            (end or now).timestamp(),
         )
         for run, kind, host, device, device_kind, start, end in session.execute(query)
     ]

@@ -201,6 +201,9 @@ def test_a_study_of_the_package_brings_its_margin_and_baseline(store, emabench):
     assert {each["name"]: each["margin"] for each in answer["metrics"]} == {
         **{"top1": 0.5, "throughput": None},
     }
+    early = emabench(["compare", "--study", "momentum-free-boost", "--where", "ema_scope=full"])
+    assert early.code == 3
+    assert "no finished run has ema_scope none, the baseline of study" in early.err
     other = ["compare", "--study", "momentum-free-boost", "--baseline", "full", "--json"]
     assert json.loads(emabench([*other, "--margin", "top1=0.2"]).out)["metrics"][0]["margin"] == 0.2
 

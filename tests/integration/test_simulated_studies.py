@@ -154,6 +154,27 @@ def test_the_seeds_that_would_probably_settle_it_often_do(n):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_a_second_look_makes_false_answers_more_frequent(n):
+    studies = Studies(np.random.default_rng(300 + n))
+    first = second = 0
+    for _ in range(STUDIES):
+        runs = studies.draw(n, -MARGIN)
+        found = compared(runs).headline
+        first += found.answer == "yes"
+        if found.answer == "undecided" and found.more_seeds is not None:
+            runs += studies.draw(min(found.more_seeds, 50), -MARGIN, first=n)
+            found = compared(runs).headline
+        second += found.answer == "yes"
+    say(
+        f"n={n}, truth at -margin: false yes in {100 * first / STUDIES:.1f} % at first, "
+        f"{100 * second / STUDIES:.1f} % after the advised seeds"
+    )
+    assert first <= 0.05 * STUDIES
+    assert first <= second <= 0.1 * STUDIES
+
+
+@pytest.mark.slow
 def test_the_error_of_the_test_set_holds_the_difference_of_all_images():
     random = np.random.default_rng(7)
     everything, images, pairs = 200_000, 1000, 3

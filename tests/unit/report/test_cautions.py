@@ -151,6 +151,9 @@ def test_runs_that_agree_on_every_image_are_equal_and_no_reason_to_warn():
     comparison = compare(runs, parse_metrics("top1"), measured=same)
     cell = comparison.rows[0].metrics["top1"]
     assert (cell.words, comparison.cautions) == ("equal", ())
+    partly = Measured(correct=dict(list(same.correct.items())[1:]))
+    comparison = compare(runs, parse_metrics("top1"), measured=partly)
+    assert comparison.rows[0].metrics["top1"].image_error is None
     same.correct[runs[0].id, "top1"] = (b"\xc0", 4)
     comparison = compare(runs, parse_metrics("top1"), measured=same)
     assert comparison.rows[0].metrics["top1"].words == "inconclusive"
@@ -186,3 +189,7 @@ def test_smoke_runs_are_counted_when_left_out():
     comparison = compare(runs, METRICS)
     assert comparison.notes[0] == "1 smoke run left out, see --smoke"
     assert [each.why for each in comparison.left_out] == ["smoke"]
+    assert "smoke" not in [each.code for each in comparison.cautions]
+    asked = {each.code: each for each in compare(runs, METRICS, smoke=True).cautions}
+    assert asked["smoke"].runs == (runs[-1].id,)
+    assert asked["smoke"].message.startswith("1 run is a smoke test")

@@ -3,9 +3,11 @@
 import csv
 import io
 import re
+from html import unescape
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from seeding import plan, recorded
 
 from emabench.errors import UnknownNameError, UsageError
@@ -94,10 +96,10 @@ def test_every_verdict_is_a_line_with_its_p(comparison):
     assert [(each["arm"], each["metric"]) for each in records] == list(cells)
     for each in records:
         cell = cells[each["arm"], each["metric"]]
-        assert each["p (smallest)"].endswith("(0.12)")
+        assert each["p (min)"].endswith("(0.12)")
         assert each["verdict"] == cell.words
         assert each["p Holm"] != "-"
-    assert "± test set" not in records[0]
+    assert "± images" not in records[0]
 
 
 def test_headlines_name_the_arm(comparison):
@@ -120,20 +122,27 @@ def test_every_run_is_a_line_and_its_changes_are_those_of_the_pairs(comparison):
     assert [line["run"] for line in shown] == [line["run"] for line in lines]
 
 
-def test_markdown_has_a_cell_for_every_column(comparison):
-    table = reading_table(comparison)
-    head, rule, *body = table.to_markdown().splitlines()
-    for line in (head, rule, *body):
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        assert len(cells) == len(table.headers)
-    assert len(body) == len(table.rows)
+def rendered(text):
+    """Return the cells of a Markdown table as a reader sees them, line by line, and the HTML."""
+    html = MarkdownIt("commonmark").enable("table").render(text)
+    assert html.startswith("<table>")
+    lines = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in html.split("<tr>")[1:]]
+    return [[unescape(cell) for cell in line] for line in lines], html
+
+
+def test_markdown_renders_as_the_table(comparison):
+    for table in (reading_table(comparison), runs_table(comparison), verdict_table(comparison)):
+        lines, html = rendered(table.to_markdown())
+        assert lines == [list(table.headers), *(list(row) for row in table.rows)]
+        right = len(table.right & set(table.headers))
+        assert html.count("text-align:right") == right * (1 + len(table.rows))
 
 
 def test_markup_in_a_cell_stays_text():
-    table = Table(("a|b", "*bold*"), ((r"x \ y", "_under_ in_word `code` <b>"),))
-    head, _, body = table.to_markdown().splitlines()
-    assert head == r"| a\|b | \*bold\* |"
-    assert body == r"| x \\ y | \_under\_ in_word \`code\` \<b> |"
+    cells = (r"x \ y", "_under_ in_word `code` <b> 1*2*3 [a](b)")
+    table = Table(("a|b", "*bold*"), (cells,))
+    lines, _ = rendered(table.to_markdown())
+    assert lines == [["a|b", "*bold*"], list(cells)]
 
 
 def test_latex_is_a_booktabs_table_with_everything_escaped(comparison):
@@ -180,8 +189,8 @@ def test_columns_are_chosen_by_field_metric_and_aspect(comparison):
     columns = chosen_columns(comparison, names)
     table = reading_table(comparison, columns)
     assert table.headers == (
-        *("ema_scope", "optimizer.lr", "n", "top1 - full", "top1 p (smallest)"),
-        *("throughput verdict", "top1 ± test set", "cheaper, not worse"),
+        *("ema_scope", "optimizer.lr", "n", "top1 - full", "top1 p (min)"),
+        *("throughput verdict", "top1 ± images", "cheaper, not worse"),
     )
     assert table.rows[0][1] == "0.3"
     data = data_table(comparison, columns)

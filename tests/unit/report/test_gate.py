@@ -76,6 +76,7 @@ def test_margins_are_points_or_shares():
     metrics = parse_metrics("top1,throughput,grad_cv:projector")
     found = parse_margins(["top1=0.5,throughput=2%", "grad_cv:projector=0.1"], metrics)
     assert found == {"top1": 0.5, "throughput": 0.02, "grad_cv:projector": 0.1}
+    assert parse_margins(["min:loss=0.2"], parse_metrics("min:loss")) == {"loss": 0.2}
 
 
 @pytest.mark.parametrize(

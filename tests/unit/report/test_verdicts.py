@@ -54,6 +54,7 @@ def test_of_costs_less_is_better_unless_it_is_a_rate():
     assert judge(ratio(0.99, 1.01), TIME, 0.02) is Verdict.EQUIVALENT
     assert judge(ratio(1 / 1.02, 1.02), TIME, 0.02 + 1e-12) is Verdict.EQUIVALENT
     assert judge(ratio(0.97, 1.01), TIME, 0.02) is Verdict.NOT_WORSE
+    assert judge(ratio(0.9, 1.21), TIME, 0.2) is Verdict.INCONCLUSIVE
     assert judge(Paired("ratio", 1.0, 1.0, 1.0, 3, sd=0.0), TIME, None) is Verdict.EQUIVALENT
 
 
