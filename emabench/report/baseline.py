@@ -14,7 +14,7 @@ from emabench.report.tables import show_value
 from emabench.spec.experiment import parse_scalar
 from emabench.spec.paths import SHORT_NAMES
 
-_MEANINGLESS_WITHOUT_EMA = {
+MEANINGLESS_WITHOUT_EMA = {
     "pretrain.ema.decay",
     "pretrain.ema.final_decay",
     "pretrain.ema.schedule",
@@ -141,7 +141,7 @@ def _published(arm: Arm, candidates: Sequence[Arm]) -> Arm | None:
 
 def _meaningless(arm: Arm) -> set[str]:
     """Return the EMA fields that change nothing in an arm of this scope."""
-    return _MEANINGLESS_WITHOUT_EMA if arm.scope == "none" else {TARGET_GRADIENT}
+    return MEANINGLESS_WITHOUT_EMA if arm.scope == "none" else {TARGET_GRADIENT}
 
 
 def _why_not(arm: Arm, baselines: Baselines) -> str:

@@ -32,6 +32,7 @@ from emabench.store.reader import (
     find_run,
     find_runs,
 )
+from emabench.store.series import find_points
 from emabench.store.study_runs import join_study
 
 
@@ -239,6 +240,16 @@ class RunStore(JobQueue):
         """
         with self._database.read() as session:
             return find_series_means(session, run_ids, name)
+
+    def points(self, run_ids: Iterable[str], names: Sequence[str]) -> dict[str, list[MetricPoint]]:
+        """Return the metrics of some names of many runs, by run and in the order of steps.
+
+        Args:
+            run_ids: complete ids of runs.
+            names: of metrics; one that ends in ``:`` stands for all that begin so.
+        """
+        with self._database.read() as session:
+            return find_points(session, run_ids, names)
 
     def neighbours(self, run_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return, by run, the others that worked on its device while it was trained.
