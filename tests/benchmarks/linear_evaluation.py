@@ -46,7 +46,7 @@ from emabench.training.weights import weights_file
 
 CPU = torch.device("cpu")
 BATCH = 256
-RATES = (0.1, 0.3, 1.0, 3.0, 10.0)
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 CROP_AND_FLIP = ViewSpec(jitter_probability=0.0, grey_probability=0.0)
 
 
