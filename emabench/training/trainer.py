@@ -12,7 +12,7 @@ from torch import Tensor
 
 from emabench.cost.meter import CostMeter
 from emabench.data.augment import Augmenter
-from emabench.data.images import Dataset, ImageSet
+from emabench.data.images import Dataset
 from emabench.data.loader import Batch, EpochLoader
 from emabench.device import Device
 from emabench.ema import DecaySchedule
@@ -281,7 +281,7 @@ class Trainer:
         chosen = torch.randperm(len(test), generator=generator)[: self._spec.probe_images].numpy()
         features, labels = extract_features(
             self.learner.backbone_of("online"),
-            ImageSet(test.images[chosen], test.labels[chosen]),
+            test.take(chosen),
             mean=self._dataset.mean,
             std=self._dataset.std,
             device=self._device,
