@@ -9,7 +9,7 @@ from scipy import stats
 from emabench.report.sign_flip import holm, sign_flip
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 8, 12])
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 12, 16])
 def test_p_is_that_of_scipy(n):
     for seed in range(5):
         differences = np.random.default_rng(seed).normal(0.5, 1, n)
@@ -27,7 +27,7 @@ def test_the_smallest_p_is_that_of_equal_signs(n, smallest):
     assert (found.p, found.smallest) == (smallest, smallest)
 
 
-@pytest.mark.parametrize("n", [13, 14, 40])
+@pytest.mark.parametrize("n", [24, 40])
 def test_many_pairs_are_sampled_and_give_the_same_p_every_time(n):
     differences = np.random.default_rng(n).normal(0.2, 1, n)
     found = sign_flip(differences)
