@@ -71,7 +71,7 @@ class Baselines:
         return self._like.get(self._likeness(arm), ())
 
     def _likeness(self, arm: Arm) -> frozenset[tuple[str, str]]:
-        vague = _MEANINGLESS_WITHOUT_EMA | {TARGET_GRADIENT}
+        vague = MEANINGLESS_WITHOUT_EMA | {TARGET_GRADIENT}
         return frozenset(
             (path, text)
             for path, text in arm.texts.items()
