@@ -1,4 +1,4 @@
-"""Work on one claimed job: run it, and write into the store what became of it."""
+"""Work on one claimed job: run it, and write into a ledger what became of it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from emabench.errors import (
 from emabench.evaluation.weights_file import digest
 from emabench.experiment import Listener, Outcome
 from emabench.queue.heartbeat import Heartbeat
+from emabench.queue.ledger import Ledger
 from emabench.records import Claim, Event, JobKind, StepProgress
 from emabench.spec import ExperimentSpec
-from emabench.store.run_store import RunStore
 from emabench.training.weights import weights_file
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Workplace:
 
 
 def work(
-    store: RunStore,
+    store: Ledger,
     claim: Claim,
     place: Workplace,
     *,
@@ -64,7 +64,7 @@ def work(
     """Run a claimed job to its end, and record it as done, failed or queued again.
 
     Args:
-        store: where the claim came from.
+        store: where the claim came from, or a journal for it.
         claim: the attempt; every write carries it.
         place: where to work.
         on_event: told of progress.
@@ -126,7 +126,7 @@ def _spec_of(claim: Claim, place: Workplace) -> ExperimentSpec:
 
 
 def _run(
-    store: RunStore,
+    store: Ledger,
     claim: Claim,
     spec: ExperimentSpec,
     place: Workplace,
