@@ -83,6 +83,7 @@ def _environment(settings: Mapping[str, str], threads: int) -> dict[str, str]:
 
 
 def _hand_over(process: subprocess.Popen[bytes], ticket: str) -> None:
+    assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(ticket.encode() + b"\n")
         process.stdin.flush()
@@ -112,6 +113,7 @@ def _watch(
 
 def _ask_to_stop(process: subprocess.Popen[bytes]) -> None:
     """Close the pipe: the job reads its end as the wish for an orderly one."""
+    assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
 

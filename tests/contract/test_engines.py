@@ -19,6 +19,8 @@ from engines import Site, local, on_ray, on_slurm, on_submitit, plans
 from emabench.errors import InterruptedRunError
 from emabench.records import JobEnded, JobProgress, JobStarted, JobState, MetricPoint
 
+# submitit waits for none of its processes.
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 _SLURM = pytest.mark.skipif(
     "EMABENCH_TEST_SLURM" not in os.environ, reason="EMABENCH_TEST_SLURM is not set"
 )
