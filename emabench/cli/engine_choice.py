@@ -90,11 +90,17 @@ class EngineChoice:
     time_limit: int | None
     sbatch: Sequence[str]
 
-    def check(self) -> None:
-        """Refuse options of another engine.
+    def check(self, place: str | None) -> list[Slot]:
+        """Refuse what does not go together, before anything is opened.
+
+        Args:
+            place: of the artifacts.
+
+        Returns:
+            The slots of this machine; none for a cluster.
 
         Raises:
-            UsageError: there is one.
+            UsageError: an option belongs to another engine, or this machine has no such device.
         """
         cluster = (EngineName.RAY, EngineName.SLURM)
         belongs = {
@@ -111,6 +117,15 @@ class EngineChoice:
                     f"{option} says nothing to the engine {self.name}",
                     hint=f"it goes with --engine {' or '.join(engines)}",
                 )
+        if self.name is not EngineName.LOCAL:
+            return []
+        if place is not None and "://" in place:
+            raise UsageError(
+                "this machine works in a folder, not in a URL", hint="--artifacts takes a folder"
+            )
+        from emabench.engines.local import slots_for
+
+        return slots_for(self.device, self.jobs_per_device)
 
 
 def local_artifacts(db: str, place: str | None) -> Path:
@@ -125,28 +140,21 @@ def opened_engine(
     """Open an engine, and say which jobs it is to be given.
 
     Args:
-        choice: what the user asked for.
+        choice: what the user asked for; it was checked.
         store: open for writing.
         db: path or URL of the same store.
         place: of the artifacts: a folder or a URL; None is the one beside the store.
 
     Raises:
-        UsageError: the options do not go together.
+        UsageError: devices are named that a cluster is not asked for.
         EngineError: its extra is not installed, or it is not reached.
     """
-    choice.check()
     folder = local_artifacts(db, place)
     if choice.name is EngineName.LOCAL:
-        from emabench.engines.local import slots_for
         from emabench.queue.process import Processes, prepare
 
-        if place is not None and "://" in place:
-            raise UsageError(
-                "this machine works in a folder, not in a URL", hint="--artifacts takes a folder"
-            )
-        slots = slots_for(choice.device, choice.jobs_per_device)
         prepare()
-        yield Processes(), slots
+        yield Processes(), choice.check(place)
         return
     from emabench.engines.exchange import Exchange
 

@@ -94,6 +94,7 @@ def command(
     choice = EngineChoice(
         engine, device, jobs_per_device, jobs, address, partition, time_limit, sbatch or ()
     )
+    choice.check(artifacts)
     place = Workplace(local_artifacts(db, artifacts), keep=keep)
     with (
         existing_store(db) as store,
