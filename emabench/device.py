@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import sys
@@ -54,9 +55,14 @@ class Device:
             return torch.autocast(self.kind, dtype=torch.bfloat16)
         return nullcontext()
 
+    @property
+    def works_ahead(self) -> bool:
+        """Whether the program goes on while the device still computes."""
+        return self.kind != "cpu"
+
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
-        if self.kind != "cpu":
+        if self.works_ahead:
             torch.get_device_module(self.torch).synchronize(self.torch)
 
     def reset_peak_memory(self) -> None:
@@ -144,7 +150,20 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def environment(device: Device, thread_count: int) -> Environment:
+def check_compiler(device: Device) -> None:
+    """Raise UsageError if torch.compile cannot compile for the device.
+
+    For a CPU it needs a C++ compiler, which ``CXX`` names or the path has.
+    """
+    compilers = (os.environ.get("CXX"), "g++", "clang++", "cl")
+    if device.kind == "cpu" and not any(shutil.which(name) for name in compilers if name):
+        raise UsageError(
+            "compile=true needs a C++ compiler on a CPU, and there is none",
+            hint="install g++, or leave compile at false",
+        )
+
+
+def environment(device: Device, thread_count: int, *, compiled: bool = False) -> Environment:
     """Describe where this process runs."""
     commit, dirty = _commit()
     versions = {name: metadata.version(name) for name in ("torch", "torchvision", "timm", "numpy")}
@@ -158,7 +177,7 @@ def environment(device: Device, thread_count: int) -> Environment:
         host=socket.gethostname(),
         threads=thread_count,
         precision=device.precision,
-        compiled=False,
+        compiled=compiled,
         versions=versions,
         platform=platform.platform(),
         commit=commit,
@@ -168,6 +187,10 @@ def environment(device: Device, thread_count: int) -> Environment:
 
 def host_peak_rss() -> int | None:
     """Return the largest resident memory that this process ever had, in bytes."""
+    if sys.platform == "linux":  # where ru_maxrss may be that of the parent before exec
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     import resource

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from emabench.spec import EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import newest_checkpoint, save_checkpoint
 from emabench.training.optimizer import build_optimizer
+from emabench.training.profiling import traced_steps
 from emabench.training.trainer import Trainer
 from emabench.training.weights import save_weights
 
@@ -79,10 +81,14 @@ def resolve(
             "weights: a run evaluates those of its own pretraining",
             hint="emabench eval evaluates other weights",
         )
+    if spec.bench is not None:
+        raise SpecError("bench: a run has none", hint="emabench bench times steps")
     device = bind_device(pretrain)
     method = load_method(pretrain.method.name)
     options = method.parse_options(pretrain.method.name, pretrain.method.options)
     dataset = load_data(pretrain.data, on_event)
+    if pretrain.compile:
+        devices.check_compiler(device)
     if pretrain.batch_size > len(dataset.train):
         raise SpecError(
             f"batch of {pretrain.batch_size} is larger than {len(dataset.train)} training images",
@@ -99,10 +105,12 @@ def resolve(
             "has nothing to average",
             hint="use --ema-scope none for it",
         )
-    fields = spec.model_dump(mode="json", exclude={"weights"})
+    fields = spec.model_dump(mode="json", exclude={"weights", "bench"})
     data, evaluated = evaluated_images(spec, dataset, on_event)
     fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
     notes += more
+    if spec.profile:
+        notes.append("it is profiled: what it costs is compared with nothing")
     for note in notes:
         on_event(Notice(note))
     inner = fields["pretrain"]
@@ -144,6 +152,7 @@ def pretrain(
     record: Callable[[Iterable[MetricPoint]], None],
     stop: Callable[[], bool],
     meter: CostMeter,
+    profile: bool = False,
 ) -> Outcome:
     """Train a resolved spec and leave the weights of its backbones in a folder.
 
@@ -156,6 +165,7 @@ def pretrain(
         record: given the metrics of every epoch.
         stop: asked after every step whether to stop.
         meter: measures; the caller reads it when the attempt fails.
+        profile: whether to leave a trace of some steps in the folder.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -179,10 +189,11 @@ def pretrain(
             with meter.phase("checkpoint"):
                 save_checkpoint(folder, state)
 
-        trainer.fit(on_event=on_event, record=record, save=save, stop=stop)
+        with traced_steps(folder) if profile else nullcontext(lambda: None) as on_step:
+            trainer.fit(on_event=on_event, record=record, save=save, stop=stop, on_step=on_step)
         with meter.phase("checkpoint"):
             save_weights(trainer, spec, folder)
-        cost = meter.read(ema_bytes=trainer.learner.target.ema_bytes)
+        cost = meter.read()
     results = dict(trainer.representation)
     if trainer.online_top1 is not None:
         results["online_top1"] = trainer.online_top1
@@ -250,12 +261,16 @@ def _target_gradient(spec: PretrainSpec, scope: EmaScope, stop_gradient: bool) -
 def _what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what changes no result: where things lie, and how often a state is saved.
 
-    The identity has the data's content and the device's kind.
+    The identity has the data's content and the device's kind. What was added to the language of
+    specs later, and is off, is left out too, so that the same run keeps its fingerprint.
     """
     copied: dict[str, Any] = json.loads(json.dumps(fields))
     inner = copied["pretrain"]
     del inner["data"]["data_dir"], inner["device"]
     copied["evaluation"].get("data", {}).pop("data_dir", None)
+    for group, name in ((copied, "profile"), (inner, "compile")):
+        if not group[name]:
+            del group[name]
     for name in ("checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes"):
         del inner[name]
     return copied

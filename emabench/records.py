@@ -20,6 +20,10 @@ class JobKind(StrEnum):
     BENCH = "bench"
 
 
+TITLES = {JobKind.PRETRAIN: "run", JobKind.LINEAR_EVAL: "evaluation", JobKind.BENCH: "bench"}
+"""What a user calls that which begins with a job of this kind."""
+
+
 class JobState(StrEnum):
     """Where a job stands: queued → running → done, failed or cancelled."""
 
@@ -83,16 +87,31 @@ class CostReading:
     throughput_windows: int | None = None
     step_ms: float | None = None
     """Median milliseconds per step over the same windows."""
+    augment_ms: float | None = None
+    """The phases of a step, each the median over sampled steps that no window counts."""
+    online_forward_ms: float | None = None
+    target_forward_ms: float | None = None
+    loss_ms: float | None = None
+    backward_ms: float | None = None
+    optimizer_ms: float | None = None
+    ema_update_ms: float | None = None
+    sampled_steps: int | None = None
+    """Steps that the phases were measured on."""
     steps: int | None = None
     """Optimiser steps that this attempt made."""
     flops_per_step: float | None = None
     """Floating-point operations of one step, one multiply-add = 2."""
     ema_bytes: int | None = None
     """Bytes that the EMA copies hold, buffers included."""
+    ema_bytes_moved: int | None = None
+    """Bytes that the EMA update of one step reads and writes; no counter of operations sees it."""
     device_peak_allocated: int | None = None
+    """Bytes; the peak of the training phases, or of the evaluation."""
     device_peak_reserved: int | None = None
     host_peak_rss: int | None = None
+    """Bytes; the peak of the whole process."""
     energy_j: float | None = None
+    """Joules of the device, whoever works on it; NULL where it has no counter."""
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return every reading by its name."""
@@ -173,14 +192,24 @@ class RunRecord:
     """Names of the studies that the run belongs to, sorted."""
 
     @property
+    def kind(self) -> JobKind:
+        """The kind of its first job: of a run, a pretraining."""
+        return self.jobs[0].kind if self.jobs else JobKind.PRETRAIN
+
+    @property
     def is_evaluation(self) -> bool:
         """Whether it is an evaluation of its own, of weights that its spec names."""
-        return all(job.kind is not JobKind.PRETRAIN for job in self.jobs)
+        return self.kind is JobKind.LINEAR_EVAL
+
+    @property
+    def is_profiled(self) -> bool:
+        """Whether a trace was written, so that what it cost is compared with nothing."""
+        return bool(self.spec.get("profile"))
 
     @property
     def title(self) -> str:
         """What it is, and its id: what names it in a message."""
-        return f"{'evaluation' if self.is_evaluation else 'run'} {self.id}"
+        return f"{TITLES[self.kind]} {self.id}"
 
 
 @dataclass(frozen=True)
@@ -205,6 +234,17 @@ class PlannedRun:
     identity."""
 
     @property
+    def kinds(self) -> tuple[JobKind, ...]:
+        """The kinds of its jobs in their order."""
+        if self.spec.get("bench") is not None:
+            return (JobKind.BENCH,)
+        return (
+            (JobKind.LINEAR_EVAL,)
+            if self.is_evaluation
+            else (JobKind.PRETRAIN, JobKind.LINEAR_EVAL)
+        )
+
+    @property
     def is_evaluation(self) -> bool:
         """Whether it is an evaluation of its own: one job, on weights that are there already."""
         return self.spec.get("weights") is not None
@@ -216,12 +256,20 @@ class QueuedRun:
 
     id: str
     pretrain_job: str | None
-    """None: it is an evaluation of its own."""
+    """None: it is an evaluation of its own, or a bench."""
     eval_job: str
+    """The last job."""
     existed: bool
     """Whether the store already held an identical run (whatever its state)."""
     state: JobState
     """Of the run as a whole: done only if pretraining and evaluation are."""
+    kind: JobKind = JobKind.PRETRAIN
+    """Of its first job."""
+
+    @property
+    def title(self) -> str:
+        """What it is, and its id: what names it in a message."""
+        return f"{TITLES[self.kind]} {self.id}"
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,15 @@ KeepOption = Annotated[
         help="What stays of a job that is done, beside its log.",
     ),
 ]
+PriceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--price-per-hour",
+        min=0,
+        metavar="PRICE",
+        help="Price of an hour of the device, in any currency; it is shown, never stored.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]

@@ -10,10 +10,10 @@ from emabench.queue.narration import Narrator, epoch_line
 from emabench.records import (
     EpochProgress,
     Event,
+    JobKind,
     JobState,
     Notice,
     PhaseProgress,
-    QueuedRun,
     RunFinished,
     RunStarted,
     StepProgress,
@@ -121,10 +121,10 @@ def _started(event: RunStarted) -> str:
     if event.run.existed and event.run.state is JobState.DONE:
         of = "weights" if event.plan.is_evaluation else "spec"
         same = f"same {of}, data and device"
-        return f"{_title(event.run)} exists already ({same}); --force repeats it"
-    which = f"{_title(event.run)} ({event.index + 1} of {event.total})"
+        return f"{event.run.title} exists already ({same}); --force repeats it"
+    which = f"{event.run.title} ({event.index + 1} of {event.total})"
     verb = "goes on" if event.run.existed else "starts"
-    if event.plan.is_evaluation:
+    if event.run.kind is not JobKind.PRETRAIN:
         return f"{which} {verb}: {what(event.plan.spec)}"
     parts = (
         f"{name} {value_at(event.plan.spec, SHORT_NAMES[name])}"
@@ -135,13 +135,9 @@ def _started(event: RunStarted) -> str:
 
 def _finished(event: RunFinished) -> str:
     if event.state is JobState.QUEUED:
-        return f"{_title(event.run)} stopped; the same command resumes it"
+        return f"{event.run.title} stopped; the same command resumes it"
     reason = "" if event.reason is None else f": {event.reason}"
-    return f"{_title(event.run)} {event.state}{reason}"
-
-
-def _title(run: QueuedRun) -> str:
-    return f"{'evaluation' if run.pretrain_job is None else 'run'} {run.id}"
+    return f"{event.run.title} {event.state}{reason}"
 
 
 def _progress(console: Console) -> Any:

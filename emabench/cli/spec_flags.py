@@ -62,6 +62,7 @@ SPEC_FLAGS: dict[str, Any] = {
     "seed": Annotated[_TEXT, _flag("seed", "SEEDS", "Seed, for example 0, 0,1,2 or 0..4.")],
     "train_subset": Annotated[_TEXT, _flag("train-subset", "N", "Train on so many images.")],
     "test_subset": Annotated[_TEXT, _flag("test-subset", "N", "Test on so many images.")],
+    "image_size": Annotated[_TEXT, _flag("image-size", "N", "Side of the images in pixels.")],
     "device": Annotated[_TEXT, _flag("device", "NAME", "auto, cpu, cuda, cuda:1, mps…")],
     "precision": Annotated[_TEXT, _flag("precision", "NAME", "auto, fp32 or bf16.")],
     "set_": Annotated[
@@ -149,6 +150,12 @@ def grid(flags: Mapping[str, Any]) -> Iterator[GridPoint]:
                     _blame(file, fields, error, preset=preset)
                 raise
             yield GridPoint(spec, command_line(point, preset=preset, file=file))
+
+
+def profiled(point: GridPoint) -> GridPoint:
+    """Return the same experiment, with a trace of some of its steps."""
+    spec = point.spec.model_copy(update={"profile": True})
+    return GridPoint(spec, f"{point.command} --profile")
 
 
 def _blame(file: Path, fields: Mapping[str, Any], error: SpecError, *, preset: str | None) -> None:

@@ -10,10 +10,14 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from emabench.cost.energy import EnergyCounter
+from emabench.cost.steps import StepClock
 from emabench.device import Device, host_peak_rss
 from emabench.records import CostReading
 
 Phase = Literal["init", "data_prep", "warmup", "train", "probe", "monitor", "eval", "checkpoint"]
+
+_TRAINING: tuple[Phase, ...] = ("warmup", "train")
 
 T = TypeVar("T")
 
@@ -28,7 +32,11 @@ class CostMeter:
         device: whose work is measured.
 
     Attributes:
+        clock: times the phases of the steps of a sampled window.
         last_speed: images per second of the last window.
+        flops_per_step: floating-point operations of a step; None is unknown.
+        ema_bytes: held by the EMA copies; None where there is no training.
+        ema_bytes_moved: by the EMA update of a step; likewise.
     """
 
     def __init__(self, device: Device) -> None:
@@ -39,14 +47,21 @@ class CostMeter:
         self._data_wait = 0.0
         self._steps = 0
         self._images = 0
+        self.clock = StepClock(device)
         self.last_speed = 0.0
+        self.flops_per_step: int | None = None
+        self.ema_bytes: int | None = None
+        self.ema_bytes_moved: int | None = None
         self._windows: list[tuple[int, int, float]] = []
+        self._energy = EnergyCounter(device)
+        self._peaks: dict[Phase, tuple[int, int]] = {}
         device.reset_peak_memory()
 
     def _switch(self, phase: Phase) -> Phase:
         self._device.synchronize()
         now = time.perf_counter()
         self._seconds[self._phase] += now - self._since
+        self._take_peak()
         before, self._phase, self._since = self._phase, phase, now
         return before
 
@@ -59,15 +74,33 @@ class CostMeter:
         finally:
             self._switch(outer)
 
+    def _take_peak(self) -> None:
+        """Remember the peak of the device's memory in the phase that ends."""
+        allocated, reserved = self._device.peak_memory()
+        if allocated is not None and reserved is not None:
+            before = self._peaks.get(self._phase, (0, 0))
+            self._peaks[self._phase] = (max(before[0], allocated), max(before[1], reserved))
+            self._device.reset_peak_memory()
+
     @contextmanager
-    def window(self, phase: Phase) -> Iterator[None]:
-        """Book some steps on ``warmup`` or ``train`` and measure their speed."""
+    def window(self, phase: Phase, *, sampled: bool = False) -> Iterator[None]:
+        """Book some steps on ``warmup`` or ``train`` and measure their speed.
+
+        Args:
+            phase: of the two.
+            sampled: whether to time the phases of every step; such a window takes no part in the
+                throughput.
+        """
         with self.phase(phase):
             steps, images, start = self._steps, self._images, time.perf_counter()
-            yield
+            self.clock.on = sampled
+            try:
+                yield
+            finally:
+                self.clock.on = False
             self._device.synchronize()
             seconds = time.perf_counter() - start
-        if self._steps > steps:
+        if self._steps > steps and not sampled:
             self.last_speed = (self._images - images) / seconds
             if phase == "train":
                 self._windows.append((self._steps - steps, self._images - images, seconds))
@@ -83,10 +116,16 @@ class CostMeter:
                 return
             yield batch
 
+    @property
+    def windows(self) -> list[float]:
+        """Images per second of every window that the throughput is the median of."""
+        return [images / seconds for _, images, seconds in self._windows]
+
     def step(self, images: int) -> None:
         """Note that an optimiser step over so many images was issued."""
         self._steps += 1
         self._images += images
+        self.clock.end_step()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the windows measured so far, for a checkpoint; times belong to one attempt."""
@@ -97,13 +136,15 @@ class CostMeter:
         if state["device"] == self._device.label:
             self._windows = [(steps, images, s) for steps, images, s in state["windows"]]
 
-    def read(self, *, ema_bytes: int | None = None) -> CostReading:
+    def read(self) -> CostReading:
         """Return what has been measured so far; what never happened is None."""
         self._switch(self._phase)
         longest = max((steps for steps, _, _ in self._windows), default=0)
         whole = [w for w in self._windows if 2 * w[0] >= longest]
         speeds = np.array([images / seconds for _, images, seconds in whole])
-        allocated, reserved = self._device.peak_memory()
+        training = [self._peaks[phase] for phase in _TRAINING if phase in self._peaks]
+        peaks = training or list(self._peaks.values())
+        phases = self.clock.milliseconds()
         return CostReading(
             init_s=self._seconds.get("init"),
             data_prep_s=self._seconds.get("data_prep"),
@@ -121,8 +162,19 @@ class CostMeter:
             throughput_windows=len(whole) or None,
             step_ms=float(np.median([1000 * s / n for n, _, s in whole])) if whole else None,
             steps=self._steps or None,
-            ema_bytes=ema_bytes,
-            device_peak_allocated=allocated,
-            device_peak_reserved=reserved,
+            augment_ms=phases.get("augment"),
+            online_forward_ms=phases.get("online_forward"),
+            target_forward_ms=phases.get("target_forward"),
+            loss_ms=phases.get("loss"),
+            backward_ms=phases.get("backward"),
+            optimizer_ms=phases.get("optimizer"),
+            ema_update_ms=phases.get("ema_update"),
+            sampled_steps=self.clock.steps or None,
+            flops_per_step=self.flops_per_step,
+            ema_bytes=self.ema_bytes,
+            ema_bytes_moved=self.ema_bytes_moved,
+            device_peak_allocated=max((peak for peak, _ in peaks), default=None),
+            device_peak_reserved=max((peak for _, peak in peaks), default=None),
             host_peak_rss=host_peak_rss(),
+            energy_j=self._energy.joules(),
         )

@@ -64,6 +64,16 @@ _DATASETS = (
         description="colour photographs in 100 fine classes",
     ),
     DatasetInfo(
+        name="synthetic",
+        classes=10,
+        train=None,
+        test=None,
+        image_size=None,
+        source="made when needed",
+        licence="MIT",
+        description="random pixels at any size and number, for timing; nothing to learn",
+    ),
+    DatasetInfo(
         name="folder",
         classes=None,
         train=None,

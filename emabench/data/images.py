@@ -14,6 +14,7 @@ from emabench.data.catalogue import DatasetInfo, list_datasets
 from emabench.data.folder import load_folder
 from emabench.data.source import Source
 from emabench.data.subset import balanced_subset
+from emabench.data.synthetic import load_synthetic
 from emabench.errors import DataError, UnknownNameError
 from emabench.spec.data import DataSpec
 
@@ -82,6 +83,8 @@ def load_dataset(
     cache = ImageCache(cache_folder(cache_dir))
     if spec.dataset == "folder":
         source = load_folder(spec, cache, progress)
+    elif spec.dataset == "synthetic":
+        source = load_synthetic(spec)
     elif spec.dataset == "fashion-mini":
         source = load_embedded(spec, cache)
     else:

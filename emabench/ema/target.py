@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from emabench.networks.encoder import Encoder, frozen_statistics
 from emabench.spec import EmaScope
 
+_Pair = tuple[Tensor, Tensor]
+
 
 class TargetNetwork(nn.Module):
     """Produces the targets for an EMA scope.
@@ -80,19 +82,26 @@ class TargetNetwork(nn.Module):
         To be called once per optimiser step, after it. Decay 1 freezes the copies, 0 makes them
         equal to the online blocks, and every value in between stays between old and online.
         """
-        pairs = [(self.copies[name], self._online[0].blocks[name]) for name in self.copies]
-        copies: list[Tensor] = [p for copied, _ in pairs for p in copied.parameters()]
-        online: list[Tensor] = [p for _, block in pairs for p in block.parameters()]
-        if self._buffers_policy != "own":
-            for copied, block in pairs:
-                for mine, theirs in zip(copied.buffers(), block.buffers(), strict=True):
-                    if self._buffers_policy == "ema" and mine.is_floating_point():
-                        copies.append(mine)
-                        online.append(theirs)
-                    else:
-                        mine.copy_(theirs)
-        if copies:
-            torch._foreach_lerp_(copies, online, 1 - decay)
+        averaged, copied = self._pairs()
+        if averaged:
+            mine, theirs = zip(*averaged, strict=True)
+            torch._foreach_lerp_(mine, theirs, 1 - decay)
+        for old, new in copied:
+            old.copy_(new)
+
+    def _pairs(self) -> tuple[list[_Pair], list[_Pair]]:
+        """Return the tensors of the copies with their online counterparts: averaged, and copied."""
+        averaged: list[_Pair] = []
+        copied: list[_Pair] = []
+        for name, copy_of_block in self.copies.items():
+            block = self._online[0].blocks[name]
+            averaged += zip(copy_of_block.parameters(), block.parameters(), strict=True)
+            if self._buffers_policy == "own":
+                continue
+            for mine, theirs in zip(copy_of_block.buffers(), block.buffers(), strict=True):
+                averages = self._buffers_policy == "ema" and mine.is_floating_point()
+                (averaged if averages else copied).append((mine, theirs))
+        return averaged, copied
 
     def block(self, name: str) -> nn.Module:
         """Return the module that the target runs for a block: its copy, or the online module."""
@@ -101,5 +110,10 @@ class TargetNetwork(nn.Module):
     @property
     def ema_bytes(self) -> int:
         """Bytes that the copies hold, parameters and buffers."""
-        tensors = [*self.copies.parameters(), *self.copies.buffers()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(tensor.nbytes for tensor in (*self.copies.parameters(), *self.copies.buffers()))
+
+    @property
+    def update_bytes(self) -> int:
+        """Bytes that one update moves: an average reads two tensors and writes one."""
+        averaged, copied = self._pairs()
+        return 3 * sum(mine.nbytes for mine, _ in averaged) + 2 * sum(m.nbytes for m, _ in copied)

@@ -251,7 +251,7 @@ class _RunTeller:
         run = self._runs[end.claim.run_id]
         if end.state is JobState.QUEUED:
             self._on_event(Notice(f"attempt {end.claim.attempt} ended: {end.reason}; queued again"))
-        elif end.state is not JobState.DONE or end.claim.kind is JobKind.LINEAR_EVAL:
+        elif end.state is not JobState.DONE or end.claim.kind is not JobKind.PRETRAIN:
             self._end(RunFinished(run, end.state, end.reason, end.hint))
 
     def _end(self, end: RunFinished) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emabench import bench, experiment
 from emabench import device as devices
-from emabench import experiment
 from emabench.artifacts import (
     Keep,
     attempt_folder,
@@ -80,7 +80,8 @@ def work(
         spec = _spec_of(claim, place)
         device = experiment.bind_device(spec.pretrain)
         threads = claim.threads or spec.pretrain.threads or 1
-        store.begin(claim, devices.environment(device, threads))
+        compiled = spec.pretrain.compile and claim.kind is not JobKind.LINEAR_EVAL
+        store.begin(claim, devices.environment(device, threads, compiled=compiled))
     except (FencedError, StoreError):
         raise
     except EmabenchError as error:
@@ -134,6 +135,14 @@ def _run(
     stop: Callable[[], bool],
     meter: CostMeter,
 ) -> Outcome:
+    if claim.kind is JobKind.BENCH:
+        return bench.measure(
+            spec,
+            on_event=on_event,
+            record=lambda points: store.record(claim, points, meter.read()),
+            stop=stop,
+            meter=meter,
+        )
     if claim.kind is JobKind.PRETRAIN:
         folder = attempt_folder(place.artifacts, claim.job_id, claim.attempt)
         return experiment.pretrain(
@@ -144,6 +153,7 @@ def _run(
             record=lambda points: store.record(claim, points, meter.read()),
             stop=stop,
             meter=meter,
+            profile=spec.profile,
         )
     return experiment.evaluate(
         spec, weights=_weights(claim, spec, place), on_event=on_event, meter=meter

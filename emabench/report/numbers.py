@@ -30,6 +30,13 @@ def signed(value: float | None, decimals: int = 2) -> str:
     return UNKNOWN if value is None else f"{value:+.{decimals}f}"
 
 
+def price_of(seconds: float | None, price_per_hour: float | None) -> float | None:
+    """Return what so many seconds cost; None where either is not known."""
+    if seconds is None or price_per_hour is None:
+        return None
+    return seconds / 3600 * price_per_hour
+
+
 def duration(seconds: float | None) -> str:
     """Write seconds as ``12.3 s``, ``4 min 05 s`` or ``2 h 03 min``."""
     if seconds is None:

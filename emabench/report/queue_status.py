@@ -68,6 +68,9 @@ def waits_for(job: JobRecord, queue: QueueRecord) -> str | None:
 
 def what(spec: Mapping[str, Any]) -> str:
     """Return method, EMA scope and seed of an experiment; of an evaluation, of what and on what."""
+    if (bench := spec.get("bench")) is not None:
+        arms = ", ".join(arm["scope"] for arm in bench["arms"])
+        return f"{value_at(spec, SHORT_NAMES['method'])} {arms} in turns"
     values = (value_at(spec, SHORT_NAMES[name]) for name in _WHAT)
     words = " ".join(str(value) for value in values if value is not None)
     weights = spec.get("weights")

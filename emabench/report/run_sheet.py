@@ -7,27 +7,35 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from emabench.records import CostReading, MetricPoint, RunRecord
+from emabench.records import TITLES, CostReading, JobKind, MetricPoint, RunRecord
 from emabench.report.collapse import state_in_words
 from emabench.report.evaluation_table import evaluated, own_table
-from emabench.report.numbers import UNKNOWN, duration, fixed, significant
+from emabench.report.numbers import UNKNOWN, duration, fixed, price_of, significant
 from emabench.report.run_table import spec_value
 from emabench.report.tables import Table
 
 _PERCENT = ("top1", "top5")
-_BYTES = ("ema_bytes", "device_peak_allocated", "device_peak_reserved", "host_peak_rss")
+_BYTES = (
+    "ema_bytes",
+    "ema_bytes_moved",
+    "device_peak_allocated",
+    "device_peak_reserved",
+    "host_peak_rss",
+)
 _UNITS = {
     "throughput": "images/s",
     "throughput_p10": "images/s",
     "throughput_p90": "images/s",
-    "step_ms": "ms",
-    "flops_per_step": "FLOP",
     "energy_j": "J",
 }
 
 
 def run_sheet(
-    run: RunRecord, last_metrics: list[MetricPoint], evaluations: Sequence[RunRecord] = ()
+    run: RunRecord,
+    last_metrics: list[MetricPoint],
+    evaluations: Sequence[RunRecord] = (),
+    *,
+    price_per_hour: float | None = None,
 ) -> list[tuple[str, Table]]:
     """Return the sections of ``emabench show`` in their order, each with its title.
 
@@ -35,12 +43,13 @@ def run_sheet(
         run: a run, or an evaluation of its own.
         last_metrics: the newest point of each metric.
         evaluations: the other evaluations of the run's weights.
+        price_per_hour: of the device; turns the time into money.
     """
     return [
-        ("evaluation" if run.is_evaluation else "run", _about(run)),
+        (TITLES[run.kind], _about(run)),
         ("results", _results(run)),
         ("evaluations", own_table(evaluations)),
-        ("cost of all attempts", _cost(run.cost)),
+        ("cost of all attempts", _cost(run.cost, price_per_hour)),
         ("environment", _environment(run)),
         ("attempts", _attempts(run)),
         ("last metrics", _metrics(last_metrics)),
@@ -54,7 +63,7 @@ def _about(run: RunRecord) -> Table:
         *(("study", study) for study in run.studies),
         ("state", state_in_words(run) + (" (smoke)" if run.smoke else "")),
         *_of_evaluation(run),
-        *((name, _shown(spec_value(run, name))) for name in ("method", "ema_scope", "seed")),
+        *((name, _shown(spec_value(run, name))) for name in _names(run)),
         *((name, str(value)) for name, value in run.identity.items()),
         ("fingerprint", run.fingerprint),
         ("created", _moment(run.created_at)),
@@ -62,6 +71,11 @@ def _about(run: RunRecord) -> Table:
         *(("warning", warning) for warning in run.warnings),
     ]
     return Table(("", "value"), tuple(rows))
+
+
+def _names(run: RunRecord) -> tuple[str, ...]:
+    """Return the fields that say what it is; a bench has several scopes, in a table of its own."""
+    return ("method", "seed") if run.kind is JobKind.BENCH else ("method", "ema_scope", "seed")
 
 
 def _of_evaluation(run: RunRecord) -> list[tuple[str, str]]:
@@ -78,6 +92,8 @@ def _shown(value: Any) -> str:
 
 
 def _results(run: RunRecord) -> Table:
+    if run.kind is JobKind.BENCH:  # its figures are those of its arms
+        return Table(("result", "value"), ())
     rows = [
         (name, fixed(value) if name.endswith(_PERCENT) else f"{value:.6g}")
         for name, value in sorted(run.results.items())
@@ -85,8 +101,11 @@ def _results(run: RunRecord) -> Table:
     return Table(("result", "value"), tuple(rows), right=frozenset({"value"}))
 
 
-def _cost(cost: CostReading) -> Table:
+def _cost(cost: CostReading, price_per_hour: float | None) -> Table:
     rows = [(name, _reading(name, value)) for name, value in cost.as_dict().items()]
+    price = price_of(cost.total_s, price_per_hour)
+    if price is not None:
+        rows.append(("price", significant(price, 3)))
     return Table(("reading", "value"), tuple(rows), right=frozenset({"value"}))
 
 
@@ -95,6 +114,10 @@ def _reading(name: str, value: float | None) -> str:
         return UNKNOWN
     if name.endswith("_s"):
         return duration(value)
+    if name.endswith("_ms"):
+        return f"{significant(value)} ms"
+    if name == "flops_per_step":
+        return f"{significant(value / 1e9)} GFLOP"
     if name in _BYTES:
         return f"{significant(value / 2**20)} MiB"
     unit = _UNITS.get(name)

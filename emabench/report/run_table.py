@@ -10,7 +10,7 @@ from typing import Any
 
 from emabench.records import AttemptRecord, JobRecord, MetricPoint, RunRecord
 from emabench.report.collapse import is_collapsed, state_in_words
-from emabench.report.numbers import UNKNOWN, duration, fixed, significant
+from emabench.report.numbers import UNKNOWN, duration, fixed, price_of, significant
 from emabench.report.tables import Table
 from emabench.spec.paths import SHORT_NAMES, value_at
 
@@ -79,15 +79,19 @@ def run_values(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def run_details(run: RunRecord, last_metrics: Sequence[MetricPoint]) -> dict[str, Any]:
+def run_details(
+    run: RunRecord, last_metrics: Sequence[MetricPoint], *, price_per_hour: float | None = None
+) -> dict[str, Any]:
     """Return everything that is known of a run as plain values for JSON.
 
     Args:
         run: the run.
         last_metrics: the newest point of each metric; NaN becomes null.
+        price_per_hour: of the device; gives the price of the run.
     """
     return {
         **run_values(run),
+        "price": price_of(run.cost.total_s, price_per_hour),
         "spec": dict(run.spec),
         "environment": _environment(run),
         "jobs": [_job(job) for job in run.jobs],

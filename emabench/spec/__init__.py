@@ -1,5 +1,6 @@
 """Specs: what to run, as pydantic models that import no torch."""
 
+from emabench.spec.bench import BenchSpec
 from emabench.spec.data import AugmentationSpec, DataSpec, SecondView, ViewSpec
 from emabench.spec.experiment import ExperimentSpec, load_fields
 from emabench.spec.fingerprint import fingerprint
@@ -19,6 +20,7 @@ from emabench.spec.scope import EmaScope
 __all__ = [
     "AugmentationSpec",
     "BackboneSpec",
+    "BenchSpec",
     "DataSpec",
     "EmaScope",
     "EmaSpec",

@@ -11,6 +11,7 @@ import yaml
 from pydantic import model_validator
 
 from emabench.errors import NotFoundError, SpecError
+from emabench.spec.bench import BenchSpec
 from emabench.spec.data import DataSpec
 from emabench.spec.linear_eval import LinearEvalSpec
 from emabench.spec.model import SpecModel
@@ -28,9 +29,15 @@ class ExperimentSpec(SpecModel):
     evaluation: LinearEvalSpec = LinearEvalSpec()
     smoke: bool = False
     """Marks a run that only proves that the program works: comparisons leave it out."""
+    profile: bool = False
+    """Writes a trace of some steps beside the weights; what such a run costs is compared with
+    nothing."""
     weights: str | None = None
     """For an evaluation of its own: id of the run whose weights are evaluated, or the absolute path
     of a safetensors file; None: those of the own pretraining."""
+
+    bench: BenchSpec | None = None
+    """For a bench: the arms whose steps are timed; nothing is evaluated."""
 
     @model_validator(mode="before")
     @classmethod

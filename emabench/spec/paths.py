@@ -25,6 +25,7 @@ SHORT_NAMES = {
     "seed": "pretrain.seed",
     "train_subset": "pretrain.data.train_subset",
     "test_subset": "pretrain.data.test_subset",
+    "image_size": "pretrain.data.image_size",
     "device": "pretrain.device",
     "precision": "pretrain.precision",
 }

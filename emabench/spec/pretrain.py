@@ -126,6 +126,8 @@ class PretrainSpec(SpecModel):
     """``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or another device of torch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """``auto`` is bfloat16 autocast where the device has it natively, else float32."""
+    compile: bool = False
+    """Whether torch.compile compiles the blocks; the time for it counts as warm-up."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads of torch; None is torch's own choice. Part of the identity of a run."""
 

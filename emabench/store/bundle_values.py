@@ -99,7 +99,10 @@ def _attempt(line: Any) -> dict[str, Any]:
 
 
 def _check_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
-    if not jobs or not (_is_evaluation(jobs) or jobs[0]["kind"] is JobKind.PRETRAIN):
+    whole = bool(jobs) and (
+        _is_evaluation(jobs) or _is_bench(jobs) or jobs[0]["kind"] is JobKind.PRETRAIN
+    )
+    if not whole:
         raise ValueError("it does not begin with a pretraining")
     _check_unique("job", (job["id"] for job in jobs))
     if [job["position"] for job in jobs] != list(range(len(jobs))):
@@ -121,6 +124,11 @@ def _check_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
 def _is_evaluation(jobs: Sequence[Mapping[str, Any]]) -> bool:
     """Whether it is an evaluation of its own, which is one job."""
     return [job["kind"] for job in jobs] == [JobKind.LINEAR_EVAL]
+
+
+def _is_bench(jobs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether it is a bench, which is one job."""
+    return [job["kind"] for job in jobs] == [JobKind.BENCH]
 
 
 def _check_unique(what: str, keys: Iterator[Any]) -> None:

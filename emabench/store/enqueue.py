@@ -54,7 +54,7 @@ def insert_run(
 ) -> QueuedRun:
     """Insert an experiment with a pretraining job and the evaluation that depends on it.
 
-    An evaluation of its own has only the latter, and depends on nothing.
+    An evaluation of its own has only the latter, and depends on nothing; a bench is one job too.
 
     Raises:
         sqlalchemy.exc.IntegrityError: another process inserted the same repeat, or the same run
@@ -80,8 +80,7 @@ def insert_run(
     session.add(row)
     session.flush()
     previous: str | None = None
-    kinds = [JobKind.PRETRAIN, JobKind.LINEAR_EVAL]
-    for position, kind in enumerate(kinds[1:] if plan.is_evaluation else kinds):
+    for position, kind in enumerate(plan.kinds):
         job = Job(
             id=secrets.token_hex(6),
             position=position,
@@ -105,7 +104,7 @@ def insert_run(
 def _queued_run(row: Experiment, *, existed: bool) -> QueuedRun:
     first, last = row.jobs[0], row.jobs[-1]
     pretrain = first.id if first.kind is JobKind.PRETRAIN else None
-    return QueuedRun(first.id, pretrain, last.id, existed, _state(row))
+    return QueuedRun(first.id, pretrain, last.id, existed, _state(row), first.kind)
 
 
 def _state(row: Experiment) -> JobState:

@@ -103,12 +103,12 @@ def _dependencies(session: Session) -> list[str]:
 def _shapes(session: Session) -> list[str]:
     """A run begins with a pretraining, and its evaluations need the one of the same run.
 
-    An evaluation of its own is one job, which needs nothing.
+    An evaluation of its own is one job, which needs nothing; so is a bench.
     """
     first = select(Job.experiment_id).where(Job.position == 0, Job.kind == JobKind.PRETRAIN)
     needed, other = aliased(Job), aliased(Job)
     is_own = and_(
-        Job.kind == JobKind.LINEAR_EVAL,
+        Job.kind.in_((JobKind.LINEAR_EVAL, JobKind.BENCH)),
         Job.position == 0,
         Job.depends_on.is_(None),
         ~exists().where(other.experiment_id == Job.experiment_id, other.id != Job.id),

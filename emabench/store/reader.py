@@ -25,7 +25,8 @@ _IDENTITY_OF_FIELD = {
 }
 _CANDIDATES_SHOWN = 5
 _IS_RUN = Experiment.jobs.any(Job.kind == JobKind.PRETRAIN)
-"""Else it is an evaluation of its own."""
+_IS_BENCH = Experiment.jobs.any(Job.kind == JobKind.BENCH)
+"""What is neither is an evaluation of its own."""
 
 
 def find_runs(
@@ -57,11 +58,21 @@ def find_evaluations(
     name: str | None = None,
 ) -> list[RunRecord]:
     """Return the evaluations of their own that fit, newest last; see ``RunStore.evaluations``."""
-    query = _whole_runs().where(~_IS_RUN)
+    query = _whole_runs().where(~_IS_RUN, ~_IS_BENCH)
     if name is not None:
         query = query.where(Experiment.name == name)
     rows = [row for row in session.scalars(query) if run_id in (None, row.spec.get("weights"))]
     return [run_record(row) for row in rows if row.jobs and _fits(row, where or {})]
+
+
+def find_benches(
+    session: Session, *, where: Mapping[str, Any] | None = None, name: str | None = None
+) -> list[RunRecord]:
+    """Return the benches that fit, newest last; see ``RunStore.benches``."""
+    query = _whole_runs().where(_IS_BENCH)
+    if name is not None:
+        query = query.where(Experiment.name == name)
+    return [run_record(row) for row in session.scalars(query) if _fits(row, where or {})]
 
 
 def find_run(session: Session, text: str) -> RunRecord:

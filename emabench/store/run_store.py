@@ -23,6 +23,7 @@ from emabench.store.opening import open_for_reading, open_for_writing
 from emabench.store.queueing import remove_experiments
 from emabench.store.reader import (
     experiment_of,
+    find_benches,
     find_correct,
     find_evaluations,
     find_job,
@@ -159,6 +160,15 @@ class RunStore(JobQueue):
         """
         with self._database.read() as session:
             return find_evaluations(session, run_id=run_id, where=where)
+
+    def benches(self, *, where: Mapping[str, Any] | None = None) -> list[RunRecord]:
+        """Return benches, the newest last, smoke ones too.
+
+        Args:
+            where: as for ``runs``.
+        """
+        with self._database.read() as session:
+            return find_benches(session, where=where)
 
     def run(self, id: str) -> RunRecord:
         """Return one run, or one evaluation of its own, with its jobs and attempts.

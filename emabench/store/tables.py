@@ -37,7 +37,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from emabench.records import DEFAULT_MAX_ATTEMPTS, JobKind, JobState
 from emabench.spec.version import SPEC_VERSION
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The newest revision under ``migrations/versions``; a test keeps the two equal."""
 
 
@@ -269,9 +269,18 @@ class Cost(Table):
     throughput_p90: Mapped[float | None]
     throughput_windows: Mapped[int | None]
     step_ms: Mapped[float | None]
+    augment_ms: Mapped[float | None]
+    online_forward_ms: Mapped[float | None]
+    target_forward_ms: Mapped[float | None]
+    loss_ms: Mapped[float | None]
+    backward_ms: Mapped[float | None]
+    optimizer_ms: Mapped[float | None]
+    ema_update_ms: Mapped[float | None]
+    sampled_steps: Mapped[int | None]
     steps: Mapped[int | None]
     flops_per_step: Mapped[float | None]
     ema_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    ema_bytes_moved: Mapped[int | None] = mapped_column(BigInteger)
     device_peak_allocated: Mapped[int | None] = mapped_column(BigInteger)
     device_peak_reserved: Mapped[int | None] = mapped_column(BigInteger)
     host_peak_rss: Mapped[int | None] = mapped_column(BigInteger)

@@ -29,8 +29,22 @@ _SUMS = (
 )
 _COUNTS = ("steps",)
 _PEAKS = ("device_peak_allocated", "device_peak_reserved", "host_peak_rss")
-_RATES = ("throughput", "throughput_p10", "throughput_p90", "throughput_windows", "step_ms")
-_CONSTANTS = ("flops_per_step", "ema_bytes")
+_RATES = (
+    "throughput",
+    "throughput_p10",
+    "throughput_p90",
+    "throughput_windows",
+    "step_ms",
+    "augment_ms",
+    "online_forward_ms",
+    "target_forward_ms",
+    "loss_ms",
+    "backward_ms",
+    "optimizer_ms",
+    "ema_update_ms",
+    "sampled_steps",
+)
+_CONSTANTS = ("flops_per_step", "ema_bytes", "ema_bytes_moved")
 
 
 def run_state(states: Iterable[JobState]) -> JobState:

@@ -22,7 +22,13 @@ from emabench.store.bundle import bundle_lines
 from emabench.store.drafts import draft
 from emabench.store.importing import insert_runs, runs_of
 from emabench.store.opening import open_for_reading, open_for_writing
-from emabench.store.reader import experiment_of, find_evaluations, find_run, find_runs
+from emabench.store.reader import (
+    experiment_of,
+    find_benches,
+    find_evaluations,
+    find_run,
+    find_runs,
+)
 
 STANDARD_STREAM = Path("-")
 """Stands for stdout or stdin."""
@@ -118,8 +124,9 @@ def _chosen(
         runs = list({run.id: run for run in named}.values())
     else:
         runs = find_runs(session, smoke=True, where=where, name=name, study=study)
-        if study is None:  # evaluations of their own belong to none
+        if study is None:  # evaluations of their own belong to none, nor do benches
             runs += find_evaluations(session, where=where, name=name)
+            runs += find_benches(session, where=where, name=name)
     unfinished = [run.id for run in runs if not _is_finished(run)]
     if ids and unfinished:
         title = next(run.title for run in runs if run.id == unfinished[0])

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from emabench.cost.steps import StepClock
 from emabench.ema import TargetNetwork
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet, Views
@@ -55,10 +57,18 @@ class Learner(nn.Module):
         spec: a resolved spec: method options complete, scope and target gradient canonical.
         image_size: side of the images in pixels.
         data: the training set.
+        clock: times the phases of a forward pass.
     """
 
-    def __init__(self, spec: PretrainSpec, image_size: int, data: TrainingSet) -> None:
+    def __init__(
+        self,
+        spec: PretrainSpec,
+        image_size: int,
+        data: TrainingSet,
+        clock: StepClock | None = None,
+    ) -> None:
         super().__init__()
+        self._clock = clock or StepClock()
         method = load_method(spec.method.name)
         options = method.parse_options(spec.method.name, spec.method.options)
         with torch.random.fork_rng(devices=[]):
@@ -73,7 +83,8 @@ class Learner(nn.Module):
         detach = bool(scope.averaged) or spec.ema.target_gradient == "detach"
         self.target = TargetNetwork(self.encoder, scope, buffers=spec.ema.buffers, detach=detach)
         self._both_roles = detach and not method.stop_gradient
-        self._joint = spec.views == "joint"
+        # Without batch statistics one pass over all views is the same as one for each, only faster.
+        self._joint = spec.views == "joint" or not _has_batch_statistics(self.encoder, self.method)
         self._residual_weight: float = getattr(options, "residual_weight", 0.0)
 
     @property
@@ -84,6 +95,11 @@ class Learner(nn.Module):
     def online_parts(self) -> nn.ModuleDict:
         """Return what the optimiser trains: the encoder, and the method's own weights."""
         return nn.ModuleDict({"encoder": self.encoder, "method": self.method})
+
+    def compile_blocks(self) -> None:
+        """Have every block compiled when it is first run, online and copied ones."""
+        for block in (*self.encoder.blocks.values(), *self.target.copies.values()):
+            block.compile(dynamic=False)
 
     def begin_epoch(self, epoch: int) -> None:
         """Let the method prepare an epoch, counted from 0."""
@@ -97,12 +113,13 @@ class Learner(nn.Module):
             labels: [N] of a method without a target.
         """
         trained = [views[view] for view in self.method.online_views]
-        passes = [
-            self.encoder(batch) for batch in ([torch.cat(trained)] if self._joint else trained)
-        ]
-        predictions = self._by_view([self.method.predict(each[-1]) for each in passes])
-        targets = self._targets(views, passes)
-        with torch.autocast(trained[0].device.type, enabled=False):
+        with self._clock.phase("online_forward"):
+            batches = [torch.cat(trained)] if self._joint else trained
+            passes = [self.encoder(batch) for batch in batches]
+            predictions = self._by_view([self.method.predict(each[-1]) for each in passes])
+        with self._clock.phase("target_forward"):
+            targets = self._targets(views, passes)
+        with self._clock.phase("loss"), torch.autocast(trained[0].device.type, enabled=False):
             online = tuple(predicted.float() for predicted in predictions.values())
             keys = tuple(targets[view].float() for view in self.method.target_views)
             if self.method.labels is not None:
@@ -139,6 +156,14 @@ class Learner(nn.Module):
         if network == "target":
             return nn.Sequential(*(self.target.block(name) for name in names))
         return nn.Sequential(*(self.encoder.blocks[name] for name in names))
+
+
+def _has_batch_statistics(*modules: nn.Module) -> bool:
+    """Whether what a module makes of an image depends on the others of its batch."""
+    buffers = [name for module in modules for name, _ in module.named_buffers()]
+    return any("running_" in name for name in buffers) or any(
+        isinstance(each, _BatchNorm) for module in modules for each in module.modules()
+    )
 
 
 def _distance(online: Mapping[int, Tensor], target: Mapping[int, Tensor]) -> Tensor:

@@ -13,6 +13,9 @@ from torch import nn
 from emabench.errors import SpecError, UnknownNameError
 from emabench.spec import OptimizerSpec, ScheduleSpec
 
+_FUSED = ("sgd", "momentum", "adam", "adamw")
+"""Optimisers that torch can run as one kernel over all parameters."""
+
 
 def build_optimizer(
     spec: OptimizerSpec, model: nn.Module, batch_size: int, constant_lr: Collection[str] = ()
@@ -37,6 +40,9 @@ def build_optimizer(
     if spec.name not in known:
         raise UnknownNameError("optimizer", spec.name, known)
     options: dict[str, Any] = {"nesterov": False} if spec.name == "sgd" else {}
+    device = next(model.parameters()).device.type
+    if spec.name in _FUSED and device in ("cpu", "cuda"):
+        options["fused"] = True
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
             _groups(spec, model, constant_lr),

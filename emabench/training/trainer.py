@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, count, islice
 from typing import Any
 
 import torch
@@ -25,12 +25,16 @@ from emabench.records import EpochProgress, Event, MetricPoint, StepProgress
 from emabench.spec import PretrainSpec
 from emabench.spec.streams import derive
 from emabench.training.checkpoint import CheckpointClock
-from emabench.training.learner import Learner
+from emabench.training.learner import Learner, StepOutput
 from emabench.training.optimizer import LearningRate, build_optimizer
+from emabench.training.step_flops import step_flops
 from emabench.training.watched import WatchedImages
 
 _WARMUP_STEPS = 5
 _WINDOW_STEPS = 10
+_SAMPLED_STEPS = 2
+_SAMPLE_EVERY = 20
+"""One window of so many is short and has the phases of its steps timed."""
 
 
 class Trainer:
@@ -47,21 +51,21 @@ class Trainer:
         self, spec: PretrainSpec, dataset: Dataset, device: Device, meter: CostMeter
     ) -> None:
         self._spec, self._dataset, self._device, self._meter = spec, dataset, device, meter
-        self._loader = EpochLoader(dataset.train, spec.batch_size, spec.seed, device.torch)
+        self.loader = EpochLoader(dataset.train, spec.batch_size, spec.seed, device.torch)
         self._augmenters = [
             Augmenter(view, dataset.image_size, dataset.mean, dataset.std, device.torch)
             for view in spec.augmentation.views()
         ]
         self._generator = torch.Generator()  # on the CPU: every device sees the same views
         self.image_size = dataset.image_size
-        data = TrainingSet(len(dataset.train), len(dataset.classes))
-        self.learner = Learner(spec, dataset.image_size, data).to(device.torch)
+        self.data = TrainingSet(len(dataset.train), len(dataset.classes))
+        self.learner = Learner(spec, dataset.image_size, self.data, meter.clock).to(device.torch)
         self.online = self.learner.online_parts()
         constant = [f"method.{name}" for name in self.learner.method.constant_lr]
         self._optimizer = build_optimizer(
             spec.optimizer, self.online, spec.batch_size, constant_lr=constant
         )
-        self.steps_per_epoch = self._loader.steps_per_epoch
+        self.steps_per_epoch = self.loader.steps_per_epoch
         self.total_steps = spec.epochs * self.steps_per_epoch
         if spec.max_steps is not None:
             self.total_steps = min(self.total_steps, spec.max_steps)
@@ -82,7 +86,12 @@ class Trainer:
         self.online_top1: float | None = None
         self.representation: dict[str, float] = {}
         self._epoch_losses: list[float] = []
-        self._warm = False
+        self._windows = 0
+        meter.flops_per_step = step_flops(self.learner, spec.batch_size, dataset.image_size)
+        if spec.compile:
+            self.learner.compile_blocks()
+        meter.ema_bytes = self.learner.target.ema_bytes
+        meter.ema_bytes_moved = self.learner.target.update_bytes
 
     def fit(
         self,
@@ -91,6 +100,7 @@ class Trainer:
         record: Callable[[Iterable[MetricPoint]], None],
         save: Callable[[dict[str, Any]], None],
         stop: Callable[[], bool],
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         """Train from the current step to the last one.
 
@@ -99,17 +109,17 @@ class Trainer:
             record: given the metrics of each epoch.
             save: given the whole state when the spec says so, when stopped, and at the end.
             stop: asked after every step whether to stop.
+            on_step: called after every step.
 
         Raises:
             TrainingError: a loss was not finite; the message names the step.
             InterruptedRunError: ``stop`` said so; the state was saved.
         """
-        self.learner.train()
         while self.step < self.total_steps:
             epoch, start = divmod(self.step, self.steps_per_epoch)
-            self.learner.begin_epoch(epoch)
-            batches = islice(self._loader.epoch(epoch, start), self.total_steps - self.step)
-            while losses := self._window(batches, stop):
+            self.start(epoch)
+            batches = islice(self.loader.epoch(epoch, start), self.total_steps - self.step)
+            while losses := self._window(batches, stop, on_step):
                 self._check(losses)
                 on_event(self._progress(epoch, losses))
                 if self.step % self.steps_per_epoch and self.step < self.total_steps:
@@ -136,49 +146,76 @@ class Trainer:
         if leaving:
             raise InterruptedRunError(f"stopped after step {self.step} of {self.total_steps}")
 
-    def _window(self, batches: Iterator[Batch], stop: Callable[[], bool]) -> list[float]:
+    def _window(
+        self, batches: Iterator[Batch], stop: Callable[[], bool], on_step: Callable[[], None]
+    ) -> list[float]:
         """Make the next few steps without waiting for the device in between; return the losses."""
-        size = _WINDOW_STEPS if self._warm else max(1, min(_WARMUP_STEPS, self.total_steps // 2))
+        warm, sampled = self._windows > 0, self._windows % _SAMPLE_EVERY == 1
+        size = _SAMPLED_STEPS if sampled else _WINDOW_STEPS
+        if not warm:
+            size = max(1, min(_WARMUP_STEPS, self.total_steps // 2))
         size = min(size, self._checkpoints.steps_left(self.step) or size)
         losses: list[Tensor] = []
-        with self._meter.window("train" if self._warm else "warmup"):
+        with self._meter.window("train" if warm else "warmup", sampled=sampled):
             for batch in self._meter.awaited(islice(batches, size)):
-                losses.append(self._train_step(batch))
+                losses.append(self.train_step(batch))
                 self._meter.step(len(batch.labels))
+                on_step()
                 if stop():
                     break
-        self._warm = True
+        self._windows += bool(losses)
         return torch.stack(losses).tolist() if losses else []
 
-    def _train_step(self, batch: Batch) -> Tensor:
-        """Augment, forward, backward, optimise, average: one step, nothing waits for the device."""
+    def start(self, epoch: int) -> None:
+        """Prepare the networks for the steps of an epoch, counted from 0."""
+        self.learner.train()
+        self.learner.begin_epoch(epoch)
+
+    def endless(self) -> Iterator[Batch]:
+        """Yield the batches of epoch after epoch, for whoever makes the steps without ``fit``."""
+        return chain.from_iterable(self.loader.epoch(epoch) for epoch in count())
+
+    def train_step(self, batch: Batch) -> Tensor:
+        """Augment, forward, backward, optimise, average: one step, nothing waits for the device.
+
+        Returns the loss, a detached scalar on the device.
+        """
         self._generator.manual_seed(derive(self._spec.seed, "augment", self.step))
         torch.manual_seed(derive(self._spec.seed, "dropout", self.step))
-        views = {
-            view: self._augmenters[view](batch.images, self._generator)
-            for view in self.learner.views
-        }
+        phase = self._meter.clock.phase
+        with phase("augment"):
+            views = {
+                view: self._augmenters[view](batch.images, self._generator)
+                for view in self.learner.views
+            }
         with self._device.autocast():
             output = self.learner(views, self._labels_of(batch))
-        self._lr.set(self.step)
-        self._optimizer.zero_grad(set_to_none=True)
+        with phase("backward"):
+            self._backward(output)
+        with phase("optimizer"):
+            self._lr.set(self.step)
+            if self._spec.optimizer.clip_grad_norm is not None:
+                torch.nn.utils.clip_grad_norm_(
+                    self.online.parameters(), self._spec.optimizer.clip_grad_norm
+                )
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+        with phase("ema_update"):
+            self.learner.target.update(self._decay(self.step))
+        self.learner.method.remember(output.targets)
+        if self._spec.probe_images:
+            self._probe.learn(output.features(len(batch.labels)), batch.labels)
+        self.step += 1
+        return output.loss.detach()  # type: ignore[no-any-return]
+
+    def _backward(self, output: StepOutput) -> None:
+        """Compute the gradients; on some steps, look at those of the block outputs."""
         watching = self._gradients.wants(self.step)
         if watching:
             self._gradients.watch(output.activations)
         output.objective.backward()
         if watching:
             self._gradients.measure(output.activations)
-        if self._spec.optimizer.clip_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(
-                self.online.parameters(), self._spec.optimizer.clip_grad_norm
-            )
-        self._optimizer.step()
-        self.learner.target.update(self._decay(self.step))
-        self.learner.method.remember(output.targets)
-        if self._spec.probe_images:
-            self._probe.learn(output.features(len(batch.labels)), batch.labels)
-        self.step += 1
-        return output.loss.detach()  # type: ignore[no-any-return]
 
     def _labels_of(self, batch: Batch) -> Tensor | None:
         """Return what a method without a target learns to predict."""

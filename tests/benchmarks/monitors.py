@@ -38,13 +38,13 @@ def main() -> None:
     spec = ExperimentSpec.parse(experiment.resolve(raw, command="").spec).pretrain
     device = Device(torch.device("cpu"), spec.precision)
     trainer = Trainer(spec, load_dataset(spec.data), device, CostMeter(device))
-    batches = [batch for epoch in range(4) for batch in trainer._loader.epoch(epoch)]
+    batches = [batch for epoch in range(4) for batch in trainer.loader.epoch(epoch)]
     steps = iter(batches)
 
     def timed(measured: bool) -> float:
         trainer._gradients.wants = lambda step: measured  # type: ignore[method-assign]
         start = time.perf_counter()
-        trainer._train_step(next(steps))
+        trainer.train_step(next(steps))
         return time.perf_counter() - start
 
     for _ in range(5):

@@ -22,7 +22,7 @@ SPECS = (DOCS / "reference" / "specs.md").read_text("utf-8")
 PAGES = (
     CLI,
     SPECS,
-    *((DOCS / "how-to" / f"{n}.md").read_text("utf-8") for n in ("sweeps", "evaluate")),
+    *((DOCS / "how-to" / f"{n}.md").read_text("utf-8") for n in ("sweeps", "evaluate", "costs")),
 )
 
 
@@ -97,7 +97,7 @@ def test_every_field_is_documented_with_its_default():
         re.findall(r"^\| `([^`]+)` \| `([^`]*)` \| \S", SPECS.partition("## Fields")[2], re.M)
     )
     defaults = ExperimentSpec().model_dump(mode="json")
-    groups = ("augmentation.second_view.", "evaluation.data.")
+    groups = ("augmentation.second_view.", "evaluation.data.", "bench.")
     paths = [path.removeprefix("pretrain.") for path in all_paths()]
     single = [path for path in paths if not path.startswith(groups)]
     assert set(single) | {group + "*" for group in groups} == set(rows)

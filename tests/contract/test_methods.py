@@ -73,9 +73,9 @@ def test_the_right_blocks_are_trained_and_copied(method, scope):
     learner = trainer.learner
     assert set(learner.target.copies) == SCOPES[scope]
     before = {name: p.detach().clone() for name, p in learner.named_parameters()}
-    batches = trainer._loader.epoch(0)
+    batches = trainer.loader.epoch(0)
     for _ in range(3):
-        loss = trainer._train_step(next(batches))
+        loss = trainer.train_step(next(batches))
         assert math.isfinite(loss.item())
     for name, parameter in trainer.online.named_parameters():
         assert parameter.grad is not None, name

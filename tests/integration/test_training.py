@@ -161,11 +161,11 @@ def test_a_checkpoint_holds_queue_target_schedule_and_step():
 
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path, monkeypatch):
     simclr = load_method("simclr")
-    original, calls = simclr.loss, iter(range(100))
+    original, calls = simclr.loss, iter(range(-1, 100))
 
     def poisoned(self, online, target):
         loss = original(self, online, target)
-        return loss * float("nan") if next(calls) == 7 else loss
+        return loss * float("nan") if next(calls) == 7 else loss  # the first counts operations
 
     monkeypatch.setattr(simclr, "loss", poisoned)
     with pytest.raises(TrainingError, match="nan at step 8 of 12") as caught:
@@ -206,8 +206,8 @@ def test_no_epochs_evaluate_the_untrained_network(tmp_path):
 def test_a_stop_at_the_very_last_step_leaves_nothing_to_do(tmp_path, monkeypatch):
     spec = resolved(max_steps=8)  # in the middle of the second epoch of 6 steps
     whole, points = train(spec, tmp_path / "whole")
-    steps, train_step = [], Trainer._train_step
-    monkeypatch.setattr(Trainer, "_train_step", lambda *a: (steps.append(1), train_step(*a))[1])
+    steps, train_step = [], Trainer.train_step
+    monkeypatch.setattr(Trainer, "train_step", lambda *a: (steps.append(1), train_step(*a))[1])
     late, same = train(spec, tmp_path / "late", stop=lambda: len(steps) == 8)
     assert late.results == whole.results
     assert same == points
@@ -313,13 +313,13 @@ def test_the_random_method_is_never_trained(tmp_path):
 def test_a_classifier_learns_its_labels(monkeypatch, method, labels):
     spec = resolved(method__name=method).pretrain
     trainer = Trainer(spec, load_dataset(spec.data), CPU, CostMeter(CPU))
-    batch = next(trainer._loader.epoch(0))
+    batch = next(trainer.loader.epoch(0))
     seen = []
     loss = type(trainer.learner.method).loss
     monkeypatch.setattr(
         type(trainer.learner.method), "loss", lambda *a: (seen.append(a[2]), loss(*a))[1]
     )
-    trainer._train_step(batch)
+    trainer.train_step(batch)
     ((target,),) = seen
     assert torch.equal(target, getattr(batch, labels))
 

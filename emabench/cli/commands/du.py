@@ -26,7 +26,7 @@ def command(
     folder = artifacts_folder(db, artifacts)
     files = scan_files(folder)
     with RunStore.open(db, mode="read") as store:
-        usage = disk_usage(files, [*store.runs(smoke=True), *store.evaluations()])
+        usage = disk_usage(files, [*store.runs(smoke=True), *store.evaluations(), *store.benches()])
     if json:
         print_json({"schema_version": 1, "folder": str(folder), **usage_values(usage)})
         return

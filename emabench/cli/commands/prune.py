@@ -60,7 +60,7 @@ def command(
     folder = artifacts_folder(db, artifacts)
     files = scan_files(folder)
     with RunStore.open(db, mode="read") as store:
-        runs = [*store.runs(smoke=True), *store.evaluations()]
+        runs = [*store.runs(smoke=True), *store.evaluations(), *store.benches()]
     own = orphans or folder.resolve() == artifacts_folder(db, None).resolve()
     wanted = _kinds(weights=weights, logs=logs, orphans=own)
     found = find_prunable(files, runs, is_readable=_is_readable, kinds=wanted)

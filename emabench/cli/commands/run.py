@@ -17,7 +17,7 @@ from emabench.cli.options import (
     KeepOption,
     artifacts_folder,
 )
-from emabench.cli.spec_flags import grid, takes_spec_flags
+from emabench.cli.spec_flags import grid, profiled, takes_spec_flags
 
 if TYPE_CHECKING:
     from emabench.queue.worker import Workplace
@@ -32,6 +32,12 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that exist.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved specs; train nothing.")
+    ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile", help="Write a torch.profiler trace; the costs of such runs do not count."
+        ),
     ] = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
@@ -50,7 +56,7 @@ def command(
         emabench run --dataset folder --data-dir images --set ema.decay=0.99,0.996
         emabench run study.yaml --dry-run
     """
-    points = list(grid(ctx.params))
+    points = [profiled(point) if profile else point for point in grid(ctx.params)]
     from emabench.cli.console import print_json
     from emabench.cli.plans import plan_values, print_plans
     from emabench.cli.queueing import resolve_all

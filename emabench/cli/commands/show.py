@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from emabench.cli.console import out, print_json
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption, PriceOption
 
 
 def command(
@@ -18,17 +18,21 @@ def command(
             help="Id of a run or evaluation, a unique beginning, or @last for the newest run.",
         ),
     ],
+    price_per_hour: PriceOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
     """Show one run: results, cost, environment, attempts, last metrics, and its complete spec.
 
-    Also the evaluations of its weights; or one of these, by its own id.
+    Also the evaluations of its weights; or one of these, or a bench, by its own id.
 
     Examples:
         emabench show @last
+        emabench show 3fa9 --price-per-hour 2.5
         emabench show 3fa9 --json
     """
+    from emabench.records import JobKind, JobState
+    from emabench.report.bench_table import bench_details, bench_rows, bench_tables
     from emabench.report.evaluation_table import evaluation_values
     from emabench.report.run_sheet import run_sheet
     from emabench.report.run_table import last_points, run_details
@@ -37,15 +41,21 @@ def command(
 
     with RunStore.open(db, mode="read") as store:
         record = store.run(run)
-        points = last_points(store.metrics(record.id))
+        points = store.metrics(record.id)
         evaluations = store.evaluations(record.id)
+    measured = record.kind is JobKind.BENCH and record.state is JobState.DONE
     if json:
-        details = run_details(record, points)
+        details = run_details(record, last_points(points), price_per_hour=price_per_hour)
+        if measured:
+            details["bench"] = bench_details(record, points)
         details["evaluations"] = [evaluation_values(each) for each in evaluations]
         print_json({"schema_version": 1, "run": details})
         return
     console = out()
-    for title, table in run_sheet(record, points, evaluations):
+    sheet = run_sheet(record, last_points(points), evaluations, price_per_hour=price_per_hour)
+    if measured:
+        sheet += bench_tables(bench_rows(record, points))
+    for title, table in sheet:
         if table.rows:
             console.print(table.to_rich(title))
     console.print("spec", style="italic")

@@ -1,0 +1,81 @@
+"""``emabench bench``: what do EMA scopes cost on this machine, side by side?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+from emabench.cli.spec_flags import takes_spec_flags
+
+if TYPE_CHECKING:
+    from emabench.records import PlannedRun, RunRecord
+
+
+@takes_spec_flags
+def command(
+    ctx: typer.Context,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=2, metavar="N", help="Timed steps of each scope."),
+    ] = None,
+    seconds: Annotated[
+        float,
+        typer.Option("--seconds", min=1, help="Time for all timed steps, unless --steps is given."),
+    ] = 15.0,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Measure what EMA scopes cost: their training steps take turns in one process.
+
+    After a warm-up, one step of each scope makes a round, so that whatever else the machine does
+    meets all scopes alike. The ratio to the first scope comes with its 95 % interval, and beside it
+    the ratio that the floating-point operations predict. Peak memory is that of a process of its
+    own for each scope. Unless --preset, --dataset or a spec file is given, the steps are those of
+    the published recipes (preset cifar10) on random images: the time does not depend on what is
+    seen. The result is kept in the store; 'emabench show' and 'compare --bench' print it again.
+
+    Examples:
+        emabench bench --method simclr --ema-scope none,projector,full
+        emabench bench --backbone resnet50 --image-size 224 --batch-size 64 --steps 20
+        emabench bench --method moco --dataset folder --data-dir images --json
+    """
+    from emabench.cli.bench_plans import bench_plans
+    from emabench.cli.execution import execute, raise_unless_done
+    from emabench.errors import InterruptedRunError
+    from emabench.queue.process import prepare
+    from emabench.queue.worker import Workplace
+
+    prepare()
+    plans = bench_plans(ctx.params, steps=steps, seconds=seconds)
+    place = Workplace(artifacts_folder(db, artifacts))
+    try:
+        outcomes, benches = execute(plans, db=db, place=place, force=True)
+    except InterruptedRunError as error:
+        _cancel(plans, db)
+        raise InterruptedRunError(error.message, hint="its steps are lost; run it again") from None
+    _print(list(benches.values()), db=db, json=json)
+    raise_unless_done(outcomes, what="benches")
+
+
+def _cancel(plans: Sequence[PlannedRun], db: str) -> None:
+    """Leave no bench in the queue: half of one is worth nothing."""
+    from emabench.store import RunStore
+
+    mine = {plan.fingerprint for plan in plans}
+    with RunStore.open(db, mode="write") as store:
+        found = [bench for bench in store.benches() if bench.fingerprint in mine]
+        store.cancel([job.id for bench in found for job in bench.jobs])
+
+
+def _print(benches: Sequence[RunRecord], *, db: str, json: bool) -> None:
+    from emabench.cli.bench_view import print_benches
+    from emabench.records import JobState
+    from emabench.store import RunStore
+
+    done = [bench for bench in benches if bench.state is JobState.DONE]
+    with RunStore.open(db, mode="read") as store:
+        print_benches([(bench, store.metrics(bench.id)) for bench in done], json=json)

@@ -1,0 +1,66 @@
+"""The peak memory and the energy of one arm of a bench, in a process that does nothing else.
+
+    python -m emabench.peak_memory < pretrain.json
+
+Reads a resolved pretraining as JSON, and prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+import torch
+
+from emabench import device as devices
+from emabench.cost.energy import EnergyCounter
+from emabench.cost.meter import CostMeter
+from emabench.data.loader import Batch
+from emabench.data.loading import load_data
+from emabench.device import Device
+from emabench.experiment import bind_device
+from emabench.spec import PretrainSpec
+from emabench.training.trainer import Trainer
+
+_STEPS = 2
+_ENERGY_SECONDS = 2.0
+"""The counter of a GPU moves on some ten times a second."""
+
+
+def measure_alone(spec: PretrainSpec) -> dict[str, float | None]:
+    """Make some steps, and return ``peak_memory_bytes`` and ``energy_j_per_step``.
+
+    The peak is that of the device's allocations, or of the whole process on a CPU. None is unknown.
+    """
+    device = bind_device(spec)
+    meter = CostMeter(device)
+    with devices.threads(spec.threads or torch.get_num_threads()):
+        trainer = Trainer(spec, load_data(spec.data, lambda event: None), device, meter)
+        trainer.start(epoch=max(0, spec.epochs - 1))
+        batches = trainer.endless()
+        with meter.phase("train"):
+            for batch in islice(batches, _STEPS):
+                trainer.train_step(batch)
+        cost = meter.read()
+        energy = None if cost.energy_j is None else _energy(trainer, batches, device)
+    peak = cost.host_peak_rss if device.kind == "cpu" else cost.device_peak_allocated
+    return {"peak_memory_bytes": peak, "energy_j_per_step": energy}
+
+
+def _energy(trainer: Trainer, batches: Iterator[Batch], device: Device) -> float | None:
+    """Return the joules of a step, over some seconds of them."""
+    device.synchronize()
+    counter, start, steps = EnergyCounter(device), time.perf_counter(), 0
+    while time.perf_counter() - start < _ENERGY_SECONDS:
+        trainer.train_step(next(batches))
+        steps += 1
+        device.synchronize()
+    joules = counter.joules()
+    return None if joules is None else joules / steps
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure_alone(PretrainSpec.model_validate_json(sys.stdin.read()))))  # noqa: T201

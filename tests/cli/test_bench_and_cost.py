@@ -1,0 +1,165 @@
+"""``bench`` and ``cost``: what they print, keep and refuse."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from emabench.report.bench_table import PHASES
+from emabench.store.maintenance import check
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--preset", "smoke", "--method", "simclr", "--batch-size", "8", "--set", "threads=1"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store with one bench, and what the command printed."""
+    place = tmp_path_factory.mktemp("made")
+    command = [sys.executable, "-m", "emabench", "bench", *TINY, "--steps", "5", "--json"]
+    done = subprocess.run(
+        [*command, "--ema-scope", "none,full"],
+        cwd=place, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True,
+    )  # fmt: skip
+    return place / "results.db", json.loads(done.stdout)["benches"][0]
+
+
+@pytest.fixture
+def benched(made, folder):
+    """The bench, in a copy of its store."""
+    store, found = made
+    shutil.copy(store, folder / "results.db")
+    return found
+
+
+def test_a_bench_tells_arms_apart_is_kept_and_is_no_run(emabench, benched):
+    rows = benched["rows"]
+    assert [row["ema_scope"] for row in rows] == ["none", "full"]
+    assert (benched["dataset"], benched["batch_size"]) == ("synthetic", 8)
+    none, full = rows
+    for row in rows:
+        assert set(row["phases_ms"]) == set(PHASES)
+        assert sum(row["phases_ms"].values()) < 2 * row["step_ms"]
+        assert row["images_per_second"] == pytest.approx(8000 / row["step_ms"])
+        assert row["peak_memory_bytes"] > 50 * 2**20
+        assert row["energy_j_per_step"] is None, "a CPU has no counter"
+        assert row["steps"] == 5
+    assert none["ratio"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert full["ratio"]["low"] < full["ratio"]["value"] < full["ratio"]["high"]
+    assert (none["ema_bytes"], none["predicted_ratio"]) == (0, 1)
+    assert full["ema_bytes"] > 0
+    assert full["predicted_ratio"] == pytest.approx(4 / 3, rel=0.05)
+    assert full["phases_ms"]["target_forward"] > 5 * none["phases_ms"]["target_forward"]
+
+    assert emabench(["list", "--smoke"]).out.count(benched["id"]) == 0
+    shown = json.loads(emabench(["show", benched["id"], "--json"]).out)["run"]
+    assert shown["bench"]["rows"] == rows
+    text = emabench(["show", benched["id"]]).out
+    assert "cost of a step" in text
+    assert "ema_scope" not in text.partition("spec")[0]
+    assert check("results.db") == []
+    assert emabench(["export", "-o", "benches.jsonl"]).code == 0
+    assert emabench(["import", "benches.jsonl", "--db", "other.db"]).code == 0
+    assert (
+        json.loads(emabench(["show", benched["id"], "--json", "--db", "other.db"]).out)["run"][
+            "bench"
+        ]["rows"]
+        == rows
+    )
+    assert check("other.db") == []
+    assert emabench(["prune", "--dry-run", "--logs"]).code == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--ema-scope", "none,layer9"], "layer9"),
+        (["--method", "diet", "--ema-scope", "full"], "no target network"),
+        (["--steps", "1"], "--steps"),
+        (["--seconds", "0"], "--seconds"),
+        (["--dataset", "synthetic", "--data-dir", "x"], "is not read by synthetic"),
+    ],
+)
+def test_a_bench_that_cannot_be_is_refused_before_anything_is_stored(
+    emabench, folder, flags, reason
+):
+    result = emabench(["bench", *TINY, *flags])
+    assert result.code == 2
+    assert reason in result.err
+    assert not (folder / "results.db").exists()
+
+
+def test_cost_counts_every_suffix_and_trains_nothing(emabench, folder):
+    result = emabench(["cost", *TINY, "--json"])
+    assert result.code == 0, result.err
+    (found,) = json.loads(result.out)["costs"]
+    rows = found["rows"]
+    assert [row["ema_scope"] for row in rows] == [
+        "none", "projector", "from:layer4", "from:layer3", "from:layer2", "from:layer1", "full",
+    ]  # fmt: skip
+    ratios = [row["ratio_to_none"] for row in rows]
+    assert ratios == sorted(ratios)
+    assert (ratios[0], rows[-1]["ratio_to_full"]) == (1, 1)
+    assert ratios[-1] == pytest.approx(4 / 3, rel=0.05)
+    assert [row["ema_bytes"] for row in rows] == sorted(row["ema_bytes"] for row in rows)
+    assert rows[-1]["flops"] == found["steps"] * rows[-1]["flops_per_step"]
+    assert rows[-1]["ema_bytes_moved"] == 3 * 4 * rows[-1]["copied_parameters"]
+    assert {row["train_s"] for row in rows} == {None}
+    assert not (folder / "results.db").exists()
+
+
+def test_cost_says_where_a_scope_saves_nothing(emabench):
+    flags = ["--preset", "smoke", "--method", "ressl", "--ema-scope", "none,projector,full"]
+    result = emabench(["cost", *flags])
+    assert "averaging the projector alone saves nothing" in " ".join(result.err.split())
+
+
+def test_cost_predicts_by_what_the_store_has_measured(emabench, benched):
+    flags = ["cost", *TINY, "--dataset", "synthetic", "--ema-scope", "none,projector,full"]
+    result = emabench([*flags, "--from-store", "--price-per-hour", "3600", "--json"])
+    rows = json.loads(result.out)["costs"][0]["rows"]
+    assert [row["measured"] for row in rows] == [1, 0, 1]
+    for row in rows:
+        assert row["price"] == pytest.approx(row["train_s"])
+    speeds = {row["ema_scope"]: row["images_per_second"] for row in benched["rows"]}
+    images = json.loads(result.out)["costs"][0]["steps"] * 8
+    assert rows[0]["train_s"] == pytest.approx(images / speeds["none"])
+    assert rows[2]["train_s"] == pytest.approx(images / speeds["full"])
+    scaled = rows[0]["train_s"] * rows[1]["ratio_to_none"]
+    assert rows[1]["train_s"] == pytest.approx(scaled)
+    assert "training" in emabench([*flags, "--from-store"]).out
+    elsewhere = emabench([*flags, "--from-store", "--set", "views=joint"])
+    assert "measured nothing like it" in elsewhere.err
+
+
+def test_cost_of_no_training_and_of_no_store_is_one_line(emabench):
+    nothing = emabench(["cost", "--preset", "smoke", "--method", "random"])
+    assert (nothing.code, "trains nothing" in nothing.err) == (2, True)
+    no_store = emabench(["cost", *TINY, "--from-store"])
+    assert no_store.code == 3
+    assert no_store.hint
+
+
+@pytest.mark.slow
+def test_a_bench_that_is_stopped_leaves_nothing_queued(folder):
+    command = [sys.executable, "-m", "emabench", "bench", *TINY, "--seconds", "600"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("timed steps"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate()
+    assert process.returncode == 130, rest
+    with closing(sqlite3.connect("results.db")) as database:
+        assert database.execute("SELECT kind, state FROM jobs").fetchall() == [
+            ("bench", "cancelled")
+        ]
+    assert check("results.db") == []
