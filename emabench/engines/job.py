@@ -17,6 +17,7 @@ from types import FrameType
 from filelock import FileLock, Timeout
 
 from emabench.artifacts import JOURNAL, attempt_folder, attempt_folders, attempt_number
+from emabench.engines.node import STOP_SIGNALS
 from emabench.engines.ticket import Ticket
 from emabench.queue.attempt import log_to_stderr, make, say
 from emabench.queue.journal import Journal
@@ -28,15 +29,13 @@ _LOCK_SECONDS = 120.0
 
 
 class _StopWish:
-    """Whether the job is to stop: a signal asked for it, or stdin has ended.
-
-    Slurm signals a job before its time is up, and every process of it when it is cancelled.
-    """
+    """Whether the job is to stop: a signal asked for it, or stdin has ended."""
 
     def __init__(self) -> None:
         self._asked = False
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._ask)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # held back until now
         threading.Thread(target=self._await_end, name="stdin", daemon=True).start()
 
     def __call__(self) -> bool:

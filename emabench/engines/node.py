@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from emabench import __version__
@@ -21,6 +21,8 @@ from emabench.engines.ticket import Ticket
 from emabench.errors import EngineError
 from emabench.records import JobKind
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+"""Slurm signals a job before its time is up, and every process of it when it is cancelled."""
 _POLL_SECONDS = 0.5
 _SEND_SECONDS = 2.0
 _PATIENCE_SECONDS = 60.0
@@ -48,7 +50,7 @@ def make_attempt(ticket: str, asked: Callable[[], bool] = lambda: False) -> int:
     with exchange.workspace(claim.job_id, claim.attempt, _needs(order)) as root:
         folder = attempt_folder(root, claim.job_id, claim.attempt)
         sender = None if exchange.is_shared else exchange.sender(root, claim.job_id, claim.attempt)
-        with (folder / LOG).open("ab") as log:
+        with (folder / LOG).open("ab") as log, _signals_held_back():
             process = subprocess.Popen(
                 [sys.executable, "-m", "emabench.engines.job", str(root)],
                 stdin=subprocess.PIPE,
@@ -67,6 +69,16 @@ def make_attempt(ticket: str, asked: Callable[[], bool] = lambda: False) -> int:
             if sender is not None:
                 sender.send()
     return process.returncode
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let what starts inside get no wish to stop before it can hear it; see ``job.py``."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _needs(order: Ticket) -> list[str]:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from emabench.engines.exchange import Exchange
+from emabench.engines.node import make_attempt
 from emabench.engines.remote import RemoteJob, take_in
 from emabench.errors import EngineError
 from emabench.queue.submission import Task
@@ -69,12 +70,10 @@ class RayEngine:
         Raises:
             CheckpointError: the folder of the attempt cannot be written.
         """
-        from emabench.engines.node import make_attempt
-
         job = RemoteJob(task, self._store, self._exchange)
         remote = self._ray.remote(
             max_retries=0,
-            num_cpus=job.ticket.threads,
+            num_cpus=job.ticket.cpus,
             num_gpus=job.ticket.accelerators,
         )(make_attempt)
         title = f"emabench {task.claim.job_id} attempt {task.claim.attempt}"

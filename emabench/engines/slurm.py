@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from emabench.engines.exchange import Exchange
+from emabench.engines.node import STOP_SIGNALS, make_attempt
 from emabench.engines.remote import RemoteJob, take_in
 from emabench.errors import EngineError
 from emabench.queue.submission import Task
@@ -39,7 +40,6 @@ _ENDED = frozenset(
         *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
     )
 )
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class SlurmEngine:
@@ -110,17 +110,17 @@ class SlurmEngine:
         waiting, self._waiting = self._waiting, []
         alike: dict[tuple[int, int], list[RemoteJob]] = {}
         for job in waiting:
-            alike.setdefault((job.ticket.threads, job.ticket.accelerators), []).append(job)
-        for (threads, accelerators), jobs in alike.items():
-            self._send(jobs, threads, accelerators)
+            alike.setdefault((job.ticket.cpus, job.ticket.accelerators), []).append(job)
+        for (cpus, accelerators), jobs in alike.items():
+            self._send(jobs, cpus, accelerators)
 
     def look_after(self, others: Sequence[RunningAttempt]) -> None:
         """Take in the journals of attempts that another driver had submitted."""
         for _ in take_in(self._store, self._exchange, others):
             pass
 
-    def _send(self, jobs: Sequence[RemoteJob], threads: int, accelerators: int) -> None:
-        needs = {"cpus_per_task": threads, "gpus_per_node": accelerators or None}
+    def _send(self, jobs: Sequence[RemoteJob], cpus: int, accelerators: int) -> None:
+        needs = {"cpus_per_task": cpus, "gpus_per_node": accelerators or None}
         wanted = {
             name: value for name, value in (self._common | needs).items() if value is not None
         }
@@ -212,14 +212,12 @@ def run_task(ticket: str) -> int:
     Args:
         ticket: of ``Ticket.write``.
     """
-    from emabench.engines.node import make_attempt
-
     asked = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.set()
 
-    for number in _SIGNALS:  # in place of submitit's own, which would requeue in Slurm
+    for number in STOP_SIGNALS:  # in place of submitit's own, which would requeue in Slurm
         signal.signal(number, ask)
     return make_attempt(ticket, asked.is_set)
 

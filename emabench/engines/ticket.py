@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from emabench import __version__
 from emabench.artifacts import Keep
-from emabench.records import Claim
+from emabench.records import Claim, JobKind
 
 if TYPE_CHECKING:
     from emabench.queue.submission import Task
@@ -57,13 +57,23 @@ class Ticket:
 
     @property
     def threads(self) -> int:
-        """CPU threads that the job computes with."""
+        """CPU threads that each process of the job computes with."""
         return self.claim.threads or self.claim.spec["pretrain"]["threads"] or 1
+
+    @property
+    def cpus(self) -> int:
+        """CPUs that the job needs."""
+        return self.threads * self._devices
 
     @property
     def accelerators(self) -> int:
         """Accelerators that the job needs."""
-        return 0 if self.device == "cpu" else 1
+        return 0 if self.device == "cpu" else self._devices
+
+    @property
+    def _devices(self) -> int:
+        is_pretraining = self.claim.kind is JobKind.PRETRAIN
+        return int(self.claim.spec["pretrain"].get("devices", 1)) if is_pretraining else 1
 
 
 _TICKET = TypeAdapter(Ticket)

@@ -19,7 +19,16 @@ from emabench.errors import (
 from emabench.queue.heartbeat import StaleWatch
 from emabench.queue.submission import Engine, Submission, Task
 from emabench.queue.worker import Workplace
-from emabench.records import Claim, Event, JobEnded, JobProgress, JobStarted, JobState, Notice
+from emabench.records import (
+    Claim,
+    Event,
+    JobEnded,
+    JobProgress,
+    JobStarted,
+    JobState,
+    Notice,
+    RunningAttempt,
+)
 from emabench.store.run_store import RunStore
 
 _POLL_SECONDS = 0.5
@@ -209,7 +218,10 @@ class Supervisor:
             self._tell_end(tally, JobEnded(claim, JobState.CANCELLED, "removed by the user"))
             return
         state, reason = job.state, job.reason
-        if state is JobState.RUNNING and job.attempt == claim.attempt:
+        if job.attempt != claim.attempt:  # the next attempt has begun already
+            mine = [attempt for attempt in job.attempts if attempt.number == claim.attempt]
+            state, reason = JobState.QUEUED, mine[0].reason if mine else None
+        elif state is JobState.RUNNING:
             state, reason = self._record_death(claim, cause)
         hint = None if trouble is None else trouble.hint
         self._tell_end(tally, JobEnded(claim, state, reason, hint))
@@ -234,16 +246,17 @@ class Supervisor:
         if now - self._observed_at < _OBSERVE_SECONDS:
             return
         self._observed_at = now
-        mine = {job.task.claim.job_id: job for job in self._jobs.values()}
-        self._engine.look_after([a for a in self._store.running() if a.job_id not in mine])
+        claims = [(job.task.claim, job) for job in self._jobs.values()]
+        mine = {(claim.job_id, claim.attempt): job for claim, job in claims}
+        self._engine.look_after([a for a in self._store.running() if _key(a) not in mine])
         running = self._store.running()
-        gone = [a for a in running if a.process_gone and a.job_id not in mine]
+        gone = [a for a in running if a.process_gone and _key(a) not in mine]
         stale = [a for a in self._watch.stale(running, now) if a not in gone]
         for attempt in gone + stale:
             reason = "its process is gone" if attempt in gone else "its heartbeat stopped"
             state = self._store.reap(attempt, reason=reason)
-            if state is not None and attempt.job_id in mine:
-                mine[attempt.job_id].kill()
+            if state is not None and _key(attempt) in mine:
+                mine[_key(attempt)].kill()
             elif state is not None:
                 what = "is queued again" if state is JobState.QUEUED else "has failed for good"
                 self._on_event(Notice(f"job {attempt.job_id}: {reason}; it {what}"))
@@ -277,3 +290,7 @@ class Supervisor:
         for job in jobs:
             self._hear(job)
             self._see_off(tally, job)
+
+
+def _key(attempt: RunningAttempt) -> tuple[str, int]:
+    return attempt.job_id, attempt.number
