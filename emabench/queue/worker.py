@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emabench import bench, experiment
+from emabench import bench, experiment, several_devices
 from emabench import device as devices
 from emabench.artifacts import (
     Keep,
@@ -32,6 +32,8 @@ from emabench.queue.ledger import Ledger
 from emabench.records import Claim, Event, JobKind, StepProgress
 from emabench.spec import ExperimentSpec
 from emabench.training.weights import weights_file
+
+Meter = CostMeter | several_devices.Readings
 
 _log = logging.getLogger(__name__)
 
@@ -81,13 +83,15 @@ def work(
         device = experiment.bind_device(spec.pretrain)
         threads = claim.threads or spec.pretrain.threads or 1
         compiled = spec.pretrain.compile and claim.kind is not JobKind.LINEAR_EVAL
-        store.begin(claim, devices.environment(device, threads, compiled=compiled))
+        count = spec.pretrain.devices if claim.kind is JobKind.PRETRAIN else 1
+        environment = devices.environment(device, threads, compiled=compiled, count=count)
+        store.begin(claim, environment)
     except (FencedError, StoreError):
         raise
     except EmabenchError as error:
         store.fail(claim, reason=error.message, cost=None, retry=error.may_pass)
         raise
-    meter = CostMeter(device)
+    meter: Meter = CostMeter(device) if count == 1 else several_devices.Readings()
     try:
         with Heartbeat(store, claim, seconds=place.heartbeat_s) as heartbeat:
 
@@ -133,8 +137,21 @@ def _run(
     place: Workplace,
     on_event: Listener,
     stop: Callable[[], bool],
-    meter: CostMeter,
+    meter: Meter,
 ) -> Outcome:
+    folder = attempt_folder(place.artifacts, claim.job_id, claim.attempt)
+    earlier = [f for f in attempt_folders(place.artifacts, claim.job_id) if f != folder]
+    if isinstance(meter, several_devices.Readings):
+        return several_devices.pretrain(
+            spec.pretrain,
+            folder=folder,
+            earlier=earlier,
+            on_event=on_event,
+            record=lambda points: store.record(claim, points, meter.read()),
+            stop=stop,
+            readings=meter,
+            profile=spec.profile,
+        )
     if claim.kind is JobKind.BENCH:
         return bench.measure(
             spec,
@@ -144,11 +161,10 @@ def _run(
             meter=meter,
         )
     if claim.kind is JobKind.PRETRAIN:
-        folder = attempt_folder(place.artifacts, claim.job_id, claim.attempt)
         return experiment.pretrain(
             spec.pretrain,
             folder=folder,
-            earlier=[f for f in attempt_folders(place.artifacts, claim.job_id) if f != folder],
+            earlier=earlier,
             on_event=on_event,
             record=lambda points: store.record(claim, points, meter.read()),
             stop=stop,
