@@ -9,19 +9,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from emabench.engines.exchange import Exchange
-from emabench.engines.node import STOP_SIGNALS, make_attempt
 from emabench.engines.remote import RemoteJob, take_in
+from emabench.engines.slurm_task import run_task
 from emabench.errors import EngineError
 from emabench.queue.submission import Task
 from emabench.queue.trouble import cause_of_death
@@ -204,22 +201,6 @@ class JobStates:
             return  # the controller may answer the next time
         known = dict(line.split() for line in said.stdout.splitlines())
         self._states = known or {"": "none"}
-
-
-def run_task(ticket: str) -> int:
-    """Make an attempt inside a Slurm task; its signals ask the job for a checkpoint.
-
-    Args:
-        ticket: of ``Ticket.write``.
-    """
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.set()
-
-    for number in STOP_SIGNALS:  # in place of submitit's own, which would requeue in Slurm
-        signal.signal(number, ask)
-    return make_attempt(ticket, asked.is_set)
 
 
 def _last_line(trace: str) -> str:

@@ -27,6 +27,12 @@ _TOLD_BY_IDENTITY = {
     "evaluation_data": ("evaluation.data.data_dir",),
 }
 """Fields that only say how the identity was chosen: ``auto`` and ``cpu`` may be the same device."""
+_ADDED_LATER: dict[str, Any] = {
+    "pretrain.compile": False,
+    "pretrain.devices": 1,
+    "profile": False,
+}
+"""Fields that specs of older runs do not have, with what they meant."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ def _differs(arms: Sequence[Arm], path: str) -> bool:
 
 
 def _fields(run: RunRecord) -> dict[str, Any]:
-    fields = _flat(run.spec)
+    fields = _ADDED_LATER | _flat(run.spec)
     fields.update(run.identity)
     for name in run.identity:
         for path in _TOLD_BY_IDENTITY.get(name, ()):

@@ -194,7 +194,9 @@ def _mixed_devices(arms: Iterable[Arm]) -> list[str]:
         for run in arm.runs.values():
             if run.environment is not None:
                 compiled = ", compiled" if run.environment.compiled else ""
-                names.add(f"{run.environment.device}{compiled}")
+                count = run.environment.device_count
+                many = f"{count} x " if count > 1 else ""
+                names.add(f"{many}{run.environment.device}{compiled}")
     return [
         f"costs were measured on different devices: {', '.join(sorted(names))}; "
         "their means and ratios are not of one machine"
