@@ -18,10 +18,14 @@ from emabench.training.world import ALONE, World
 STEPS = 20
 CPU = Device(torch.device("cpu"), "fp32")
 BLOCKS = ["stem", "block1", "block2", "block3", "projector"]
+METHODS = ("simclr", "moco", "byol")
 OPTIONS = {
     "simclr": {"hidden_dim": 24, "output_dim": 12},
     "moco": {"hidden_dim": 24, "output_dim": 12, "queue_size": 48},
     "byol": {"hidden_dim": 24, "output_dim": 12, "predictor_dim": 24},
+    "dino": {"hidden_dim": 24, "output_dim": 12, "prototypes": 16, "frozen_epochs": 2},
+    "ressl": {"hidden_dim": 24, "output_dim": 12, "queue_size": 48},
+    "supervised": {},
 }
 
 

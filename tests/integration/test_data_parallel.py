@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from distributed_training import OPTIONS, STEPS, launch, scopes, spec, train
+from distributed_training import METHODS, STEPS, launch, scopes, spec, train
 from engines import CPU, Site, local
 
 from emabench import experiment
@@ -41,11 +41,15 @@ def plans(**fields):
 @pytest.mark.slow
 def test_two_processes_give_the_losses_and_weights_of_one(tmp_path):
     """Float64, 20 steps, every kind of scope, to 1e-8."""
-    wanted = [spec(method, scope) for method in OPTIONS for scope in scopes()]
+    wanted = [spec(method, scope) for method in METHODS for scope in scopes()]
     wanted += [
         spec("simclr", "none", ema={"scope": "none", "target_gradient": "detach"}),
         spec("moco", "full", options={"residual_weight": 1.0}),
         spec("byol", "full", views="joint"),
+        # A layer that is frozen for some epochs; a target view without an online pass; labels.
+        spec("dino", "full", optimizer={"lr": 0.3, "momentum": 0.0}),
+        spec("ressl", "full"),
+        spec("supervised", "none"),
     ]
     together = launch(wanted, tmp_path)
     for each, (first, second) in zip(wanted, together, strict=True):
@@ -65,7 +69,7 @@ def test_two_processes_give_the_losses_and_weights_of_one(tmp_path):
         for name, value in first["weights"].items():
             assert torch.equal(value, second["weights"][name]), f"{title} {name} differs by rank"
         # The monitor measures in float32.
-        assert first["points"] == pytest.approx(alone["points"], rel=1e-4), title
+        assert first["points"] == pytest.approx(alone["points"], rel=1e-3, abs=1e-5), title
 
 
 @pytest.mark.slow
