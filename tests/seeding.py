@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from emabench.records import CostReading, Environment, MetricPoint, PlannedRun
+from emabench.records import (
+    AttemptRecord,
+    CostReading,
+    Environment,
+    JobKind,
+    JobRecord,
+    JobState,
+    MetricPoint,
+    PlannedRun,
+    RunRecord,
+)
 from emabench.spec import ExperimentSpec, fingerprint
 from emabench.spec.paths import SHORT_NAMES, nest
 from emabench.store import RunStore
@@ -100,3 +111,53 @@ def complete(
         correct={"top1": bytes([1, 0, 1, 1, 0, 0, 0, 1, 1])},
     )
     return run.id
+
+
+def recorded(
+    planned: PlannedRun,
+    *,
+    top1: float | None = 60.0,
+    throughput: float | None = 1000.0,
+    state: JobState = JobState.DONE,
+    reason: str | None = None,
+    environment: Environment | None = ENVIRONMENT,
+    attempts: int = 1,
+    **results: float,
+) -> RunRecord:
+    """Return the record of a run as a store would give it, without one."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    tries = tuple(
+        AttemptRecord(number + 1, JobState.DONE, moment, moment, None, environment, None)
+        for number in range(attempts)
+    )
+    run_id = planned.fingerprint[:12]
+    job = JobRecord(
+        id=run_id,
+        kind=JobKind.PRETRAIN,
+        state=state,
+        fingerprint=planned.fingerprint,
+        spec=planned.spec,
+        depends_on=None,
+        attempt=attempts,
+        reason=reason,
+        created_at=moment,
+        run_id=run_id,
+        attempts=tries,
+    )
+    known = {} if top1 is None else {"top1": float(top1)}
+    return RunRecord(
+        id=run_id,
+        name=planned.name,
+        smoke=planned.smoke,
+        command=planned.command,
+        state=state,
+        spec=planned.spec,
+        identity=planned.identity,
+        fingerprint=planned.fingerprint,
+        created_at=moment,
+        results={**known, **results},
+        cost=CostReading(throughput=None if throughput is None else float(throughput)),
+        environment=environment,
+        jobs=(job,),
+        warnings=planned.warnings,
+    )

@@ -11,6 +11,31 @@ if TYPE_CHECKING:
     from emabench.records import MetricPoint, RunRecord
 
 
+def print_stored_benches(db: str, where: Sequence[str] | None, *, json: bool) -> None:
+    """Print the finished benches of a store, newest last.
+
+    Args:
+        db: path or URL of the store.
+        where: conditions ``field=value``.
+        json: whether to print JSON.
+
+    Raises:
+        NotFoundError: none fits.
+    """
+    from emabench.cli.options import where_filters
+    from emabench.errors import NotFoundError
+    from emabench.records import JobState
+    from emabench.store import RunStore
+
+    with RunStore.open(db, mode="read") as store:
+        found = store.benches(where=where_filters(where))
+        done = [bench for bench in found if bench.state is JobState.DONE]
+        if not done:
+            raise NotFoundError("no finished bench fits", hint="emabench bench makes one")
+        benches = [(bench, store.metrics(bench.id)) for bench in done]
+    print_benches(benches, json=json)
+
+
 def print_benches(
     benches: Sequence[tuple[RunRecord, Sequence[MetricPoint]]], *, json: bool
 ) -> None:

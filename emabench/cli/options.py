@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from emabench.artifacts import Keep
+from emabench.data.cache_mode import BUDGET_VARIABLE, MODE_VARIABLE, parse_bytes, parse_mode
 from emabench.errors import UsageError
 
 DEFAULT_DB = "results.db"
@@ -46,6 +48,55 @@ PriceOption = Annotated[
         min=0,
         metavar="PRICE",
         help="Price of an hour of the device, in any currency; it is shown, never stored.",
+    ),
+]
+
+
+def _export(context: typer.Context, variable: str, value: str | None) -> None:
+    """Let a flag win over its variable, for this command and the processes that it starts."""
+    if value is None or context.resilient_parsing:
+        return
+    before = os.environ.get(variable)
+    os.environ[variable] = value
+    if before is None:
+        context.call_on_close(lambda: os.environ.pop(variable, None))
+    else:
+        context.call_on_close(lambda: os.environ.__setitem__(variable, before))
+
+
+def _export_mode(context: typer.Context, value: str | None) -> str | None:
+    if value is not None:
+        parse_mode(value)
+    _export(context, MODE_VARIABLE, value)
+    return value
+
+
+def _export_budget(context: typer.Context, value: str | None) -> str | None:
+    if value is not None:
+        parse_bytes(value)
+    _export(context, BUDGET_VARIABLE, value)
+    return value
+
+
+CacheOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        envvar=MODE_VARIABLE,
+        metavar="WHERE",
+        callback=_export_mode,
+        help="Where decoded images are kept: auto, disk, ram or none.",
+    ),
+]
+"""Its callback puts it where the data is opened, here and in the processes of jobs."""
+CacheBudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-budget",
+        envvar=BUDGET_VARIABLE,
+        metavar="BYTES",
+        callback=_export_budget,
+        help="What decoded images may take, such as 8GiB; half of what is free unless given.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

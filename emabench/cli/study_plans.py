@@ -55,13 +55,19 @@ def equal_commands(study: Study, budget: str) -> list[str]:
 
 def next_commands(study: Study, *, db: str, smoke: bool) -> list[str]:
     """Return what to do once the runs are queued: work them off, compare them, see the blocks."""
+    from emabench.report.metrics import parse_metric
+    from emabench.report.tables import show_value
     from emabench.spec.paths import SHORT_NAMES
 
     place = [] if db == DEFAULT_DB else ["--db", db]
     of_it = ["--study", study.name, *(["--smoke"] if smoke else []), *place]
     compare = ["compare", "--metric", ",".join(study.spec.metrics)]
-    if study.spec.factor == SHORT_NAMES["ema_scope"]:
-        compare += ["--baseline", str(study.spec.baseline)]
+    if study.spec.factor != SHORT_NAMES["ema_scope"]:
+        compare += ["--by", study.spec.by]
+    compare += ["--baseline", show_value(study.spec.baseline)]
+    for name, width in study.spec.margin.items():
+        is_share = parse_metric(name).kind == "ratio"
+        compare += ["--margin", f"{name}={100 * width:g}%" if is_share else f"{name}={width:g}"]
     commands = [["work", "--idle-exit", *place], compare + of_it]
     if study.spec.quantity is not None:
         commands.append(["stability", "--quantity", study.spec.quantity, *of_it])

@@ -7,8 +7,9 @@ import hashlib
 import pickle
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from torchvision import datasets
 
 from emabench.data import fashion_mini
 from emabench.data.cache import ImageCache, locked
+from emabench.data.cache_mode import settle_mode
 from emabench.data.channels import ChannelStatistics, channel_statistics
 from emabench.data.decode import DECODER, resize_arrays
+from emabench.data.kept import keep
 from emabench.data.pool import in_pieces
+from emabench.data.rows import Images
 from emabench.data.source import Source
 from emabench.errors import DataError, SpecError
 from emabench.spec.data import DataSpec
@@ -141,9 +145,16 @@ def _to_source(arrays: _Arrays, spec: DataSpec, cache: ImageCache) -> Source:
         digest.update(np.ascontiguousarray(images).data)
         digest.update(labels.data)
     content_hash = digest.hexdigest()
-    size = spec.image_size or arrays.train[0].shape[1]
-    train, statistics = _to_rgb(arrays.train[0], size, f"{content_hash}-train", cache)
-    test, _ = _to_rgb(arrays.test[0], size, f"{content_hash}-test", cache)
+    splits = (arrays.train[0], arrays.test[0])
+    size = spec.image_size or splits[0].shape[1]
+    train: Images
+    test: Images
+    if size == splits[0].shape[1]:
+        train, test = native = _to_rgb(splits[0]), _to_rgb(splits[1])
+        statistics = channel_statistics(native[0])
+    else:
+        names = [f"{content_hash}-{split}" for split in ("train", "test")]
+        (train, statistics), (test, _) = _resized(splits, size, names, cache)
     return Source(
         classes=arrays.classes,
         size=size,
@@ -157,24 +168,29 @@ def _to_source(arrays: _Arrays, spec: DataSpec, cache: ImageCache) -> Source:
     )
 
 
-def _to_rgb(
-    images: np.ndarray, size: int, name: str, cache: ImageCache
-) -> tuple[np.ndarray, ChannelStatistics]:
-    """Return the images as RGB of the size asked for; only resized ones are worth caching."""
+def _to_rgb(images: np.ndarray) -> np.ndarray:
+    return np.repeat(images[..., None], 3, axis=3) if images.ndim == 3 else images
 
-    def coloured(part: np.ndarray) -> np.ndarray:
-        return np.repeat(part[..., None], 3, axis=3) if part.ndim == 3 else part
 
-    if size == images.shape[1]:
-        rgb = coloured(images)
-        return rgb, channel_statistics(rgb)
+def _resized(
+    splits: Sequence[np.ndarray], size: int, names: Sequence[str], cache: ImageCache
+) -> list[tuple[Images, ChannelStatistics]]:
+    """Return the splits as RGB of another size, which alone is worth caching."""
+    keys = [
+        hashlib.blake2b(f"{name}/{size}/{DECODER}".encode(), digest_size=16).hexdigest()
+        for name in names
+    ]
+    shapes = [(len(images), size, size, 3) for images in splits]
+    mode = settle_mode(
+        3 * size**2 * sum(map(len, splits)),
+        folder=cache.folder,
+        is_cached=all(map(cache.find, keys, shapes)),
+    )
+    pieces = [partial(_resizing, images, size) for images in splits]
+    return [keep(cache, mode, *each) for each in zip(keys, shapes, pieces, strict=True)]
 
-    def pieces() -> Iterator[np.ndarray]:
-        return in_pieces(
-            lambda start, stop: coloured(resize_arrays(images[start:stop], size)),
-            len(images),
-            _PIECE,
-        )
 
-    key = hashlib.blake2b(f"{name}/{size}/{DECODER}".encode(), digest_size=16).hexdigest()
-    return cache.load(key, (len(images), size, size, 3), pieces)
+def _resizing(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return in_pieces(
+        lambda start, stop: _to_rgb(resize_arrays(images[start:stop], size)), len(images), _PIECE
+    )

@@ -112,7 +112,7 @@ class ImageCache:
         Returns:
             uint8 of this shape, read-only; and the statistics of all of it.
         """
-        entry = self.folder / f"{key}.npy"
+        entry = self._entry(key)
         found = _read_entry(entry, shape)
         if found is not None:
             return found
@@ -131,19 +131,30 @@ class ImageCache:
                 stacklevel=2,
             )
             found = None
-        return found if found is not None else _in_memory(shape, pieces())
+        if found is not None:
+            return found
+        images = filled(shape, pieces())
+        return images, channel_statistics(images)
+
+    def find(
+        self, key: str, shape: tuple[int, int, int, int]
+    ) -> tuple[np.ndarray, ChannelStatistics] | None:
+        """Return an entry as ``load`` does, or None where it would have to be built."""
+        return _read_entry(self._entry(key), shape)
+
+    def _entry(self, key: str) -> Path:
+        return self.folder / f"{key}.npy"
 
 
-def _in_memory(
-    shape: tuple[int, int, int, int], pieces: Iterable[np.ndarray]
-) -> tuple[np.ndarray, ChannelStatistics]:
+def filled(shape: tuple[int, int, int, int], pieces: Iterable[np.ndarray]) -> np.ndarray:
+    """Return an array in memory, uint8 and read-only, that holds the pieces in order."""
     images = np.empty(shape, dtype=np.uint8)
     done = 0
     for piece in pieces:
         images[done : done + len(piece)] = piece
         done += len(piece)
     images.flags.writeable = False
-    return images, channel_statistics(images)
+    return images
 
 
 def _remove_leftovers(entry: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -49,6 +49,21 @@ def inspect(path: Path) -> tuple[str, tuple[int, int]]:
     with _naming(path), Image.open(io.BytesIO(content)) as image:
         size = image.size
     return hashlib.blake2b(content, digest_size=16).hexdigest(), size
+
+
+def decode_all(paths: Sequence[str], size: int, crop: CropRule) -> np.ndarray:
+    """Decode some files, each as ``decode`` does.
+
+    Returns:
+        uint8 ``[n, size, size, 3]``.
+
+    Raises:
+        DataError: the first that cannot be decoded.
+    """
+    images = np.empty((len(paths), size, size, 3), dtype=np.uint8)
+    for row, path in enumerate(paths):
+        images[row] = decode(Path(path), size, crop)
+    return images
 
 
 def decode(path: Path, size: int, crop: CropRule) -> np.ndarray:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from emabench.data.cache import ImageCache
-from emabench.data.channels import ChannelStatistics
-from emabench.data.decode import DECODER, CropRule, decode
+from emabench.data.cache import ImageCache, Pieces
+from emabench.data.cache_mode import settle_mode
+from emabench.data.decode import DECODER, CropRule, decode_all
+from emabench.data.kept import keep
 from emabench.data.manifest import FileFacts, Progress, read_facts
 from emabench.data.pool import in_pieces
+from emabench.data.rows import FileImages
 from emabench.data.source import Source
 from emabench.data.subset import held_out
 from emabench.data.tree import ClassTree, find_splits, read_tree, require_same_classes
@@ -33,7 +35,7 @@ class _Split:
 
 
 def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = None) -> Source:
-    """Return the data set of ``spec.data_dir``, decoded into the cache.
+    """Return the data set of ``spec.data_dir``, its images kept as the cache mode says.
 
     Args:
         spec: where the tree lies, the size and crop of the images, and the seed of the split.
@@ -66,10 +68,20 @@ def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = N
         splits = [_rows(splits[0], ~test), _rows(splits[0], test)]
         split_name = f"seeded {100 * spec.test_fraction:g} % split"
     size = spec.image_size or _native_size(facts)
-    total = len(files)
-    train_images, statistics = _decoded(splits[0], size, spec.crop, cache, progress, 0, total)
-    done = len(train_images)
-    test_images, _ = _decoded(splits[1], size, spec.crop, cache, progress, done, total)
+    keys = [_key(split, size, spec.crop) for split in splits]
+    shapes = [(len(split.files), size, size, 3) for split in splits]
+    mode = settle_mode(
+        3 * size**2 * len(files),
+        folder=cache.folder,
+        is_cached=all(map(cache.find, keys, shapes)),
+    )
+    kept, done = [], 0
+    for split, key, shape in zip(splits, keys, shapes, strict=True):
+        images = FileImages(split.files, size, spec.crop)
+        pieces = _decoding(images, progress, done, len(files))
+        kept.append(keep(cache, mode, key, shape, pieces, images))
+        done += len(images)
+    (train_images, statistics), (test_images, _) = kept
     return Source(
         classes=trees[0].classes,
         size=size,
@@ -129,29 +141,26 @@ def _content_hash(classes: tuple[str, ...], splits: list[_Split]) -> str:
     return digest.hexdigest()
 
 
-def _decoded(
-    split: _Split,
-    size: int,
-    crop: CropRule,
-    cache: ImageCache,
-    progress: Progress | None,
-    done: int,
-    total: int,
-) -> tuple[np.ndarray, ChannelStatistics]:
-    """Return the images of a split; ``done`` and ``total`` place it in the progress."""
+def _key(split: _Split, size: int, crop: CropRule) -> str:
     key = hashlib.blake2b(f"{size}/{crop}/{DECODER}".encode(), digest_size=16)
     for fact in split.facts:
         key.update(fact.digest.encode())
+    return key.hexdigest()
+
+
+def _decoding(images: FileImages, progress: Progress | None, done: int, total: int) -> Pieces:
+    """Return what decodes a split on all cores; ``done`` and ``total`` place it in the progress."""
 
     def work(start: int, stop: int) -> np.ndarray:
-        return np.stack([decode(path, size, crop) for path in split.files[start:stop]])
+        return decode_all(images.files(slice(start, stop)), images.size, images.crop)
 
     def pieces() -> Iterator[np.ndarray]:
         made = done
-        for piece in in_pieces(work, len(split.files), max(1, _PIECE_BYTES // (3 * size**2))):
+        piece_rows = max(1, _PIECE_BYTES // (3 * images.size**2))
+        for piece in in_pieces(work, len(images), piece_rows):
             yield piece
             made += len(piece)
             if progress is not None:
                 progress(made, total)
 
-    return cache.load(key.hexdigest(), (len(split.files), size, size, 3), pieces)
+    return pieces

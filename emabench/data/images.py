@@ -12,6 +12,7 @@ from emabench.data.arrays import load_embedded, load_torchvision
 from emabench.data.cache import ImageCache, cache_folder
 from emabench.data.catalogue import DatasetInfo, list_datasets
 from emabench.data.folder import load_folder
+from emabench.data.rows import Images, take
 from emabench.data.source import Source
 from emabench.data.subset import balanced_subset
 from emabench.data.synthetic import load_synthetic
@@ -25,13 +26,21 @@ __all__ = ["Dataset", "DatasetInfo", "ImageSet", "list_datasets", "load_dataset"
 class ImageSet:
     """The images of one split."""
 
-    images: np.ndarray
-    """uint8 ``[N, S, S, 3]``, RGB; may be a read-only memory map."""
+    images: Images
+    """uint8 ``[N, S, S, 3]``, RGB: in memory, mapped into it, or decoded when asked for."""
     labels: np.ndarray
     """int64 ``[N]``."""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> ImageSet:
+        """Return some of the images; what is mapped or decoded late stays so.
+
+        Args:
+            rows: int64 ``[n]``.
+        """
+        return ImageSet(take(self.images, rows), self.labels[rows])
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ def load_dataset(
     cache_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Load a data set: decode or read its images once, then take the subsets.
+    """Load a data set: its images, kept as ``cache_mode`` says, then the subsets.
 
     Args:
         spec: which data set, its image size, and the subsets.
@@ -71,7 +80,7 @@ def load_dataset(
             and again while it is decoded.
 
     Raises:
-        UnknownNameError: there is no data set of this name.
+        UnknownNameError: there is no data set, or no cache mode, of this name.
         SpecError: ``data_dir`` is missing for a folder, or given where nothing reads it.
         NotFoundError: the folder does not exist.
         DataError: the files are missing, damaged or make no data set, or a subset is larger
@@ -116,5 +125,4 @@ def _subset(whole: ImageSet, count: int | None, seed: int, split: str) -> ImageS
             f"{split}_subset={count}, but there are {len(whole)} {split} images",
             hint=f"leave {split}_subset out to use all {len(whole)}",
         )
-    rows = balanced_subset(whole.labels, count, seed)
-    return ImageSet(whole.images[rows], whole.labels[rows])
+    return whole.take(balanced_subset(whole.labels, count, seed))

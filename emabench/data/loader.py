@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from emabench.data.images import ImageSet
+from emabench.data.reading import one_ahead, read_batches
+from emabench.data.rows import FileImages, Images
 from emabench.errors import SpecError
 from emabench.spec.streams import derive
 
@@ -32,8 +34,9 @@ class Batch:
 class EpochLoader:
     """Gives the batches of any epoch, from its beginning or from the middle.
 
-    On an accelerator the images lie there as one uint8 tensor if they take at most 4 GiB;
-    otherwise each batch is gathered on the CPU, where a memory map may stand in for memory.
+    On an accelerator the images lie there as one uint8 tensor if they take at most 4 GiB and are
+    kept anywhere; otherwise each batch is gathered, or decoded, on the CPU, for an accelerator one
+    batch ahead of the step that needs it.
 
     Args:
         images: the images and labels.
@@ -58,7 +61,8 @@ class EpochLoader:
         self._count = len(images)
         self._labels = torch.tensor(images.labels, dtype=torch.int64).to(self.device)
         self._resident: Tensor | None = None
-        if self.device.type != "cpu" and self._images.nbytes <= _RESIDENT_BYTES:
+        kept = not isinstance(self._images, FileImages)
+        if self.device.type != "cpu" and kept and self._images.nbytes <= _RESIDENT_BYTES:
             self._resident = _copy_to(self._images, self.device)
 
     @property
@@ -78,18 +82,29 @@ class EpochLoader:
             raise ValueError(f"start={start} is negative")
         generator = torch.Generator().manual_seed(derive(self.seed, "order", epoch))
         order = torch.randperm(self._count, generator=generator)
-        for step in range(start, self.steps_per_epoch):
-            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+        batches = order[: self.steps_per_epoch * self.batch_size].split(self.batch_size)[start:]
+        for indices, images in zip(batches, self._images_of(batches), strict=True):
             where = indices.to(self.device, non_blocking=True)
-            if self._resident is not None:
-                images = self._resident.index_select(0, where)
-            else:
-                gathered = torch.from_numpy(self._images[indices.numpy()])
-                images = gathered.to(self.device, non_blocking=True)
             yield Batch(indices, images, self._labels.index_select(0, where))
 
+    def _images_of(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield the images of each batch, on the device."""
+        if self._resident is not None:
+            for indices in batches:
+                where = indices.to(self.device, non_blocking=True)
+                yield self._resident.index_select(0, where)
+            return
+        read = map(self._sent, read_batches(self._images, (rows.numpy() for rows in batches)))
+        yield from read if self.device.type == "cpu" else one_ahead(read)
 
-def _copy_to(images: np.ndarray, device: torch.device) -> Tensor:
+    def _sent(self, images: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(images)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()  # else the copy would wait for the device
+        return tensor.to(self.device, non_blocking=True)
+
+
+def _copy_to(images: Images, device: torch.device) -> Tensor:
     """Return the images on the device; copied in pieces, so a memory map is never held whole."""
     result = torch.empty(images.shape, dtype=torch.uint8, device=device)
     for start in range(0, len(images), _COPY_ROWS):

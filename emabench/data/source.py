@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emabench.data.channels import ChannelStatistics
+from emabench.data.rows import Images
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,11 @@ class Source:
     classes: tuple[str, ...]
     size: int
     """Side of the images in pixels."""
-    train_images: np.ndarray
+    train_images: Images
     """uint8 ``[N, S, S, 3]``, RGB."""
     train_labels: np.ndarray
     """int64 ``[N]``."""
-    test_images: np.ndarray
+    test_images: Images
     test_labels: np.ndarray
     statistics: ChannelStatistics
     """Of all training images."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from emabench.data.augment import normalize
 from emabench.data.images import ImageSet
+from emabench.data.reading import read_batches
 from emabench.device import Device
 
 Statistics = tuple[float, float, float]
@@ -43,9 +45,10 @@ def extract_features(
     model.eval()
     features: list[Tensor] = []
     try:
-        for start in range(0, len(images), batch_size):
-            batch = torch.from_numpy(images.images[start : start + batch_size].copy())
-            views = normalize(batch.to(device.torch), mean, std)
+        starts = range(0, len(images), batch_size)
+        rows = (np.arange(start, min(start + batch_size, len(images))) for start in starts)
+        for start, batch in zip(starts, read_batches(images.images, rows), strict=True):
+            views = normalize(torch.from_numpy(batch).to(device.torch), mean, std)
             with device.autocast():
                 features.append(model(views).float())
             on_progress(min(start + batch_size, len(images)), len(images))

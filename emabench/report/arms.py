@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from emabench.records import RunRecord
@@ -19,7 +20,7 @@ IDENTITY = ("device_kind", "precision", "threads", "data")
 """Names of the identity of a run: they stand beside the field paths, and have no dots."""
 
 _METHOD_OPTIONS = "pretrain.method.options."
-_TOLD_BY_IDENTITY = {
+TOLD_BY_IDENTITY = {
     "device_kind": ("pretrain.device",),
     "precision": ("pretrain.precision",),
     "threads": ("pretrain.threads",),
@@ -47,6 +48,11 @@ class Arm:
     fields: Mapping[str, Any]
     runs: Mapping[int, RunRecord]
 
+    @cached_property
+    def texts(self) -> Mapping[str, str]:
+        """The fields as text that is equal where they are; what is null is left out."""
+        return {path: _key(value) for path, value in self.fields.items() if value is not None}
+
     @property
     def method(self) -> str:
         """Name of the method."""
@@ -58,28 +64,39 @@ class Arm:
         return str(self.fields.get(SCOPE))
 
 
-def group(runs: Iterable[RunRecord]) -> tuple[list[Arm], int]:
+def fields_of(run: RunRecord) -> dict[str, Any]:
+    """Return every field of a run's spec by its path, and its identity."""
+    fields = _ADDED_LATER | flat_fields(run.spec)
+    fields.update(run.identity)
+    for name in run.identity:
+        for path in TOLD_BY_IDENTITY.get(name, ()):
+            fields.pop(path, None)
+    return fields
+
+
+def group(
+    runs: Iterable[RunRecord], fields: Callable[[RunRecord], dict[str, Any]] = fields_of
+) -> tuple[list[Arm], int]:
     """Put runs into arms; of several runs with one seed the newest counts.
 
     Args:
         runs: finished runs, newest last.
+        fields: what tells the arm of a run, and its seed.
 
     Returns:
         The arms in the order of their first run, and the number of repeats left out.
     """
-    fields_of: dict[str, dict[str, Any]] = {}
+    known: dict[str, dict[str, Any]] = {}
     members: dict[str, dict[int, RunRecord]] = defaultdict(dict)
     repeats = 0
     for run in runs:
-        fields = _fields(run)
-        seed = fields.pop(SEED, 0)
-        key = _key(fields)
-        fields_of[key] = fields
+        found = fields(run)
+        seed = found.pop(SEED, 0)
+        key = _key(found)
+        known[key] = found
         repeats += seed in members[key]
         members[key][seed] = run
-    return [
-        Arm(fields_of[key], dict(sorted(seeds.items()))) for key, seeds in members.items()
-    ], repeats
+    return [Arm(known[key], dict(sorted(seeds.items()))) for key, seeds in members.items()], repeats
 
 
 def differing_fields(arms: Sequence[Arm]) -> list[str]:
@@ -109,8 +126,7 @@ def scope_rank(scope: str) -> tuple[int, int, str]:
 
 def disagreement(first: Arm, second: Arm) -> set[str]:
     """Return the fields in which two arms differ, method and scope included."""
-    paths = first.fields.keys() | second.fields.keys()
-    return {p for p in paths if _key(first.fields.get(p)) != _key(second.fields.get(p))}
+    return {path for path, _ in first.texts.items() ^ second.texts.items()}
 
 
 def _differs(arms: Sequence[Arm], path: str) -> bool:
@@ -121,24 +137,16 @@ def _differs(arms: Sequence[Arm], path: str) -> bool:
             told_by = (arm.method,)
         elif path == TARGET_GRADIENT:
             told_by = (arm.method, arm.scope)
-        values[told_by].add(_key(arm.fields.get(path)))
+        values[told_by].add(arm.texts.get(path, ""))
     return any(len(different) > 1 for different in values.values())
 
 
-def _fields(run: RunRecord) -> dict[str, Any]:
-    fields = _ADDED_LATER | _flat(run.spec)
-    fields.update(run.identity)
-    for name in run.identity:
-        for path in _TOLD_BY_IDENTITY.get(name, ()):
-            fields.pop(path, None)
-    return fields
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_fields(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested fields by their dotted paths."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{name}."))
+            flat.update(flat_fields(value, f"{prefix}{name}."))
         else:
             flat[prefix + name] = value
     return flat

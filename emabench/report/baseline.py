@@ -2,70 +2,133 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from emabench.errors import UnknownNameError
-from emabench.report.arms import IDENTITY, SCOPE, TARGET_GRADIENT, Arm, disagreement
+from emabench.errors import SpecError, UnknownNameError
+from emabench.report.arms import IDENTITY, TARGET_GRADIENT, Arm, disagreement, scope_rank
+from emabench.report.cautions import Caution
+from emabench.report.factor import EMA_SCOPE, Factor
+from emabench.report.tables import show_value
+from emabench.spec.experiment import parse_scalar
+from emabench.spec.paths import SHORT_NAMES
 
-_MEANINGLESS_WITHOUT_EMA = {
+MEANINGLESS_WITHOUT_EMA = {
     "pretrain.ema.decay",
     "pretrain.ema.final_decay",
     "pretrain.ema.schedule",
     "pretrain.ema.buffers",
 }
+_NAMED = 3
+"""Fields that a message names."""
+_SHORT = {path: name for name, path in SHORT_NAMES.items()}
 
 
-def baseline_scope(arms: Iterable[Arm], asked: str | None) -> str | None:
-    """Return the scope of the baseline: as asked, else ``full``, else ``none``, else nothing.
-
-    Raises:
-        UnknownNameError: no arm has the scope that was asked for.
-    """
-    scopes = {arm.scope for arm in arms}
-    if asked is None:
-        return next((scope for scope in ("full", "none") if scope in scopes), None)
-    scope = "full" if asked == "encoder" else asked
-    if scope not in scopes:
-        raise UnknownNameError("baseline", asked, scopes)
-    return scope
-
-
-def reference_arm(arm: Arm, candidates: Sequence[Arm], warnings: list[str]) -> Arm | None:
-    """Return the candidate that agrees with an arm on everything but the scope.
-
-    Fields that mean nothing in one of the two scopes may differ: the decay has no effect in
-    ``none``, ``target_gradient`` has none elsewhere. Of several candidates the nearest counts;
-    a control arm, ``none`` with a detached target, only where the method itself is not there.
+def baseline_value(arms: Iterable[Arm], asked: str | None, factor: Factor = EMA_SCOPE) -> Any:
+    """Return the value of the factor that the others are compared with; None is nothing.
 
     Args:
-        arm: the arm that is compared.
-        candidates: all arms that have the baseline's scope. An arm among them is compared with
-            none, but for a control arm: with the method itself.
-        warnings: gets a line where there is no answer although one could be expected.
+        arms: all arms.
+        asked: the value as it was typed. None takes, of EMA scopes, ``full`` if there is one, else
+            ``none``, else nothing; of other factors the smallest of several values.
+        factor: what is compared.
+
+    Raises:
+        UnknownNameError: no arm has the value that was asked for.
     """
-    if candidates and arm.scope == candidates[0].scope:
-        return _published(arm, candidates)
+    found = (factor.value(arm.fields) for arm in arms)
+    values = sorted({show_value(v): v for v in found}.values(), key=value_rank)
+    if asked is not None:
+        return _asked(asked, values, factor)
+    if factor.is_scope:
+        return next((scope for scope in ("full", "none") if scope in values), None)
+    known = [value for value in values if value is not None]
+    return known[0] if len(values) > 1 and known else None
+
+
+def value_rank(value: Any) -> tuple[int, float, tuple[int, int, str]]:
+    """Return a key that sorts the values of a factor: numbers by size, scopes by their blocks."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return (0 if value is None else 2), 0.0, scope_rank(show_value(value))
+    return 1, float(value), (0, 0, "")
+
+
+class Baselines:
+    """The arms that have the baseline's value, known by all that no arm may have otherwise."""
+
+    def __init__(self, arms: Iterable[Arm], value: Any, factor: Factor = EMA_SCOPE) -> None:
+        self.factor = factor
+        self.value = value
+        text = show_value(value)
+        self.arms = [arm for arm in arms if show_value(factor.value(arm.fields)) == text]
+        self._like: dict[frozenset[tuple[str, str]], list[Arm]] = defaultdict(list)
+        for arm in self.arms:
+            self._like[self._likeness(arm)].append(arm)
+
+    def like(self, arm: Arm) -> Sequence[Arm]:
+        """Return those that may agree with an arm on everything but the factor."""
+        return self._like.get(self._likeness(arm), ())
+
+    def _likeness(self, arm: Arm) -> frozenset[tuple[str, str]]:
+        vague = MEANINGLESS_WITHOUT_EMA | {TARGET_GRADIENT}
+        return frozenset(
+            (path, text)
+            for path, text in arm.texts.items()
+            if path not in vague and not self.factor.goes_along(path)
+        )
+
+
+def reference_arm(arm: Arm, baselines: Baselines, cautions: list[Caution]) -> Arm | None:
+    """Return the arm with the baseline's value that agrees with an arm on everything else.
+
+    Fields that mean nothing in one of the two scopes may differ: the decay has no effect in
+    ``none``, ``target_gradient`` has none elsewhere. So may those that belong to the value of the
+    factor, such as the options of a method. Of several baselines the nearest counts; a control
+    arm, ``none`` with a detached target, only where the method itself is not there.
+
+    Args:
+        arm: the arm that is compared. One that has the baseline's value itself is compared with
+            none, but for a control arm: with the method itself.
+        baselines: what it may be compared with.
+        cautions: gets a line where there is no answer.
+    """
+    factor = baselines.factor
+    if not baselines.arms:
+        return None
+    if show_value(factor.value(arm.fields)) == show_value(baselines.value):
+        return _published(arm, baselines.arms) if factor.is_scope else None
     near: list[tuple[tuple[int, bool], Arm]] = []
-    for candidate in candidates:
-        unequal = disagreement(arm, candidate)
-        decisive = unequal - {SCOPE} - _meaningless(arm) - _meaningless(candidate)
-        if not decisive:
+    for candidate in baselines.like(arm):
+        unequal = {f for f in disagreement(arm, candidate) if not factor.goes_along(f)}
+        if not unequal - _meaningless(arm) - _meaningless(candidate):
             is_detached = candidate.fields.get(TARGET_GRADIENT) == "detach"
             near.append(((len(unequal - {TARGET_GRADIENT}), is_detached), candidate))
-        elif decisive <= set(IDENTITY):
-            warnings.append(_why_not(arm, candidate, [n for n in IDENTITY if n in decisive]))
     if not near:
+        cautions.append(Caution("no-baseline", _why_not(arm, baselines), _ids(arm)))
         return None
     best = min(rank for rank, _ in near)
     nearest = [candidate for rank, candidate in near if rank == best]
     if len(nearest) > 1:
-        warnings.append(
-            f"{arm.method} {arm.scope}: {len(nearest)} baselines fit equally well, "
+        message = (
+            f"{_name(arm, factor)}: {len(nearest)} baselines fit equally well, "
             "so it is compared with none of them; narrow the choice with --where"
         )
+        cautions.append(Caution("no-baseline", message, _ids(arm)))
         return None
     return nearest[0]
+
+
+def _asked(asked: str, values: Sequence[Any], factor: Factor) -> Any:
+    text = "full" if factor.is_scope and asked == "encoder" else asked
+    try:
+        texts = {text, show_value(parse_scalar(text, what="--baseline"))}
+    except SpecError:
+        texts = {text}
+    for value in values:
+        if show_value(value) in texts:
+            return value
+    raise UnknownNameError("baseline", asked, [show_value(value) for value in values])
 
 
 def _published(arm: Arm, candidates: Sequence[Arm]) -> Arm | None:
@@ -78,17 +141,39 @@ def _published(arm: Arm, candidates: Sequence[Arm]) -> Arm | None:
 
 def _meaningless(arm: Arm) -> set[str]:
     """Return the EMA fields that change nothing in an arm of this scope."""
-    return _MEANINGLESS_WITHOUT_EMA if arm.scope == "none" else {TARGET_GRADIENT}
+    return MEANINGLESS_WITHOUT_EMA if arm.scope == "none" else {TARGET_GRADIENT}
 
 
-def _why_not(arm: Arm, candidate: Arm, names: Iterable[str]) -> str:
+def _why_not(arm: Arm, baselines: Baselines) -> str:
+    """Return in which fields the nearest baseline differs."""
+    factor = baselines.factor
+
+    def decisive(candidate: Arm) -> set[str]:
+        unequal = {f for f in disagreement(arm, candidate) if not factor.goes_along(f)}
+        return unequal - _meaningless(arm) - _meaningless(candidate)
+
+    candidate = min(baselines.arms, key=lambda each: len(decisive(each)))
+    names = sorted(decisive(candidate), key=lambda name: (name not in IDENTITY, name))
     differences = ", ".join(
-        f"{name} {_short(arm.fields.get(name))} against {_short(candidate.fields.get(name))}"
-        for name in names
+        f"{_SHORT.get(name, name.rpartition('.')[2])} "
+        f"{_short(arm.fields.get(name))} against {_short(candidate.fields.get(name))}"
+        for name in names[:_NAMED]
     )
-    return f"{arm.method} {arm.scope} is not compared with {candidate.scope}: {differences}"
+    if len(names) > _NAMED:
+        differences += f" and {len(names) - _NAMED} more fields"
+    value = show_value(baselines.value)
+    return f"{_name(arm, factor)} is not compared with {value}: {differences}"
+
+
+def _name(arm: Arm, factor: Factor) -> str:
+    value = "" if factor.is_scope else f" {factor.name}={show_value(factor.value(arm.fields))}"
+    return f"{arm.method} {arm.scope}{value}"
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = show_value(value)
     return text if len(text) <= 12 else f"{text[:12]}…"
+
+
+def _ids(arm: Arm) -> tuple[str, ...]:
+    return tuple(run.id for run in arm.runs.values())

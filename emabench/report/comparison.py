@@ -1,221 +1,218 @@
-"""Comparing arms: what each EMA scope costs and buys, seed by seed against a baseline."""
+"""Comparing arms: what each value of a factor costs and buys, seed by seed against a baseline."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from emabench.errors import NotFoundError
-from emabench.records import JobState, RunRecord
-from emabench.report.arms import (
-    IDENTITY,
-    TARGET_GRADIENT,
-    Arm,
-    differing_fields,
-    group,
-    scope_rank,
-)
-from emabench.report.baseline import baseline_scope, reference_arm
-from emabench.report.collapse import is_collapsed
+from emabench.records import RunRecord
+from emabench.report import cautions as caution
+from emabench.report.arms import Arm, differing_fields, group
+from emabench.report.baseline import baseline_value
+from emabench.report.cautions import Caution
+from emabench.report.comparison_json import comparison_json
+from emabench.report.factor import EMA_SCOPE, Factor
+from emabench.report.measured import Measured
 from emabench.report.metrics import MetricInfo
-from emabench.report.statistics import Paired, paired_difference, paired_ratio, summary
-
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One metric of one arm: ``values`` in the order of the seeds, None where unknown."""
-
-    mean: float | None
-    sd: float | None
-    values: tuple[float | None, ...]
-    baseline: Paired | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One arm of a comparison; ``differing`` holds the fields that are not the same in all."""
-
-    method: str
-    ema_scope: str
-    differing: Mapping[str, Any]
-    seeds: tuple[int, ...]
-    metrics: Mapping[str, Cell]
-    is_baseline: bool = False
-
-    @property
-    def n(self) -> int:
-        """Number of seeds."""
-        return len(self.seeds)
+from emabench.report.rows import Asked, Row, build_rows
+from emabench.report.selection import LeftOut, select
+from emabench.report.statistics import Interval
+from emabench.report.tables import show_value
+from emabench.report.verdicts import Verdict, is_flat
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows of a comparison, what it is compared with, and what its reader should know."""
+    """The rows of a comparison, what it is compared with, and what its reader should know.
 
+    Attributes:
+        factor: the field whose values are compared.
+        baseline: its value that the others are compared with; None is nothing.
+        metrics: in the order in which they were asked for.
+        margins: by metric; of ratio metrics as a fraction.
+        interval: how the 95 % intervals are computed.
+        rows: sorted by method, other fields and the value of the factor.
+        left_out: runs that do not take part, and why.
+        cautions: what the reader must know before believing it.
+        notes: what is only good to know.
+    """
+
+    factor: Factor
+    baseline: Any
     metrics: tuple[MetricInfo, ...]
-    baseline: str | None
+    margins: Mapping[str, float]
+    interval: Interval
     rows: tuple[Row, ...]
-    warnings: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    cautions: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The cautions in words."""
+        return tuple(each.message for each in self.cautions)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values of the documented form; see ``docs/explanation/comparison.md``."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "rows": [_row_json(row) for row in self.rows],
-            "warnings": list(self.warnings),
-        }
+        return comparison_json(self)
 
 
 def compare(
     runs: Sequence[RunRecord],
     metrics: Sequence[MetricInfo],
     *,
+    by: Factor = EMA_SCOPE,
     baseline: str | None = None,
+    margins: Mapping[str, float] | None = None,
     smoke: bool = False,
+    interval: Interval = "t",
+    measured: Measured | None = None,
 ) -> Comparison:
     """Compare finished runs, grouped by everything except the seed.
 
     Args:
-        runs: runs of any state, newest last; those that are not done are counted in a note.
+        runs: runs of any state, newest last; those that are not done are counted and named.
         metrics: what to compare.
-        baseline: an EMA scope; None takes ``full`` if there is one, else ``none``, else nothing.
+        by: the factor whose values are compared.
+        baseline: a value of it as it is typed; None takes, of EMA scopes, ``full`` if there is one,
+            else ``none``, else nothing; of other factors the smallest value.
+        margins: by metric: a difference within it is none. In the unit of the metric, or the
+            fraction of a ratio.
         smoke: whether smoke runs take part.
+        interval: ``t``, or ``bca`` for a bootstrap.
+        measured: what else the store holds of the runs, see ``read_measured``.
 
     Raises:
-        NotFoundError: no run is left to compare.
-        UnknownNameError: no run has the scope that was asked for as baseline.
+        NotFoundError: no run is left to compare, or none holds any of the metrics.
+        UnknownNameError: no run has the value that was asked for as baseline.
     """
-    chosen, notes = _select(runs, smoke=smoke)
-    arms, repeats = group(chosen)
+    chosen = select(runs, smoke=smoke)
+    measured = Measured() if measured is None else measured
+    arms, repeats = group(chosen.runs, by.fields_of)
+    taking_part = [run for arm in arms for run in arm.runs.values()]
+    value = baseline_value(arms, baseline, by)
+    asked = Asked(metrics, margins or {}, interval, measured, by, value, differing_fields(arms))
+    found = caution.failed_runs(each.run for each in chosen.left_out if each.why != "smoke")
+    found += caution.collapsed_runs(taking_part)
+    found += caution.smoke_runs(taking_part)
+    found += _unknown_metrics(taking_part, metrics, measured)
+    found += _without_baseline(arms, asked)
+    rows = build_rows(arms, asked, found)
+    found += _about_rows(rows, metrics)
+    found += _about_runs(rows, asked)
+    notes = [*chosen.notes, *_notes(arms, repeats, asked, baseline)]
+    kept = {run.id for run in taking_part}
+    repeated = [LeftOut(run, "repeated") for run in chosen.runs if run.id not in kept]
+    return Comparison(
+        by,
+        value,
+        tuple(metrics),
+        asked.margins,
+        interval,
+        tuple(rows),
+        (*chosen.left_out, *repeated),
+        tuple(dict.fromkeys(found)),
+        tuple(notes),
+    )
+
+
+def _unknown_metrics(
+    runs: Sequence[RunRecord], metrics: Sequence[MetricInfo], measured: Measured
+) -> list[Caution]:
+    """Warn of metrics that no run holds.
+
+    Raises:
+        NotFoundError: that are all of them.
+    """
+    held = {m.name for m in metrics if any(measured.value(m, run) is not None for run in runs)}
+    lost = [metric.name for metric in metrics if metric.name not in held]
+    if not lost:
+        return []
+    known = sorted({name for run in runs for name in run.results})
+    hint = f"the runs hold {', '.join(known)} and costs" if known else "emabench show tells"
+    message = f"no run holds {' or '.join(lost)}"
+    if not held:
+        raise NotFoundError(f"nothing to compare: {message}", hint=hint)
+    return [Caution("no-values", message, hint=hint)]
+
+
+def _without_baseline(arms: Sequence[Arm], asked: Asked) -> list[Caution]:
+    """Warn where nothing is compared with anything."""
+    if asked.baseline is not None:
+        return []
+    factor = asked.factor.name
+    values = dict.fromkeys(show_value(asked.factor.value(arm.fields)) for arm in arms)
+    if len(values) == 1:
+        message = f"nothing is compared: all runs have {factor} {next(iter(values))}"
+        hint = f"run another {factor}, or compare by another field with --by"
+    else:
+        message = f"nothing is compared: no {factor} is the baseline"
+        hint = f"--baseline takes one of {', '.join(values)}"
+    return [Caution("no-baseline", message, hint=hint)]
+
+
+def _about_rows(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> list[Caution]:
+    """Warn of seeds without a partner, too few pairs, and differences without any spread."""
+    found = []
+    for row in rows:
+        if row.reference is None or not (row.unpaired or row.missing):
+            continue
+        other = rows[row.reference].label
+        lacks = [
+            f"{who} lacks {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+            for who, seeds in ((other, row.unpaired), (row.label, row.missing))
+            if seeds
+        ]
+        message = f"{row.label} and {other} do not pair up: {', '.join(lacks)}"
+        found.append(Caution("unpaired", message, hint="run the seeds that are missing"))
+    pairs = {
+        row.label: max((c.baseline.n for c in row.metrics.values() if c.baseline), default=0)
+        for row in rows
+        if row.reference is not None
+    }
+    found += caution.few_pairs(pairs)
+    flat = [
+        f"{row.label} {metric.name}"
+        for metric in metrics
+        for row in rows
+        if (cell := row.metrics[metric.name]).baseline is not None
+        and is_flat(cell.baseline)
+        and cell.verdict is Verdict.INCONCLUSIVE
+    ]
+    if flat:
+        message = f"all differences are equal, which tells no spread: {', '.join(flat)}"
+        found.append(Caution("no-spread", message, hint="run more seeds, or test on more images"))
+    return found
+
+
+def _about_runs(rows: Sequence[Row], asked: Asked) -> list[Caution]:
+    """Warn of what is unlike or disturbed among the runs that take part."""
+    with_costs = any(metric.role == "cost" for metric in asked.metrics)
+    runs = [run for row in rows for run in row.runs]
+    groups = [
+        [*row.runs, *(() if row.reference is None else rows[row.reference].runs)] for row in rows
+    ]
+    found = caution.mixed_environments(groups, with_costs=with_costs, factor=asked.factor.path)
+    found += caution.dirty_trees(runs)
+    if with_costs:
+        found += caution.disturbed_costs(runs, asked.measured)
+    return found + caution.own_warnings(runs)
+
+
+def _notes(arms: Sequence[Arm], repeats: int, asked: Asked, baseline: str | None) -> list[str]:
+    notes = []
     if repeats:
         notes.append(f"{repeats} repeated runs left out: of each seed the newest counts")
-    notes.extend(metric.note for metric in metrics if metric.note is not None)
-    scope = baseline_scope(arms, baseline)
-    differing = differing_fields(arms)
-    arms.sort(key=lambda arm: _order(arm, differing))
-    warnings = _collapsed(arms)
-    rows = [_row(arm, arms, metrics, scope, differing, warnings) for arm in arms]
-    if any(metric.kind == "ratio" for metric in metrics):
-        warnings.extend(_mixed_devices(arms))
-    return Comparison(
-        tuple(metrics), scope, tuple(rows), tuple(dict.fromkeys(warnings)), tuple(notes)
-    )
-
-
-def _collapsed(arms: Sequence[Arm]) -> list[str]:
-    """Return a warning that names the runs whose embeddings collapsed, if there are any."""
-    found = [run.id for arm in arms for run in arm.runs.values() if is_collapsed(run)]
-    if not found:
-        return []
-    what = "1 run" if len(found) == 1 else f"{len(found)} runs"
-    return [f"{what} collapsed: {', '.join(found)}"]
-
-
-def _select(runs: Sequence[RunRecord], *, smoke: bool) -> tuple[list[RunRecord], list[str]]:
-    """Return the finished runs, and notes on those that were left out."""
-    wanted = [run for run in runs if smoke or not run.smoke]
-    done = [run for run in wanted if run.state is JobState.DONE]
-    notes = []
-    others = Counter(run.state.value for run in wanted if run.state is not JobState.DONE)
-    if others:
-        counts = ", ".join(f"{count} {state}" for state, count in sorted(others.items()))
-        notes.append(f"{counts} left out")
-    if not done:
-        left_out = len(runs) - len(wanted)
-        if left_out:
-            what = "only smoke runs" if len(wanted) == 0 else f"{left_out} smoke runs"
-            raise NotFoundError(
-                f"nothing to compare: {what} left out", hint="--smoke compares them too"
-            )
-        if notes:
-            raise NotFoundError(
-                f"nothing to compare: {notes[0]}, no run is done",
-                hint="emabench list shows the runs and their states",
-            )
-        raise NotFoundError(
-            "nothing to compare: no run fits", hint="emabench run makes one; loosen --where, --name"
+    notes.extend(metric.note for metric in asked.metrics if metric.note is not None)
+    if asked.baseline is not None and baseline is None and not asked.factor.is_scope:
+        value = show_value(asked.baseline)
+        notes.append(f"{asked.factor.name} {value} is the baseline; --baseline takes another")
+    first = next((m.name for m in asked.metrics if m.role == "accuracy"), None)
+    if first is not None and first not in asked.margins and len(arms) > 1:
+        notes.append(
+            f"without a margin nothing is equivalent or not worse: --margin {first}=0.5, "
+            "fixed before the runs"
         )
-    return done, notes
-
-
-def _order(arm: Arm, differing: Iterable[str]) -> tuple[Any, ...]:
-    others = tuple(str(arm.fields.get(path)) for path in differing if path != TARGET_GRADIENT)
-    return arm.method, others, scope_rank(arm.scope), str(arm.fields.get(TARGET_GRADIENT))
-
-
-def _row(
-    arm: Arm,
-    arms: Sequence[Arm],
-    metrics: Sequence[MetricInfo],
-    scope: str | None,
-    differing: Iterable[str],
-    warnings: list[str],
-) -> Row:
-    candidates = [other for other in arms if other.scope == scope]
-    reference = reference_arm(arm, candidates, warnings)
-    return Row(
-        method=arm.method,
-        ema_scope=arm.scope,
-        differing={path: arm.fields.get(path) for path in differing},
-        seeds=tuple(arm.runs),
-        metrics={metric.name: _cell(arm, metric, reference) for metric in metrics},
-        is_baseline=arm.scope == scope and reference is None,
-    )
-
-
-def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None) -> Cell:
-    values = {seed: metric.read(run) for seed, run in arm.runs.items()}
-    known = summary([value for value in values.values() if value is not None])
-    paired = None
-    if reference is not None:
-        pairs = [
-            (value, other)
-            for seed, value in values.items()
-            if value is not None
-            and seed in reference.runs
-            and (other := metric.read(reference.runs[seed])) is not None
-        ]
-        pair = paired_ratio if metric.kind == "ratio" else paired_difference
-        paired = pair([first for first, _ in pairs], [second for _, second in pairs])
-    return Cell(known.mean, known.sd, tuple(values.values()), paired)
-
-
-def _mixed_devices(arms: Iterable[Arm]) -> list[str]:
-    """Warn of costs that were measured on several machines, although their identities agree."""
-    devices: dict[tuple[Any, ...], set[str]] = {}
-    for arm in arms:
-        key = tuple(str(arm.fields.get(name)) for name in IDENTITY)
-        names = devices.setdefault(key, set())
-        for run in arm.runs.values():
-            if run.environment is not None:
-                compiled = ", compiled" if run.environment.compiled else ""
-                count = run.environment.device_count
-                many = f"{count} x " if count > 1 else ""
-                names.add(f"{many}{run.environment.device}{compiled}")
-    return [
-        f"costs were measured on different devices: {', '.join(sorted(names))}; "
-        "their means and ratios are not of one machine"
-        for names in devices.values()
-        if len(names) > 1
-    ]
-
-
-def _row_json(row: Row) -> dict[str, Any]:
-    cells: dict[str, Any] = {}
-    for name, cell in row.metrics.items():
-        cells[name] = {"mean": cell.mean, "sd": cell.sd, "values": list(cell.values)}
-        if cell.baseline is not None:
-            cells[name]["baseline"] = asdict(cell.baseline)
-    return {
-        "method": row.method,
-        "ema_scope": row.ema_scope,
-        **row.differing,
-        "n": row.n,
-        "seeds": list(row.seeds),
-        "metrics": cells,
-    }
+    return notes

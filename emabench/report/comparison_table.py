@@ -1,112 +1,140 @@
-"""The tables of a comparison: one to read, one to compute with."""
+"""The tables of a comparison: to read, to compute with, and of every run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from emabench.report.comparison import Cell, Comparison
-from emabench.report.metrics import MetricInfo
-from emabench.report.numbers import UNKNOWN, fixed, signed, significant
-from emabench.report.statistics import Paired
+from emabench.report.comparison import Comparison
+from emabench.report.comparison_columns import (
+    Column,
+    data_columns,
+    mean_and_sd,
+    p_in_words,
+    reach_of_images,
+    reading_columns,
+)
+from emabench.report.numbers import UNKNOWN, fixed, significant
+from emabench.report.rows import Row
 from emabench.report.tables import Table, show_value
+from emabench.report.verdicts import change_in_words
 
 
-def reading_table(comparison: Comparison) -> Table:
+def reading_table(comparison: Comparison, columns: Sequence[Column] | None = None) -> Table:
     """Return mean ± sd of each metric, and its difference or ratio to the baseline, [low, high].
 
     Numbers are rounded: accuracies to 2 decimals, costs to 4 significant digits.
     """
-    fields = _field_headers(comparison)
-    numbers = ["n"]
-    for metric in comparison.metrics:
-        numbers.append(f"{metric.name} [{_unit(metric)}]")
-        if comparison.baseline is not None:
-            numbers.append(f"{metric.name} {_relation(metric)} {comparison.baseline}")
-    rows = []
-    for row in comparison.rows:
-        cells = [row.method, row.ema_scope]
-        for path in fields:
-            value = row.differing[path]
-            cells.append(UNKNOWN if value is None else show_value(value))
-        cells.append(str(row.n))
-        for metric in comparison.metrics:
-            cell = row.metrics[metric.name]
-            cells.append(_mean_and_sd(cell, metric))
-            if comparison.baseline is not None:
-                cells.append("baseline" if row.is_baseline else _paired(cell.baseline))
-        rows.append(tuple(cells))
-    headers = ("method", "ema_scope", *fields.values(), *numbers)
-    return Table(headers, tuple(rows), right=frozenset(numbers))
+    chosen = reading_columns(comparison) if columns is None else columns
+    rows = [tuple(column.shown(row) for column in chosen) for row in comparison.rows]
+    right = frozenset(column.header for column in chosen if column.is_number)
+    return Table(tuple(column.header for column in chosen), tuple(rows), right=right)
 
 
-def data_table(comparison: Comparison) -> Table:
+def data_table(comparison: Comparison, columns: Sequence[Column] | None = None) -> Table:
     """Return everything in full precision, one number per column, for CSV."""
-    fields = _field_headers(comparison)
-    headers = ["method", "ema_scope", *fields, "n", "seeds"]
-    for metric in comparison.metrics:
-        headers += [f"{metric.name}_{part}" for part in ("mean", "sd", "values")]
-        if comparison.baseline is not None:
-            headers += [
-                f"{metric.name}_{metric.kind}{part}" for part in ("", "_low", "_high", "_n")
-            ]
+    chosen = data_columns(comparison) if columns is None else columns
+    parts = [part for column in chosen for part in column.parts]
+    rows = [tuple(read(row) for _, read in parts) for row in comparison.rows]
+    return Table(tuple(header for header, _ in parts), tuple(rows))
+
+
+_REACHES = ("± seeds", "± images")
+"""Headers of the 95 % reach of an accuracy's difference: by the seeds, and by the test images."""
+
+
+def verdict_table(comparison: Comparison) -> Table:
+    """Return one line per arm and metric that was compared: how sure it is, and the verdict."""
+    headers = ["arm", "metric", "n", "p (min)", "p Holm", *_REACHES, "verdict"]
     rows = []
     for row in comparison.rows:
-        cells: list[Any] = [row.method, row.ema_scope]
-        cells += [row.differing[path] for path in fields]
-        cells += [row.n, row.seeds]
         for metric in comparison.metrics:
             cell = row.metrics[metric.name]
-            cells += [cell.mean, cell.sd, cell.values]
-            if comparison.baseline is not None:
-                paired = cell.baseline
-                cells += (
-                    [None] * 4
-                    if paired is None
-                    else [paired.value, paired.low, paired.high, paired.n]
+            paired = cell.baseline
+            if paired is None:
+                continue
+            reach = UNKNOWN
+            if paired.kind == "difference" and paired.low is not None and paired.high is not None:
+                reach = fixed((paired.high - paired.low) / 2)
+            rows.append(
+                (
+                    row.label,
+                    metric.name,
+                    str(paired.n),
+                    p_in_words(cell),
+                    significant(paired.p_holm, 2),
+                    reach,
+                    reach_of_images(cell),
+                    cell.words or UNKNOWN,
                 )
+            )
+    empty = {
+        place
+        for place, header in enumerate(headers)
+        if header in ("p Holm", *_REACHES) and all(row[place] == UNKNOWN for row in rows)
+    }
+    kept = [place for place in range(len(headers)) if place not in empty]
+    return Table(
+        tuple(headers[place] for place in kept),
+        tuple(tuple(row[place] for place in kept) for row in rows),
+        right=frozenset(headers[2:-1]),
+        whole=frozenset({"metric"}),
+    )
+
+
+def headlines(comparison: Comparison) -> list[str]:
+    """Return the answer for every arm that has one, a line each."""
+    return [
+        f"{row.label}: {row.headline.words}" for row in comparison.rows if row.headline is not None
+    ]
+
+
+def runs_table(comparison: Comparison) -> Table:
+    """Return every run with its values, and its change to the run that it is paired with."""
+    headers = ["arm", "seed", "run"]
+    for metric in comparison.metrics:
+        unit = f" [{metric.shown_unit}]" if metric.shown_unit else ""
+        headers.append(f"{metric.name}{unit}")
+        if comparison.baseline is not None:
+            relation = "/" if metric.kind == "ratio" else "-"
+            headers.append(f"{metric.name} {relation} {show_value(comparison.baseline)}")
+    rows = []
+    for row, place, values, changes in _each_run(comparison):
+        cells = [row.label, str(row.seeds[place]), row.runs[place].id]
+        for metric, value, change in zip(comparison.metrics, values, changes, strict=True):
+            cells.append(mean_and_sd(value, None, metric))
+            if comparison.baseline is not None:
+                cells.append(change_in_words(change, metric))
+        rows.append(tuple(cells))
+    return Table(tuple(headers), tuple(rows), right=frozenset((*headers[1:2], *headers[3:])))
+
+
+def runs_data(comparison: Comparison) -> Table:
+    """Return the same in full precision, with the fields in which arms differ, for CSV."""
+    paths = list(comparison.rows[0].differing) if comparison.rows else []
+    headers = ["label", "method", "ema_scope", *paths, "seed", "run"]
+    for metric in comparison.metrics:
+        headers += [metric.name, f"{metric.name}_{metric.kind}"]
+    rows = []
+    for row, place, values, changes in _each_run(comparison):
+        cells: list[Any] = [row.label, row.method, row.ema_scope, *row.differing.values()]
+        cells += [row.seeds[place], row.runs[place].id]
+        for value, change in zip(values, changes, strict=True):
+            cells += [value, change]
         rows.append(tuple(cells))
     return Table(tuple(headers), tuple(rows))
 
 
-def _field_headers(comparison: Comparison) -> dict[str, str]:
-    """Return a short header for each differing field: its last words, as many as it takes."""
-    paths = list(comparison.rows[0].differing) if comparison.rows else []
-    headers: dict[str, str] = {}
-    for path in paths:
-        words = path.split(".")
-        names = [".".join(words[start:]) for start in range(len(words) - 1, -1, -1)]
-        others = [other for other in paths if other != path]
-        headers[path] = next(
-            (n for n in names if not any(o == n or o.endswith(f".{n}") for o in others)), path
-        )
-    return headers
+_EachRun = tuple[Row, int, list[float | None], list[float | None]]
 
 
-def _relation(metric: MetricInfo) -> str:
-    return "/" if metric.kind == "ratio" else "-"
-
-
-def _unit(metric: MetricInfo) -> str:
-    return metric.unit if metric.shown is None else metric.shown[1]
-
-
-def _mean_and_sd(cell: Cell, metric: MetricInfo) -> str:
-    if cell.mean is None:
-        return UNKNOWN
-    scale = 1.0 if metric.shown is None else metric.shown[0]
-    if metric.kind == "difference":
-        mean, sd = fixed(cell.mean), fixed(cell.sd)
-    else:
-        mean = significant(cell.mean / scale)
-        sd = significant(None if cell.sd is None else cell.sd / scale, 2)
-    return mean if cell.sd is None else f"{mean} ± {sd}"
-
-
-def _paired(paired: Paired | None) -> str:
-    if paired is None:
-        return UNKNOWN
-    value, low, high = (
-        fixed(number, 3) if paired.kind == "ratio" else signed(number)
-        for number in (paired.value, paired.low, paired.high)
-    )
-    return value if paired.low is None else f"{value} [{low}, {high}]"
+def _each_run(comparison: Comparison) -> list[_EachRun]:
+    """Return each run by row and place, with its values and changes in the order of metrics."""
+    found = []
+    for row in comparison.rows:
+        for place, seed in enumerate(row.seeds):
+            cells = [row.metrics[metric.name] for metric in comparison.metrics]
+            values = [cell.values[place] for cell in cells]
+            changes = [None if c.baseline is None else c.baseline.by_seed(seed) for c in cells]
+            found.append((row, place, values, changes))
+    return found

@@ -11,9 +11,10 @@ from typing import Any
 
 from emabench.errors import NotFoundError, UnknownNameError
 from emabench.records import MetricPoint, RunRecord
-from emabench.report.arms import TARGET_GRADIENT, Arm, differing_fields, group, scope_rank
+from emabench.report.arm_labels import arm_label
+from emabench.report.arms import Arm, differing_fields, group, scope_rank
 from emabench.report.numbers import UNKNOWN
-from emabench.report.tables import Table, show_value
+from emabench.report.tables import Table
 
 QUANTITIES = tuple(
     f"grad_{what}{figure}"
@@ -141,7 +142,7 @@ def stability(
         notes.append(f"{len(runs) - len(measured)} runs without {quantity} left out")
     arms.sort(key=lambda arm: (arm.method, scope_rank(arm.scope)))
     differing = differing_fields(arms)
-    gathered = [_arm(arm, found, _label(arm, arms, differing)) for arm in arms]
+    gathered = [_arm(arm, found, arm_label(arm, arms, differing)) for arm in arms]
     return Stability(quantity, tuple(gathered), tuple(notes))
 
 
@@ -176,18 +177,6 @@ def _arm(arm: Arm, found: Mapping[str, dict[str, dict[int, float]]], label: str)
         courses.append(BlockCourse(name, overall, by_epoch))
     runs = {seed: run.id for seed, run in arm.runs.items()}
     return ArmStability(label, arm.method, arm.scope, runs, tuple(courses))
-
-
-def _label(arm: Arm, arms: Sequence[Arm], differing: Sequence[str]) -> str:
-    """Return method and scope, as far as needed, and the other fields in which arms differ."""
-    parts = [arm.method] if len({each.method for each in arms}) > 1 else []
-    parts.append(arm.scope)
-    alike = [each for each in arms if (each.method, each.scope) == (arm.method, arm.scope)]
-    for path in differing:
-        told_otherwise = path == TARGET_GRADIENT and len(alike) == 1
-        if path in arm.fields and not told_otherwise:
-            parts.append(f"{path.rpartition('.')[2]}={show_value(arm.fields[path])}")
-    return " ".join(parts)
 
 
 def _in_words(course: BlockCourse | None) -> str:

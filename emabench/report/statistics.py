@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
+from emabench.report.sign_flip import sign_flip
 
 CONFIDENCE = 0.95
+Interval = Literal["t", "bca"]
+"""How an interval is computed: Student's t, or a bias-corrected and accelerated bootstrap."""
+
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,13 @@ class Paired:
         low: lower end of the 95 % interval; None for n = 1.
         high: upper end.
         n: number of pairs.
+        sd: standard deviation of the differences, or of the logarithms of the ratios; None for
+            n = 1.
+        p: of the two-sided sign-flip test that there is no difference; None for n = 1.
+        p_smallest: the smallest p that n pairs can attain.
+        p_holm: ``p`` corrected for the number of arms by Holm; None with two arms.
+        seeds: of the pairs.
+        differences: of each pair, or the ratios; in the order of seeds.
     """
 
     kind: Literal["difference", "ratio"]
@@ -38,6 +52,16 @@ class Paired:
     low: float | None
     high: float | None
     n: int
+    sd: float | None = None
+    p: float | None = None
+    p_smallest: float | None = None
+    p_holm: float | None = None
+    seeds: tuple[int, ...] = ()
+    differences: tuple[float, ...] = ()
+
+    def by_seed(self, seed: int) -> float | None:
+        """Return the difference or ratio of one pair; None if the seed has none."""
+        return dict(zip(self.seeds, self.differences, strict=False)).get(seed)
 
 
 def summary(values: Sequence[float]) -> Summary:
@@ -49,12 +73,15 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(n, mean, None if n == 1 else float(np.std(values, ddof=1)))
 
 
-def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Paired | None:
-    """Compare two arms seed by seed, with a paired t interval.
+def paired_difference(
+    values: Sequence[float], baseline: Sequence[float], interval: Interval = "t"
+) -> Paired | None:
+    """Compare two arms seed by seed, with a paired t interval unless a bootstrap is asked for.
 
     Args:
         values: of the arm, in the order of seeds.
         baseline: of the baseline, for the same seeds.
+        interval: ``bca`` covers less than 95 % with few pairs; it needs three.
 
     Returns:
         The mean of arm - baseline in the unit of the values; None without a pair.
@@ -62,11 +89,12 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Pai
     _check_pairs(values, baseline)
     if not values:
         return None
-    centre, low, high = _t_interval(np.asarray(values) - np.asarray(baseline))
-    return Paired("difference", centre, low, high, len(values))
+    return _paired("difference", np.asarray(values, float) - np.asarray(baseline, float), interval)
 
 
-def paired_ratio(values: Sequence[float], baseline: Sequence[float]) -> Paired | None:
+def paired_ratio(
+    values: Sequence[float], baseline: Sequence[float], interval: Interval = "t"
+) -> Paired | None:
     """Compare two costs seed by seed: the geometric mean of the ratios, t on their logarithms.
 
     Returns:
@@ -76,28 +104,52 @@ def paired_ratio(values: Sequence[float], baseline: Sequence[float]) -> Paired |
     _check_pairs(values, baseline)
     if not values or min(*values, *baseline) <= 0:
         return None
-    logs = np.log(np.asarray(values, dtype=float)) - np.log(np.asarray(baseline, dtype=float))
-    centre, low, high = _t_interval(logs)
+    return _paired("ratio", np.log(np.asarray(values, float) / np.asarray(baseline)), interval)
+
+
+def _paired(kind: Literal["difference", "ratio"], changes: Values, interval: Interval) -> Paired:
+    n = changes.size
+    low, high = _interval(changes, interval)
+    test = sign_flip(changes)
+
+    def shown(change: float) -> float:
+        return math.exp(change) if kind == "ratio" else change
+
     return Paired(
-        "ratio",
-        math.exp(centre),
-        None if low is None else math.exp(low),
-        None if high is None else math.exp(high),
-        len(values),
+        kind,
+        shown(float(np.mean(changes))),
+        None if low is None else shown(low),
+        None if high is None else shown(high),
+        n,
+        sd=None if n == 1 else float(np.std(changes, ddof=1)),
+        p=None if test is None else test.p,
+        p_smallest=None if test is None else test.smallest,
+        differences=tuple(shown(float(change)) for change in changes),
     )
 
 
-def _t_interval(differences: np.ndarray) -> tuple[float, float | None, float | None]:
-    n = differences.size
-    centre = float(np.mean(differences))
+def _interval(changes: Values, interval: Interval) -> tuple[float | None, float | None]:
+    n = changes.size
     if n == 1:
-        return centre, None, None
+        return None, None
+    if interval == "bca" and n >= 3 and np.ptp(changes) > 0:
+        return _bootstrap(changes)
     # Quantile of Student's t; scipy.special loads in a fraction of the time of scipy.stats.
     from scipy.special import stdtrit
 
     t = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2))
-    half = t * float(np.std(differences, ddof=1)) / math.sqrt(n)
-    return centre, centre - half, centre + half
+    centre = float(np.mean(changes))
+    half = t * float(np.std(changes, ddof=1)) / math.sqrt(n)
+    return centre - half, centre + half
+
+
+def _bootstrap(changes: Values) -> tuple[float, float]:
+    from scipy import stats
+
+    found: Any = stats.bootstrap(
+        (changes,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=np.random.default_rng(0)
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _check_pairs(values: Sequence[float], baseline: Sequence[float]) -> None:

@@ -1,10 +1,11 @@
-"""A plain table that becomes a rich table, CSV, Markdown or JSON."""
+"""A plain table that becomes a rich table, CSV, Markdown, LaTeX or JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,30 @@ from emabench.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-Format = Literal["text", "json", "csv", "markdown"]
+Format = Literal["text", "json", "csv", "markdown", "latex"]
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "…": r"\ldots{}",
+    "\n": " ",
+}
+_LATEX_SIGN = re.compile(r"(?<![\w)\]])-(?=[\d.])|(?<= )-(?= )")
+"""A minus sign, which is no hyphen."""
+_MARKUP = re.compile(r"[\\|*`<]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
+"""What Markdown would take for markup; an underscore within a word is none."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +49,13 @@ class Table:
         headers: one per column.
         rows: the cells; None is unknown.
         right: headers of the columns that hold numbers, aligned to the right.
+        whole: headers of the columns that are never folded, however narrow the terminal.
     """
 
     headers: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     right: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -45,7 +71,8 @@ class Table:
         table = RichTable(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
         for header in self.headers:
             side: Literal["left", "right"] = "right" if header in self.right else "left"
-            table.add_column(Text(header), justify=side, overflow="fold")
+            whole = header in self.whole
+            table.add_column(Text(header), justify=side, overflow="fold", no_wrap=whole)
         for row in self.rows:
             table.add_row(*(Text(_text(cell)) for cell in row))
         return table
@@ -65,23 +92,38 @@ class Table:
         lines = [[*self.headers], rule, *body]
         return "".join(f"| {' | '.join(map(_escaped, line))} |\n" for line in lines)
 
+    def to_latex(self) -> str:
+        """Return a LaTeX tabular in the manner of the package booktabs."""
+        sides = "".join("r" if header in self.right else "l" for header in self.headers)
+        rows = [self.headers, *([_text(cell) for cell in row] for row in self.rows)]
+        head, *body = (" & ".join(map(_latex, row)) + r" \\" for row in rows)
+        lines = [
+            r"% \usepackage{booktabs}",
+            rf"\begin{{tabular}}{{{sides}}}",
+            *(r"\toprule", head, r"\midrule", *body, r"\bottomrule"),
+            r"\end{tabular}",
+        ]
+        return "".join(f"{line}\n" for line in lines)
+
     def to_records(self) -> list[dict[str, Any]]:
         """Return one mapping per row, for JSON."""
         return [dict(zip(self.headers, row, strict=True)) for row in self.rows]
 
 
-def choose_format(*, json: bool, csv: bool = False, markdown: bool = False) -> Format:
+def choose_format(
+    *, json: bool, csv: bool = False, markdown: bool = False, latex: bool = False
+) -> Format:
     """Return the one format that the flags ask for.
 
     Raises:
         UsageError: they ask for more than one.
     """
-    flags: dict[Format, bool] = {"json": json, "csv": csv, "markdown": markdown}
+    flags: dict[Format, bool] = {"json": json, "csv": csv, "markdown": markdown, "latex": latex}
     asked: list[Format] = [name for name, wanted in flags.items() if wanted]
     if len(asked) > 1:
         raise UsageError(
             f"{' and '.join(f'--{name}' for name in asked)} exclude each other",
-            hint="choose one of --json, --csv, --markdown",
+            hint="choose one of them",
         )
     return asked[0] if asked else "text"
 
@@ -106,4 +148,11 @@ def _field(cell: Any) -> Any:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _MARKUP.sub(r"\\\g<0>", text).replace("\n", " ")
+
+
+def _latex(text: str) -> str:
+    signed = _LATEX_SIGN.sub("\x00", "--" if text == "-" else text)
+    plain = "".join(_LATEX.get(letter, letter) for letter in signed).replace("\x00", "$-$")
+    # A row that begins with a bracket or star would be an argument of the line break before it.
+    return f"{{}}{plain}" if plain[:1] in ("[", "*") else plain

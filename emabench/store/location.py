@@ -53,6 +53,15 @@ class Location:
         return cls(url.database, path=Path(url.database).expanduser())
 
 
+def store_label(text: str) -> str:
+    """Return what a store at a path or URL is called, without a password.
+
+    Raises:
+        UsageError: as for ``Location.parse``.
+    """
+    return Location.parse(text).label
+
+
 def _server_url(url: URL) -> URL:
     """Return the URL of a PostgreSQL database, with the driver.
 

@@ -1,19 +1,20 @@
-"""Reading runs, metrics and correctness: a constant number of queries, and never a lock."""
+"""Reading runs, metrics and correctness: a few queries for any number of runs, and no lock."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy.orm import Session
 
 from emabench.errors import NotFoundError, UsageError
 from emabench.records import JobKind, JobRecord, MetricPoint, RunRecord
 from emabench.spec.paths import value_at
-from emabench.store.rows import metric_point, run_record
+from emabench.store.rows import metric_point
 from emabench.store.study_runs import check_study
-from emabench.store.tables import Attempt, Experiment, Job, Metric, Result, StudyRun
+from emabench.store.tables import Experiment, Job, Metric, Result, StudyRun
+from emabench.store.whole_runs import read_runs
 
 LAST = "@last"
 """Names the newest run."""
@@ -38,16 +39,15 @@ def find_runs(
     study: str | None = None,
 ) -> list[RunRecord]:
     """Return the runs that fit, newest last; see ``RunStore.runs``."""
-    query = _whole_runs().where(_IS_RUN)
+    conditions = [_IS_RUN, *_prefilter(where)]
     if not smoke:
-        query = query.where(Experiment.smoke.is_(False))
+        conditions.append(Experiment.smoke.is_(False))
     if name is not None:
-        query = query.where(Experiment.name == name)
+        conditions.append(Experiment.name == name)
     if study is not None:
         check_study(session, study)
-        query = query.where(Experiment.studies.any(StudyRun.study == study))
-    rows = session.scalars(query)
-    return [run_record(row) for row in rows if _fits(row, where)]
+        conditions.append(Experiment.studies.any(StudyRun.study == study))
+    return read_runs(session, *conditions, fits=lambda head: _fits(head, where))
 
 
 def find_evaluations(
@@ -58,21 +58,24 @@ def find_evaluations(
     name: str | None = None,
 ) -> list[RunRecord]:
     """Return the evaluations of their own that fit, newest last; see ``RunStore.evaluations``."""
-    query = _whole_runs().where(~_IS_RUN, ~_IS_BENCH)
+    conditions = [~_IS_RUN, ~_IS_BENCH, *_prefilter(where or {})]
     if name is not None:
-        query = query.where(Experiment.name == name)
-    rows = [row for row in session.scalars(query) if run_id in (None, row.spec.get("weights"))]
-    return [run_record(row) for row in rows if row.jobs and _fits(row, where or {})]
+        conditions.append(Experiment.name == name)
+    return read_runs(
+        session,
+        *conditions,
+        fits=lambda head: run_id in (None, head.spec.get("weights")) and _fits(head, where or {}),
+    )
 
 
 def find_benches(
     session: Session, *, where: Mapping[str, Any] | None = None, name: str | None = None
 ) -> list[RunRecord]:
     """Return the benches that fit, newest last; see ``RunStore.benches``."""
-    query = _whole_runs().where(_IS_BENCH)
+    conditions = [_IS_BENCH, *_prefilter(where or {})]
     if name is not None:
-        query = query.where(Experiment.name == name)
-    return [run_record(row) for row in session.scalars(query) if _fits(row, where or {})]
+        conditions.append(Experiment.name == name)
+    return read_runs(session, *conditions, fits=lambda head: _fits(head, where or {}))
 
 
 def find_run(session: Session, text: str) -> RunRecord:
@@ -82,15 +85,14 @@ def find_run(session: Session, text: str) -> RunRecord:
         NotFoundError: no run has it.
         UsageError: several do; the hint lists them.
     """
-    query = _whole_runs().where(Experiment.id == experiment_of(session, text))
-    return run_record(session.scalars(query).one())
+    (run,) = read_runs(session, Experiment.id == experiment_of(session, text))
+    return run
 
 
 def find_job(session: Session, text: str) -> JobRecord:
     """Return the job that an id, a unique prefix of one, or ``@last`` names."""
     job = _named(session, text, "job")
-    query = _whole_runs().where(Experiment.id == job.experiment_id)
-    run = run_record(session.scalars(query).one())
+    (run,) = read_runs(session, Experiment.id == job.experiment_id)
     return next(record for record in run.jobs if record.id == job.id)
 
 
@@ -120,25 +122,20 @@ def find_correct(session: Session, run_id: str, name: str) -> tuple[bytes, int] 
     return None
 
 
-def _whole_runs() -> Select[Experiment]:
-    return (
-        select(Experiment)
-        .options(
-            selectinload(Experiment.jobs).selectinload(Job.results),
-            selectinload(Experiment.jobs)
-            .selectinload(Job.attempts)
-            .options(selectinload(Attempt.cost), selectinload(Attempt.environment)),
-            selectinload(Experiment.studies),
-        )
-        .order_by(Experiment.id)  # not by time: a clock may jump back
-    )
+def _prefilter(where: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Return what the database can tell of the filters without its rows being read: text."""
+    return [
+        Experiment.spec[tuple(path.split("."))].as_string() == wanted
+        for path, wanted in where.items()
+        if isinstance(wanted, str) and path not in _IDENTITY_OF_FIELD
+    ]
 
 
-def _fits(row: Experiment, where: Mapping[str, Any]) -> bool:
+def _fits(head: Row[Any], where: Mapping[str, Any]) -> bool:
     for path, wanted in where.items():
-        values = [value_at(row.spec, path)]
+        values = [value_at(head.spec, path)]
         if path in _IDENTITY_OF_FIELD:
-            values.append(row.identity.get(_IDENTITY_OF_FIELD[path]))
+            values.append(head.identity.get(_IDENTITY_OF_FIELD[path]))
         if wanted not in values:
             return False
     return True

@@ -1,4 +1,4 @@
-"""Rows become frozen records here, and nowhere else."""
+"""Rows become frozen records here and in ``whole_runs.py``, and nowhere else."""
 
 from __future__ import annotations
 
@@ -15,39 +15,9 @@ from emabench.records import (
     Environment,
     JobRecord,
     MetricPoint,
-    RunRecord,
 )
 from emabench.spec.fingerprint import fingerprint
 from emabench.store.tables import Attempt, Cost, EnvironmentRow, Experiment, Job, Metric
-from emabench.store.totals import run_cost, run_environment, run_state
-
-
-def run_record(row: Experiment) -> RunRecord:
-    """Return the run of an experiment whose jobs, attempts and results are loaded."""
-    jobs = tuple(job_record(job, row) for job in row.jobs)
-    results = {
-        result.name: result.value
-        for job in row.jobs
-        for result in job.results
-        if result.value is not None
-    }
-    return RunRecord(
-        id=row.jobs[0].id,
-        name=row.name,
-        smoke=row.smoke,
-        command=row.command,
-        state=run_state(job.state for job in jobs),
-        spec=row.spec,
-        identity=row.identity,
-        fingerprint=row.fingerprint,
-        created_at=row.created_at,
-        results=results,
-        cost=run_cost(jobs),
-        environment=run_environment(jobs),
-        jobs=jobs,
-        warnings=tuple(row.warnings),
-        studies=tuple(each.study for each in row.studies),
-    )
 
 
 def job_record(row: Job, experiment: Experiment) -> JobRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -17,6 +17,7 @@ from emabench.records import (
     QueuedRun,
     RunRecord,
 )
+from emabench.store.comparing import find_correct_of, find_neighbours, find_series_means
 from emabench.store.enqueue import existing_run, insert_run
 from emabench.store.job_queue import JobQueue
 from emabench.store.opening import open_for_reading, open_for_writing
@@ -31,6 +32,7 @@ from emabench.store.reader import (
     find_run,
     find_runs,
 )
+from emabench.store.series import find_points
 from emabench.store.study_runs import join_study
 
 
@@ -221,3 +223,39 @@ class RunStore(JobQueue):
         """
         with self._database.read() as session:
             return find_correct(session, run_id, name)
+
+    def correct_of(
+        self, run_ids: Iterable[str], names: Sequence[str]
+    ) -> dict[tuple[str, str], tuple[bytes, int]]:
+        """Return what ``correct`` returns for many complete ids of runs, by run and result."""
+        with self._database.read() as session:
+            return find_correct_of(session, run_ids, names)
+
+    def series_means(self, run_ids: Iterable[str], name: str) -> dict[str, float]:
+        """Return, by run, the mean over training of one metric; runs without it are left out.
+
+        Args:
+            run_ids: complete ids of runs.
+            name: of the metric, for example ``grad_norm_cv:projector``.
+        """
+        with self._database.read() as session:
+            return find_series_means(session, run_ids, name)
+
+    def points(self, run_ids: Iterable[str], names: Sequence[str]) -> dict[str, list[MetricPoint]]:
+        """Return the metrics of some names of many runs, by run and in the order of steps.
+
+        Args:
+            run_ids: complete ids of runs.
+            names: of metrics; one that ends in ``:`` stands for all that begin so.
+        """
+        with self._database.read() as session:
+            return find_points(session, run_ids, names)
+
+    def neighbours(self, run_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Return, by run, the others that worked on its device while it was trained.
+
+        Args:
+            run_ids: complete ids of runs; those that had the device for themselves are left out.
+        """
+        with self._database.read() as session:
+            return find_neighbours(session, run_ids)

@@ -3,11 +3,13 @@ import subprocess
 import sys
 
 import pytest
+from seeding import complete, plan
 
 from emabench import __version__
 from emabench.cli import app
 from emabench.cli.discovery import command_names, load_command, summary
 from emabench.errors import DataError, EmabenchError, InterruptedRunError
+from emabench.store import RunStore
 
 SLOW = {"torch", "torchvision", "timm", "sqlalchemy", "alembic", "scipy", "numpy", "rich", "yaml"}
 ISSUE = {"run", "compare", "list", "show", "weights", "methods", "backbones", "datasets", "spec"}
@@ -77,6 +79,17 @@ def test_a_wrong_spec_is_found_without_torch(arguments):
     process, imported = imported_by(*arguments)
     assert process.returncode == 2
     assert imported <= {"yaml"}
+
+
+@pytest.mark.parametrize("command", [["compare"], ["diff", "@last", "@last"]])
+def test_comparing_loads_no_torch(folder, command):
+    with RunStore.open("results.db", mode="write") as store:
+        for seed in range(2):
+            complete(store, plan(ema_scope="none", seed=seed), top1=60.0 + seed / 3)
+            complete(store, plan(ema_scope="full", seed=seed), top1=61.0 + seed)
+    process, imported = imported_by(*command)
+    assert process.returncode == 0
+    assert not imported & {"torch", "torchvision", "timm"}
 
 
 def test_completion_proposes_commands_and_options_without_torch():

@@ -22,7 +22,10 @@ SPECS = (DOCS / "reference" / "specs.md").read_text("utf-8")
 PAGES = (
     CLI,
     SPECS,
-    *((DOCS / "how-to" / f"{n}.md").read_text("utf-8") for n in ("sweeps", "evaluate", "costs")),
+    *(
+        (DOCS / "how-to" / f"{n}.md").read_text("utf-8")
+        for n in ("sweeps", "evaluate", "costs", "ci-gate")
+    ),
 )
 
 

@@ -30,6 +30,7 @@ def mine(folder):
     fields = {
         **dict.fromkeys(("title", "claim", "question", "hypothesis", "refuted_by"), "x"),
         "metrics": ["top1"],
+        "margin": {"top1": 0.25},
         "by": "ema_scope",
         "baseline": "none",
         "arms": [
@@ -163,6 +164,7 @@ def test_the_next_commands_are_printed_and_can_be_typed(emabench, mine):
     params = context_of(compare).params
     assert (params["study"], params["metric"], params["baseline"]) == ("my-study", "top1", "none")
     assert (params["smoke"], params["db"]) == (True, "a b.db")
+    assert (params["by"], list(params["margin"])) == (None, ["top1=0.25"])
     found = queue(emabench, mine, "--budget", "smoke", "--db", "a b.db")
     assert found["next"] == [work, compare]
     nothing = emabench(shlex.split(compare)[1:])
@@ -205,7 +207,7 @@ def test_what_is_wrong_is_said_and_nothing_is_queued(
 
 
 def test_a_metric_that_is_none_is_found_before_the_runs(emabench, folder, mine):
-    text = (folder / mine).read_text("utf-8").replace("- top1", "- tpo1")
+    text = (folder / mine).read_text("utf-8").replace("top1", "tpo1")
     (folder / mine).write_text(text, "utf-8")
     result = emabench(["studies", "run", mine, "--budget", "smoke"])
     assert (result.code, "did you mean top1" in result.hint) == (2, True)

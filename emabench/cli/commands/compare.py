@@ -1,12 +1,14 @@
-"""``emabench compare``: what each EMA scope costs and buys."""
+"""``emabench compare``: is it cheaper, and not worse?"""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from emabench.cli.console import err, out, print_json
+from emabench.cli.bench_view import print_stored_benches
+from emabench.cli.comparing import Asked, print_comparison, read_comparison
 from emabench.cli.options import (
     DEFAULT_DB,
     CsvOption,
@@ -15,26 +17,50 @@ from emabench.cli.options import (
     MarkdownOption,
     StudyOption,
     WhereOption,
-    where_filters,
 )
+from emabench.errors import UsageError
+
+
+class IntervalWord(StrEnum):
+    """How the intervals are computed."""
+
+    T = "t"
+    BCA = "bca"
 
 
 def command(
     metric: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--metric",
             metavar="NAME,…",
             help="Metrics to compare: top1, top5, knn_top1, knn_top5, online_top1, throughput, "
-            "step_ms, train_s, total_s, peak_memory, ema_bytes, flops, energy.",
+            "step_ms, train_s, total_s, peak_memory, ema_bytes, flops, energy, effective_rank, "
+            "grad_cv:<block>; others as min:NAME or max:NAME.  [default: top1,throughput]",
         ),
-    ] = "top1,throughput",
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="FIELD",
+            help="The field whose values are compared; also name and commit.  [default: ema_scope]",
+        ),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
             "--baseline",
-            metavar="SCOPE",
-            help="EMA scope to compare with; full if there is one, else none.",
+            metavar="VALUE",
+            help="Value to compare with; of EMA scopes full if there is one, else none.",
+        ),
+    ] = None,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--margin",
+            metavar="METRIC=WIDTH",
+            help="A difference within it is none: top1=0.5, throughput=2%. May be repeated.",
         ),
     ] = None,
     where: WhereOption = None,
@@ -43,42 +69,64 @@ def command(
     ] = None,
     study: StudyOption = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Compare smoke runs too.")] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="Show every run.")] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="NAME,…",
+            help="Columns to show: fields, n, seeds, answer, metrics, and METRIC:change, :p, "
+            ":verdict, :test_set.",
+        ),
+    ] = None,
+    interval: Annotated[
+        IntervalWord,
+        typer.Option("--interval", help="Intervals by Student's t, or by a BCa bootstrap."),
+    ] = IntervalWord.T,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-if",
+            metavar="METRIC:BOUND",
+            help="Exit with 5 if an arm moves further: top1:-0.5, throughput:-5%. May be repeated.",
+        ),
+    ] = None,
+    bench: Annotated[
+        bool,
+        typer.Option("--bench", help="Show the finished benches in place of runs, newest last."),
+    ] = False,
     json: JsonOption = False,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Print a LaTeX table in the manner of booktabs.")
+    ] = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Compare finished runs, grouped by everything except the seed.
+    """Compare finished runs, grouped by everything except the seed: cheaper, and not worse?
 
     Shows n, mean and standard deviation of each metric, the paired difference or ratio to the
-    baseline with its 95 % interval, and only the fields in which the runs differ.
+    baseline with its 95 % interval, the verdict on it, and only the fields in which runs differ.
 
     Examples:
-        emabench compare --metric top1,throughput
+        emabench compare --metric top1,throughput --margin top1=0.5
         emabench compare --metric knn_top1,total_s --baseline none --where method=moco
+        emabench compare --by ema.decay --where ema_scope=full --runs
+        emabench compare --fail-if top1:-0.5 --fail-if throughput:-5%
         emabench compare --csv > comparison.csv
+        emabench compare --bench --where method=simclr
     """
-    from emabench.report.comparison import compare
-    from emabench.report.comparison_table import data_table, reading_table
-    from emabench.report.metrics import parse_metrics
     from emabench.report.tables import choose_format
-    from emabench.store import RunStore
 
-    form = choose_format(json=json, csv=csv, markdown=markdown)
-    metrics = parse_metrics(metric)
-    filters = where_filters(where)
-    with RunStore.open(db, mode="read") as store:
-        runs = store.runs(smoke=True, where=filters, name=name, study=study)
-    comparison = compare(runs, metrics, baseline=baseline, smoke=smoke)
-    if form == "json":
-        print_json(comparison.to_json())
-    elif form == "csv":
-        typer.echo(data_table(comparison).to_csv(), nl=False)
-    elif form == "markdown":
-        typer.echo(reading_table(comparison).to_markdown(), nl=False)
-    else:
-        out().print(reading_table(comparison).to_rich())
-    for note in comparison.notes:
-        err().print(f"note: {note}")
-    for warning in comparison.warnings:
-        err().print(f"warning: {warning}")
+    form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
+    if bench:
+        others = (metric, by, baseline, margin, name, study, columns, fail_if, csv, markdown, latex)
+        if any(others) or runs or smoke:
+            raise UsageError(
+                "--bench goes with --where and --json alone", hint="leave out the rest"
+            )
+        print_stored_benches(db, where, json=json)
+        return
+    asked = Asked(metric, by, baseline, tuple(margin or ()), interval.value, tuple(fail_if or ()))
+    comparison, rules = read_comparison(asked, db, where, name, study, smoke=smoke)
+    print_comparison(comparison, rules, form, runs=runs, columns=columns)

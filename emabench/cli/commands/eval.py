@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+from emabench.cli.options import (
+    DEFAULT_DB,
+    ArtifactsOption,
+    CacheBudgetOption,
+    CacheOption,
+    DbOption,
+    JsonOption,
+    artifacts_folder,
+)
 
 if TYPE_CHECKING:
     from emabench.records import PlannedRun, RunRecord
@@ -70,6 +78,8 @@ def command(
     queue: Annotated[
         bool, typer.Option("--queue", help="Only queue them; 'emabench work' does them.")
     ] = False,
+    cache: CacheOption = None,
+    cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,

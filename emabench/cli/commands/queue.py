@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 
 from emabench.cli.console import print_json
-from emabench.cli.options import DEFAULT_DB, DbOption, JoinStudyOption, JsonOption
+from emabench.cli.options import (
+    DEFAULT_DB,
+    CacheBudgetOption,
+    CacheOption,
+    DbOption,
+    JoinStudyOption,
+    JsonOption,
+)
 from emabench.cli.queueing import (
     ForceOption,
     MaxAttemptsOption,
@@ -32,6 +39,8 @@ def command(
     study: JoinStudyOption = None,
     force: ForceOption = False,
     dry_run: PreviewOption = False,
+    cache: CacheOption = None,
+    cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:

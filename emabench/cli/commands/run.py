@@ -11,6 +11,8 @@ from emabench.artifacts import Keep
 from emabench.cli.options import (
     DEFAULT_DB,
     ArtifactsOption,
+    CacheBudgetOption,
+    CacheOption,
     DbOption,
     JoinStudyOption,
     JsonOption,
@@ -39,6 +41,8 @@ def command(
             "--profile", help="Write a torch.profiler trace; the costs of such runs do not count."
         ),
     ] = False,
+    cache: CacheOption = None,
+    cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,

@@ -16,7 +16,13 @@ import typer
 
 from emabench.cli.console import err, out, print_json
 from emabench.cli.discovery import NamedCommands
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options import (
+    DEFAULT_DB,
+    CacheBudgetOption,
+    CacheOption,
+    DbOption,
+    JsonOption,
+)
 from emabench.cli.queueing import (
     ForceOption,
     MaxAttemptsOption,
@@ -128,6 +134,8 @@ def run(
     max_attempts: MaxAttemptsOption = DEFAULT_MAX_ATTEMPTS,
     force: ForceOption = False,
     dry_run: PreviewOption = False,
+    cache: CacheOption = None,
+    cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:

@@ -17,7 +17,14 @@ from emabench.cli.engine_choice import (
     SharedArtifactsOption,
     TimeLimitOption,
 )
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption, KeepOption
+from emabench.cli.options import (
+    DEFAULT_DB,
+    CacheBudgetOption,
+    CacheOption,
+    DbOption,
+    JsonOption,
+    KeepOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +72,8 @@ def command(
             help="An attempt without a heartbeat for so long is dead.",
         ),
     ] = 60.0,
+    cache: CacheOption = None,
+    cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: SharedArtifactsOption = None,

@@ -84,7 +84,7 @@ def test_resized_arrays_are_cached_and_keep_their_identity(tmp_path: Path) -> No
     assert resized.content_hash == native.content_hash
     picture = Image.fromarray(native.test.images[3, ..., 0])
     expected = np.asarray(picture.resize((8, 8), Image.Resampling.BICUBIC))
-    assert (resized.test.images[3, ..., 1] == expected).all()
+    assert (resized.test.images[3][..., 1] == expected).all()
 
 
 def test_subsets_are_balanced_and_keep_the_order(tmp_path: Path) -> None:
@@ -127,5 +127,5 @@ def test_listing_names_every_data_set() -> None:
     infos = list_datasets()
     assert all(isinstance(info, DatasetInfo) for info in infos)
     names = [info.name for info in infos]
-    assert names == ["fashion-mini", "fashion_mnist", "cifar10", "cifar100", "folder"]
+    assert names == ["fashion-mini", "fashion_mnist", "cifar10", "cifar100", "synthetic", "folder"]
     assert all(info.licence and info.source and info.description for info in infos)

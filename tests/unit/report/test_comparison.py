@@ -9,6 +9,7 @@ from seeding import ENVIRONMENT, complete, plan
 
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.report.comparison import compare
+from emabench.report.measured import read_measured
 from emabench.report.metrics import parse_metrics
 from emabench.store import RunStore
 
@@ -37,6 +38,10 @@ def study(store, *, scopes=SCOPES, seeds=(0, 1, 2), environment=ENVIRONMENT, **f
             )
 
 
+def codes(comparison):
+    return [caution.code for caution in comparison.cautions]
+
+
 def rows_of(comparison):
     return {row.ema_scope: row for row in comparison.rows}
 
@@ -50,8 +55,8 @@ def test_rows_are_sorted_from_none_to_full_with_every_seed(store):
     assert row.metrics["top1"].values == (62.0, 67.0, 72.0)
     assert (row.metrics["top1"].mean, row.metrics["top1"].sd) == (67.0, 5.0)
     assert row.differing == {}
-    assert comparison.warnings == ()
-    assert comparison.notes == ()
+    assert codes(comparison) == ["no-spread"]
+    assert "--margin top1=0.5" in comparison.notes[0]
 
 
 def test_scopes_are_sorted_by_how_much_they_average(store):
@@ -135,6 +140,7 @@ def test_runs_of_another_identity_are_neither_in_one_row_nor_in_one_ratio(store)
     assert row.differing == {"threads": 1}
     assert row.metrics["throughput"].baseline is None
     assert comparison.warnings == ("simclr none is not compared with full: threads 1 against 2",)
+    assert set(comparison.cautions[0].runs) == {run.id for run in row.runs}
 
 
 def test_how_the_identity_was_asked_for_makes_no_difference(store):
@@ -159,9 +165,10 @@ def test_costs_of_two_machines_are_warned_of(store):
     study(store, scopes=["full"])
     other = replace(ENVIRONMENT, device="Other CPU", device_count=1)
     study(store, scopes=["none"], environment=other)
-    (warning,) = compare(store.runs(), BOTH).warnings
-    assert ": 2 x Test CPU, Other CPU; " in warning
-    assert compare(store.runs(), parse_metrics("top1")).warnings == ()
+    comparison = compare(store.runs(), BOTH)
+    assert codes(comparison) == ["no-spread", "devices"]
+    assert "2 x Test CPU, Other CPU" in comparison.warnings[1]
+    assert "devices" not in codes(compare(store.runs(), parse_metrics("top1")))
 
 
 def test_the_control_arm_is_a_row_that_is_compared_but_no_baseline(store):
@@ -249,7 +256,14 @@ def test_runs_that_are_not_done_are_counted(store):
     store.add_run(plan(seed=1))
     failed = store.claim(store.add_run(plan(seed=2)).pretrain_job, environment=ENVIRONMENT)
     store.fail(failed, reason="NaN", cost=None)
-    assert compare(store.runs(), BOTH).notes == ("1 failed, 1 queued left out",)
+    comparison = compare(store.runs(), BOTH)
+    assert comparison.notes[0] == "1 failed, 1 queued left out"
+    failed = comparison.cautions[0]
+    assert (failed.code, failed.hint) == ("failed", "emabench logs tells why; retry repeats")
+    assert failed.message.endswith("(NaN)")
+    assert {each.run.id: each.why for each in comparison.left_out} == {
+        run.id: run.state.value for run in store.runs() if run.state.value != "done"
+    }
 
 
 @pytest.mark.parametrize(
@@ -283,20 +297,61 @@ def test_an_unknown_or_empty_metric_is_a_usage_error():
 
 def test_the_json_has_the_documented_form(store):
     study(store, seeds=(0, 1))
-    value = compare(store.runs(), parse_metrics("top1"), baseline="none").to_json()
-    assert set(value) == {"schema_version", "rows", "warnings"}
+    metrics = parse_metrics("top1")
+    measured = read_measured(store, store.runs(), metrics)
+    comparison = compare(store.runs(), metrics, baseline="none", measured=measured)
+    value = comparison.to_json()
+    assert list(value) == [
+        *("schema_version", "by", "factor", "baseline", "confidence", "interval", "metrics"),
+        *("rows", "left_out", "warnings", "cautions", "notes"),
+    ]
+    assert (value["by"], value["factor"], value["baseline"], value["interval"]) == (
+        *("ema_scope", "pretrain.ema.scope", "none", "t"),
+    )
+    assert value["metrics"] == [
+        {
+            **{"name": "top1", "unit": "%", "kind": "difference", "role": "accuracy"},
+            **{"higher_is_better": True, "margin": None},
+            "shown": {"divisor": 1.0, "unit": "%"},
+        }
+    ]
     none, projector, _ = value["rows"]
+    runs = comparison.rows[0].runs
     assert none == {
+        "label": "none",
         "method": "simclr",
         "ema_scope": "none",
+        "value": "none",
         "n": 2,
         "seeds": [0, 1],
+        "runs": [{"id": run.id, "seed": s, "collapsed": None} for s, run in enumerate(runs)],
+        "is_baseline": True,
+        "reference": None,
+        "unpaired": {"arm": [], "baseline": []},
+        "headline": None,
         "metrics": {"top1": {"mean": 62.5, "sd": pytest.approx(12.5**0.5), "values": [60, 65]}},
     }
-    assert projector["metrics"]["top1"]["baseline"] == {
-        "kind": "difference",
-        "value": 2.0,
-        "low": 2.0,
-        "high": 2.0,
-        "n": 2,
+    cell = projector["metrics"]["top1"]
+    assert cell["baseline"] == {
+        **{"kind": "difference", "value": 2.0, "low": 2.0, "high": 2.0, "n": 2, "sd": 0.0},
+        **{"p": 0.5, "p_smallest": 0.5, "p_holm": 1.0},
+        **{"seeds": [0, 1], "differences": [2.0, 2.0]},
     }
+    assert (cell["verdict"], cell["words"]) == ("inconclusive", "inconclusive")
+    assert cell["test_set"] == {
+        **{"se": 0.0, "low": 0.0, "high": 0.0, "images": 9, "n": 2, "gained": 0.0, "lost": 0.0},
+    }
+    assert projector["reference"] == 0
+    assert value["warnings"] == [each["message"] for each in value["cautions"]]
+
+
+def test_a_profiled_run_is_left_out_and_named(store):
+    study(store, seeds=(0, 1))
+    study(store, seeds=(2,), profile=True)
+    comparison = compare(store.runs(), BOTH)
+    assert {row.seeds for row in comparison.rows} == {(0, 1)}
+    assert [each.why for each in comparison.left_out] == ["profiled"] * 3
+    assert "3 profiled left out" in comparison.notes[0]
+    profiled = [each.run for each in comparison.left_out]
+    with pytest.raises(NotFoundError, match="only profiled runs"):
+        compare(profiled, BOTH)

@@ -1,0 +1,92 @@
+"""``emabench dashboard``: the report of the live store, in a browser."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from emabench.cli.comparing import Asked
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
+from emabench.cli.pages import (
+    BaselineOption,
+    ByOption,
+    MarginOption,
+    MetricsOption,
+    PageQuestion,
+)
+from emabench.cli.pictures import NameOption, SmokeOption
+
+
+def command(
+    port: Annotated[
+        int,
+        typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0 takes a free one."),
+    ] = 8765,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            help="Address to listen on; any other than this machine's own needs a token.",
+        ),
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="EMABENCH_TOKEN",
+            metavar="TEXT",
+            help="What a visitor must know: the address ends in /?token=TEXT.",
+        ),
+    ] = None,
+    interval: Annotated[
+        float,
+        typer.Option(
+            "--interval", min=0.5, metavar="SECONDS", help="Time between two looks of the page."
+        ),
+    ] = 5.0,
+    metric: MetricsOption = None,
+    by: ByOption = None,
+    baseline: BaselineOption = None,
+    margin: MarginOption = None,
+    where: WhereOption = None,
+    name: NameOption = None,
+    study: StudyOption = None,
+    smoke: SmokeOption = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Serve the report of the live store to a browser, until Ctrl-C; only reads.
+
+    The page looks again while workers run. It is served to this machine alone, unless --host says
+    otherwise; that takes a token.
+
+    Examples:
+        emabench dashboard
+        emabench dashboard --study projector-vs-full --port 0
+        EMABENCH_TOKEN=$(openssl rand -hex 16) emabench dashboard --host 0.0.0.0
+    """
+    import json as json_module
+    import signal
+
+    from emabench.cli.console import err
+    from emabench.cli.watching import leave
+    from emabench.report.page.server import Dashboard, PageSource, check_access
+    from emabench.store import store_label
+
+    check_access(host, token)
+    asked = Asked(metric, by, baseline, tuple(margin or ()))
+    question = PageQuestion(asked, where, name, study, smoke, db)
+    source = PageSource(lambda: question.page(live=True), interval)
+    source.page()  # a store that is not there is an error now, not in the browser
+    with Dashboard(source, host, port, token) as dashboard:
+        if json:
+            typer.echo(json_module.dumps({"schema_version": 1, "url": dashboard.url}))
+        ending = "" if token is None else "?token=…"
+        err().print(f"{store_label(db)} is at {dashboard.url}{ending}; Ctrl-C ends")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            dashboard.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            leave()

@@ -1,0 +1,44 @@
+"""``emabench diff``: what differs between two runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from emabench.cli.console import err, out, print_json
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+
+
+def command(
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="Id of a run or evaluation, a unique beginning, or @last for the newest run.",
+        ),
+    ],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Show what differs between two runs: spec, environment, results, costs and test images.
+
+    Examples:
+        emabench diff 3fa9 81c2
+        emabench diff 3fa9 @last --json
+    """
+    from emabench.report.run_diff import diff_runs, diff_tables
+    from emabench.store import RunStore
+
+    with RunStore.open(db, mode="read") as store:
+        one, two = store.run(first), store.run(second)
+        correct = store.correct_of([one.id, two.id], sorted(one.results))
+    diff = diff_runs(one, two, correct)
+    if json:
+        print_json(diff.to_json())
+        return
+    if diff.is_empty:
+        err().print("nothing differs")
+    for title, table in diff_tables(diff):
+        out().print(table.to_rich(title))

@@ -1,0 +1,247 @@
+"""Draw finished runs: accuracy against cost, curves, where the time goes, gradients, blocks, seeds.
+
+Every picture says n and its source, draws its intervals, and can be read in grey.
+
+Examples:
+    emabench plot pareto -o pareto.png
+    emabench plot curves --where method=moco -o curves.svg
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emabench.cli.discovery import NamedCommands
+from emabench.cli.options import DEFAULT_DB, DbOption, StudyOption, WhereOption
+from emabench.cli.pictures import (
+    DataOption,
+    NameOption,
+    PictureOption,
+    RunChoice,
+    RunsArgument,
+    SmokeOption,
+    draw_picture,
+)
+from emabench.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from emabench.report.charts.chosen import Chosen
+    from emabench.report.charts.cost import Whole
+    from emabench.store import RunStore
+
+app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
+
+MetricOption = Annotated[
+    str, typer.Option("--metric", metavar="NAME", help="A metric, as for compare.")
+]
+
+
+@app.command()
+def pareto(
+    output: PictureOption,
+    runs: RunsArgument = None,
+    metric: MetricOption = "top1",
+    cost: Annotated[
+        str,
+        typer.Option("--cost", metavar="NAME", help="The cost: a metric, as for compare."),
+    ] = "step_ms",
+    where: WhereOption = None,
+    name: NameOption = None,
+    study: StudyOption = None,
+    smoke: SmokeOption = False,
+    json: DataOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Draw accuracy against cost, arm by arm, with the Pareto front.
+
+    Examples:
+        emabench plot pareto -o pareto.png
+        emabench plot pareto --metric knn_top1 --cost total_s --study which-block -o blocks.pdf
+    """
+    from emabench.report.charts.pareto import pareto
+    from emabench.report.measured import read_measured
+    from emabench.report.metrics import parse_metric
+    from emabench.report.plots.pareto import draw_pareto
+
+    def gather(chosen: Chosen, store: RunStore) -> Any:
+        height, price = parse_metric(metric), parse_metric(cost)
+        measured = read_measured(store, chosen.runs, [height, price])
+        return pareto(chosen, height, price, measured)
+
+    choice = RunChoice(runs, where, name, study, smoke, db)
+    draw_picture("pareto", choice, output, json=json, gather=gather, draw=draw_pareto)
+
+
+@app.command()
+def curves(
+    output: PictureOption,
+    runs: RunsArgument = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="What was recorded at the end of every epoch: online_top1, loss, effective_rank…",
+        ),
+    ] = "online_top1",
+    where: WhereOption = None,
+    name: NameOption = None,
+    study: StudyOption = None,
+    smoke: SmokeOption = False,
+    json: DataOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Draw learning curves against epochs, and against the time of training.
+
+    Examples:
+        emabench plot curves -o curves.png
+        emabench plot curves --metric loss --where method=simclr -o loss.svg
+    """
+    from emabench.report.charts.curves import curves
+    from emabench.report.plots.curves import draw_curves
+
+    def gather(chosen: Chosen, store: RunStore) -> Any:
+        return curves(chosen, store.metrics, metric)
+
+    choice = RunChoice(runs, where, name, study, smoke, db)
+    draw_picture("curves", choice, output, json=json, gather=gather, draw=draw_curves)
+
+
+@app.command()
+def cost(
+    output: PictureOption,
+    runs: RunsArgument = None,
+    of: Annotated[
+        str, typer.Option("--of", metavar="WHAT", help="A step, or the whole run: step or run.")
+    ] = "step",
+    where: WhereOption = None,
+    name: NameOption = None,
+    study: StudyOption = None,
+    smoke: SmokeOption = False,
+    json: DataOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Draw where the time goes: the phases of a step, or of whole runs, as stacked bars.
+
+    Examples:
+        emabench plot cost -o step.png
+        emabench plot cost --of run -o run.png
+    """
+    from emabench.report.charts.cost import cost_breakdown
+    from emabench.report.plots.cost import draw_cost
+
+    whole = _whole(of)
+
+    def gather(chosen: Chosen, store: RunStore) -> Any:
+        return cost_breakdown(chosen, whole)
+
+    choice = RunChoice(runs, where, name, study, smoke, db)
+    draw_picture("cost", choice, output, json=json, gather=gather, draw=draw_cost)
+
+
+@app.command()
+def stability(
+    output: PictureOption,
+    runs: RunsArgument = None,
+    quantity: Annotated[
+        str, typer.Option("--quantity", metavar="NAME", help="As for emabench stability.")
+    ] = "grad_norm_cv",
+    where: WhereOption = None,
+    name: NameOption = None,
+    study: StudyOption = None,
+    smoke: SmokeOption = False,
+    json: DataOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Draw how the gradient fluctuates at the output of every block, one panel per arm.
+
+    Examples:
+        emabench plot stability -o stability.png
+    """
+    from emabench.report.plots import draw_stability
+    from emabench.report.stability import stability
+
+    def gather(chosen: Chosen, store: RunStore) -> Any:
+        shown = stability(chosen.runs, store.metrics, quantity)
+        return replace(shown, notes=(*chosen.notes, *shown.notes))
+
+    choice = RunChoice(runs, where, name, study, smoke, db)
+    draw_picture("stability", choice, output, json=json, gather=gather, draw=draw_stability)
+
+
+@app.command()
+def blocks(
+    output: PictureOption,
+    runs: RunsArgument = None,
+    metric: MetricOption = "top1",
+    where: WhereOption = None,
+    name: NameOption = None,
+    study: StudyOption = None,
+    smoke: SmokeOption = False,
+    json: DataOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Draw accuracy by averaged block: each alone, and each with all that follow.
+
+    Examples:
+        emabench plot blocks --study which-block -o blocks.png
+    """
+    from emabench.report.charts.blocks import block_accuracies
+    from emabench.report.measured import read_measured
+    from emabench.report.metrics import parse_metric
+    from emabench.report.plots.blocks import draw_blocks
+
+    def gather(chosen: Chosen, store: RunStore) -> Any:
+        height = parse_metric(metric)
+        measured = read_measured(store, chosen.runs, [height])
+        return block_accuracies(chosen, store.metrics, height, measured)
+
+    choice = RunChoice(runs, where, name, study, smoke, db)
+    draw_picture("blocks", choice, output, json=json, gather=gather, draw=draw_blocks)
+
+
+@app.command()
+def seeds(
+    output: PictureOption,
+    runs: RunsArgument = None,
+    metric: MetricOption = "top1",
+    where: WhereOption = None,
+    name: NameOption = None,
+    study: StudyOption = None,
+    smoke: SmokeOption = False,
+    json: DataOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Draw every seed of every arm, and their means.
+
+    Examples:
+        emabench plot seeds -o seeds.png
+        emabench plot seeds --metric throughput -o speed.png
+    """
+    from emabench.report.charts.seeds import seeds
+    from emabench.report.measured import read_measured
+    from emabench.report.metrics import parse_metric
+    from emabench.report.plots.seeds import draw_seeds
+
+    def gather(chosen: Chosen, store: RunStore) -> Any:
+        axis = parse_metric(metric)
+        return seeds(chosen, axis, read_measured(store, chosen.runs, [axis]))
+
+    choice = RunChoice(runs, where, name, study, smoke, db)
+    draw_picture("seeds", choice, output, json=json, gather=gather, draw=draw_seeds)
+
+
+def _whole(of: str) -> Whole:
+    """Return what is broken down.
+
+    Raises:
+        UnknownNameError: neither a step nor a run.
+    """
+    wholes: tuple[Whole, ...] = ("step", "run")
+    found = next((whole for whole in wholes if whole == of), None)
+    if found is not None:
+        return found
+    raise UnknownNameError("whole", of, wholes)

@@ -1,0 +1,67 @@
+"""``emabench report``: everything about a comparison in one file for a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emabench.cli.comparing import Asked
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
+from emabench.cli.pages import (
+    BaselineOption,
+    ByOption,
+    MarginOption,
+    MetricsOption,
+    PageQuestion,
+)
+from emabench.cli.pictures import NameOption, SmokeOption
+
+
+def command(
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="The page: .html; overwritten."),
+    ],
+    metric: MetricsOption = None,
+    by: ByOption = None,
+    baseline: BaselineOption = None,
+    margin: MarginOption = None,
+    where: WhereOption = None,
+    name: NameOption = None,
+    study: StudyOption = None,
+    smoke: SmokeOption = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Write a comparison as one HTML file that needs no network: for a colleague with a browser.
+
+    Holds the question, the verdicts, sortable tables, charts, warnings, and every run with its
+    spec, environment and the command that repeats it.
+
+    Examples:
+        emabench report -o report.html
+        emabench report --study projector-vs-full -o report.html
+        emabench report --metric knn_top1,total_s --margin knn_top1=0.5 -o report.html
+    """
+    from emabench.cli.console import err, print_json
+    from emabench.cli.pictures import warn
+    from emabench.report.page.file import check_page, write_page
+
+    check_page(output)
+    asked = Asked(metric, by, baseline, tuple(margin or ()))
+    content = PageQuestion(asked, where, name, study, smoke, db).page()
+    size = write_page(content, output)
+    if json:
+        print_json(
+            {
+                "schema_version": 1,
+                "file": str(output),
+                "bytes": size,
+                "runs": len(content.views),
+                "warnings": [caution.message for caution in content.cautions],
+            }
+        )
+    warn(content.cautions)
+    err().print(f"{output} written, {len(content.views)} runs, {size / 1024:.0f} KiB")

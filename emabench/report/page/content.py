@@ -1,0 +1,213 @@
+"""What stands on a page: the question, the answers, the tables, the pictures, and every run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import emabench
+from emabench.errors import EmabenchError
+from emabench.records import QueueRecord, RunRecord
+from emabench.report.arms import SEED, Arm
+from emabench.report.cautions import Caution
+from emabench.report.charts.chosen import Chosen, ShownArm, source_line
+from emabench.report.comparison import Comparison
+from emabench.report.measured import read_measured
+from emabench.report.numbers import UNKNOWN
+from emabench.report.page.cells import Cell, HtmlTable, Row, arms_table
+from emabench.report.page.figures import Drawable, FigureGroup, figure_groups, wanted_points
+from emabench.report.page.run_views import RunView, common_fields, run_view, runs_table
+from emabench.report.queue_status import counts_line, queue_tables
+from emabench.report.stability import FLUCTUATION
+from emabench.report.tables import Table, show_value
+
+if TYPE_CHECKING:
+    from emabench.spec.study import StudySpec
+    from emabench.store import RunStore
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for one arm: ``yes``, ``no``, ``undecided``, ``baseline`` or nothing."""
+
+    label: str
+    answer: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a page is made for, beside the comparison.
+
+    Attributes:
+        store: the label of the store.
+        choice: how the runs were chosen, in words.
+        command: the words of the command that makes the same page.
+        study: the study that the runs belong to, if it is known.
+    """
+
+    store: str
+    choice: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    study: StudySpec | None = None
+
+    @property
+    def quantity(self) -> str:
+        """Of the gradient monitor: what the pictures show."""
+        asked = None if self.study is None else self.study.quantity
+        return asked or FLUCTUATION
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """All of a page; ``problem`` says why there is no comparison, with a hint."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    source: str
+    command: str
+    made: str
+    version: str = emabench.__version__
+    problem: tuple[str, str | None] | None = None
+    cautions: tuple[Caution, ...] = ()
+    notes: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    arms: HtmlTable | None = None
+    groups: tuple[FigureGroup, ...] = ()
+    runs: HtmlTable | None = None
+    views: tuple[RunView, ...] = ()
+    common: tuple[tuple[str, str], ...] = ()
+    left_out: HtmlTable | None = None
+    queue_line: str | None = None
+    queue: tuple[tuple[str, Table], ...] = ()
+
+    def data(self) -> dict[str, Any]:
+        """Return what the scripts of the page read: the pictures and the common spec."""
+        return {
+            "groups": {group.key: list(group.figures) for group in self.groups},
+            "common": dict(self.common),
+        }
+
+
+def page_content(
+    store: RunStore,
+    comparison: Comparison | EmabenchError,
+    request: Request,
+    *,
+    queue: QueueRecord | None = None,
+) -> PageContent:
+    """Gather a page.
+
+    Args:
+        store: open for reading.
+        comparison: what the page is about; or why there is none.
+        request: what else is known.
+        queue: the queue at this moment, if it is to be seen.
+    """
+    head = PageContent(
+        title="emabench" if request.study is None else request.study.title,
+        facts=_facts(None, request),
+        source=f"source: {request.store}",
+        command=shlex.join(request.command),
+        made=f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}",
+        queue_line=None if queue is None else counts_line(queue),
+        queue=() if queue is None else tuple(each for each in queue_tables(queue) if each[1].rows),
+    )
+    if isinstance(comparison, EmabenchError):
+        return replace(head, problem=(comparison.message, comparison.hint))
+    runs = [run for row in comparison.rows for run in row.runs]
+    everyone = [*runs, *(each.run for each in comparison.left_out)]
+    measured = read_measured(store, everyone, comparison.metrics)
+    labels = {run.id: row.label for row in comparison.rows for run in row.runs}
+    common = common_fields(everyone)
+    points = store.points([run.id for run in runs], wanted_points(request.quantity))
+    drawable = Drawable(_chosen(comparison), points, comparison.metrics, measured, request.quantity)
+    return replace(
+        head,
+        facts=_facts(comparison, request),
+        source=source_line(runs, request.store, request.choice),
+        cautions=comparison.cautions,
+        notes=comparison.notes,
+        verdicts=tuple(_verdicts(comparison)),
+        arms=arms_table(comparison),
+        groups=tuple(figure_groups(drawable)),
+        runs=runs_table(everyone, labels, comparison.metrics, measured),
+        views=tuple(run_view(run, labels.get(run.id), common) for run in everyone),
+        common=tuple(common.items()),
+        left_out=_left_out(comparison),
+    )
+
+
+def _chosen(comparison: Comparison) -> Chosen:
+    """Return the rows of a comparison as the arms of pictures."""
+    arms = []
+    for row in comparison.rows:
+        fields = dict(comparison.factor.fields_of(row.runs[0]))
+        fields.pop(SEED, None)
+        runs: dict[int, RunRecord] = dict(zip(row.seeds, row.runs, strict=True))
+        arms.append(ShownArm(row.label, Arm(fields, runs)))
+    return Chosen(tuple(arms))
+
+
+def _facts(comparison: Comparison | None, request: Request) -> tuple[tuple[str, str], ...]:
+    """Return the question, and all that was fixed before the runs."""
+    facts = []
+    study = request.study
+    if study is None:
+        question = "What does each EMA scope cost, and what accuracy does it buy?"
+        if comparison is not None and not comparison.factor.is_scope:
+            question = f"What does each {comparison.factor.name} cost, and what does it buy?"
+        facts.append(("question", question))
+    else:
+        facts += [
+            ("question", study.question),
+            ("claim", study.claim),
+            ("hypothesis", study.hypothesis),
+            ("refuted by", study.refuted_by),
+        ]
+    if comparison is not None:
+        margins = [f"{name} {margin:g}" for name, margin in comparison.margins.items()]
+        baseline = UNKNOWN if comparison.baseline is None else show_value(comparison.baseline)
+        facts += [
+            ("compared", f"{comparison.factor.name}, with {baseline} as the baseline"),
+            ("metrics", ", ".join(metric.name for metric in comparison.metrics)),
+            ("margin", ", ".join(margins) or "none given"),
+        ]
+    return tuple(facts)
+
+
+def _verdicts(comparison: Comparison) -> list[Verdict]:
+    found = []
+    for row in comparison.rows:
+        if row.headline is not None:
+            found.append(Verdict(row.label, row.headline.answer, row.headline.words))
+            continue
+        if row.is_baseline:
+            found.append(Verdict(row.label, "baseline", "the others are compared with it"))
+            continue
+        words = [f"{name}: {cell.words}" for name, cell in row.metrics.items() if cell.words]
+        found.append(Verdict(row.label, "", "; ".join(words) or "not compared with any other arm"))
+    return found
+
+
+def _left_out(comparison: Comparison) -> HtmlTable | None:
+    """Return the runs that take no part, and why; None where all do."""
+    if not comparison.left_out:
+        return None
+    rows = []
+    for each in comparison.left_out:
+        reasons = _reasons(each.run)
+        cells = (
+            Cell(each.run.id, each.run.id, link=f"run-{each.run.id}"),
+            Cell(each.why),
+            Cell("; ".join(reasons) or UNKNOWN),
+        )
+        rows.append(Row(cells, key=each.run.id))
+    return HtmlTable("left-out", ("run", "why", "reason"), tuple(rows))
+
+
+def _reasons(run: RunRecord) -> Sequence[str]:
+    return list(dict.fromkeys(job.reason for job in run.jobs if job.reason))

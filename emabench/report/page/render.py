@@ -1,0 +1,113 @@
+"""A page as one file of HTML: its styles and scripts are in it, and it asks the network nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from emabench.report.page.content import PageContent
+
+_ASSETS = resources.files("emabench.report.page") / "assets"
+_STYLE = "page.css"
+_SCRIPTS = ("tables.js", "charts.js", "page.js")
+
+
+@dataclass(frozen=True)
+class LivePage:
+    """A page of a server, with a tag that changes when anything on it but the time does."""
+
+    html: str
+    tag: str
+
+
+def live_page(content: PageContent, *, refresh: float) -> LivePage:
+    """Return a page that looks again at the server that it came from.
+
+    Args:
+        content: what stands on it.
+        refresh: seconds between two looks.
+    """
+    made, place = "@made@", "@tag@"
+    html = render_page(replace(content, made=made), refresh=refresh, tag=place)
+    tag = hashlib.sha256(html.encode("utf-8")).hexdigest()[:16]
+    return LivePage(html.replace(made, content.made, 1).replace(place, tag, 1), tag)
+
+
+def render_page(content: PageContent, *, refresh: float | None = None, tag: str = "") -> str:
+    """Return the HTML of a page.
+
+    Args:
+        content: what stands on it.
+        refresh: seconds between two looks at the server that it came from; None where it is a
+            file, which never asks for anything.
+        tag: tells this version of the page from a later one.
+    """
+    template = _environment().get_template("page.html")
+    return template.render(
+        page=content,
+        data=_json(content.data()),
+        style=Markup(_asset(_STYLE)),
+        script=Markup(_script()),
+        policy=content_policy(live=refresh is not None),
+        refresh=refresh,
+        tag=tag,
+    )
+
+
+@cache
+def content_policy(*, live: bool) -> str:
+    """Return the content security policy of a page: its own style and script, and nothing else.
+
+    Args:
+        live: whether the page may ask the server that it came from.
+    """
+    rules = [
+        "default-src 'none'",
+        f"style-src {_hash(_asset(_STYLE))}",
+        f"script-src {_hash(_script())}",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    return "; ".join([*rules, "connect-src 'self'"] if live else rules)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text("utf-8")
+
+
+def _script() -> str:
+    return "\n".join(_asset(name) for name in _SCRIPTS)
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _json(value: Any) -> Markup:
+    """Return JSON that cannot end the element that it stands in."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)

@@ -1,0 +1,154 @@
+"""The sheet that every picture is drawn on: its title, its source, its marks, and its file.
+
+Lightness tells the series apart as well as the hue does, and marks, dashes or hatches do once more,
+so that nothing is lost in grey.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emabench.errors import EmabenchError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
+
+FORMATS = (".png", ".svg", ".pdf")
+MARKERS = "osD^vPX<>ph*"
+DASHES = ("solid", "dashed", "dashdot", "dotted")
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "ooo", "|||")
+INK = "#333333"
+GREY = "#8a8a8a"
+
+_LEGEND_COLUMNS = 34
+_MARGIN = 0.1
+"""Inches."""
+_TITLE_POINTS, _SOURCE_POINTS = 9.0, 6.5
+_INCHES_PER_POINT = 1 / 72
+_LINE = 1.3
+"""Height of a line in its font size."""
+_LETTER = 0.56
+"""Width of a letter in its font size: rather too much."""
+
+
+def check_path(path: Path) -> None:
+    """Refuse a picture that cannot be written, before anything is computed.
+
+    Raises:
+        UsageError: the ending is none of PNG, SVG and PDF, or the folder does not exist.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(
+            f"a picture cannot be written as {path.name!r}",
+            hint=f"let its name end in {', '.join(FORMATS)}",
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(
+            f"there is no folder {path.absolute().parent}", hint="make it, or choose another"
+        )
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A picture that is being drawn; everything but title and source belongs into ``body``."""
+
+    figure: Figure
+    body: SubFigure
+
+    def save(self, path: Path) -> None:
+        """Write the picture; the ending of its path says the format.
+
+        Raises:
+            EmabenchError: the file cannot be written.
+        """
+        try:
+            self.figure.savefig(path, dpi=150)
+        except OSError as error:
+            raise EmabenchError(
+                f"cannot write {path}: {error.strerror}", hint="choose another place with --output"
+            ) from None
+
+    def add_legend(self, handles: Sequence[Any], labels: Iterable[str], title: str) -> None:
+        """Put a legend beside what is drawn, so that it hides nothing; long labels are broken."""
+        broken = [textwrap.fill(label, _LEGEND_COLUMNS) for label in labels]
+        self.body.legend(
+            handles,
+            broken,
+            loc="outside right upper",
+            title=title,
+            fontsize=8,
+            handlelength=3.2,
+        )
+
+
+def new_sheet(width: float, height: float, *, title: str, source: str) -> Sheet:
+    """Return a sheet with a title above and its source below; what lies between is laid out.
+
+    Args:
+        width: in inches.
+        height: in inches, of what lies between title and source.
+        title: what is shown; broken into lines as it takes.
+        source: where the figures come from; empty for none.
+    """
+    from matplotlib.figure import Figure
+
+    above = _lines(title, width, _TITLE_POINTS)
+    below = _lines(source, width, _SOURCE_POINTS)
+    heights = (_inches(above, _TITLE_POINTS), height, _inches(below, _SOURCE_POINTS))
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    parts: Any = figure.subfigures(3, 1, height_ratios=heights)
+    head, body, foot = parts
+    edge = _MARGIN / width
+    head.text(edge, 0.5, "\n".join(above), fontsize=_TITLE_POINTS, va="center", color=INK)
+    foot.text(edge, 0.5, "\n".join(below), fontsize=_SOURCE_POINTS, va="center", color=INK)
+    return Sheet(figure, body)
+
+
+def shade(place: int, count: int) -> Any:
+    """Return the colour of one of several series: from dark to light, never too light for white."""
+    from matplotlib import colormaps
+
+    return colormaps["viridis"](0.86 * place / max(1, count - 1))
+
+
+def legend_height(labels: Iterable[str]) -> float:
+    """Return the height in inches that a legend with such labels needs, its title included."""
+    lines = sum(len(textwrap.wrap(label, _LEGEND_COLUMNS)) for label in labels)
+    return 0.6 + 0.2 * lines
+
+
+def seeds_in_words(counts: Iterable[int]) -> str:
+    """Return how many seeds the arms have: ``n = 3 seeds an arm`` or ``n = 2 to 5``."""
+    few, many = min(known := list(counts)), max(known)
+    if few == many:
+        return f"n = {few} seed{'' if few == 1 else 's'} an arm"
+    return f"n = {few} to {many} seeds an arm"
+
+
+def interval_in_words(counts: Iterable[int], what: str = "bars", *, cut: bool = False) -> str:
+    """Return what the intervals of a picture are; one seed has none.
+
+    Args:
+        counts: numbers of seeds.
+        what: is drawn for an interval.
+        cut: whether some are wider than the picture.
+    """
+    if max(counts) < 2:
+        return "one seed has no interval"
+    beyond = "; those at the edge reach beyond it" if cut else ""
+    return f"{what}: 95 % interval of the mean over seeds (t){beyond}"
+
+
+def _lines(text: str, width: float, points: float) -> list[str]:
+    """Break a text into lines that fit a width in inches."""
+    letters = int((width - 2 * _MARGIN) / (points * _LETTER * _INCHES_PER_POINT))
+    return textwrap.wrap(text, max(20, letters))
+
+
+def _inches(lines: Sequence[str], points: float) -> float:
+    """Return the height of some lines in inches, with a margin."""
+    return _MARGIN + max(1, len(lines)) * points * _LINE * _INCHES_PER_POINT

@@ -1,0 +1,221 @@
+"""What the pictures show: the numbers behind every mark, and what is said about those left out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy import stats
+from seeding import complete, plan
+from studied import BLOCKS, SCOPES, averaged, study, top1_of
+
+from emabench.errors import NotFoundError, UnknownNameError, UsageError
+from emabench.records import MetricPoint
+from emabench.report.charts.blocks import block_accuracies
+from emabench.report.charts.chosen import choose_arms, source_line
+from emabench.report.charts.cost import CostBar, cost_breakdown
+from emabench.report.charts.curves import curves, seconds_by_epoch
+from emabench.report.charts.estimate import Estimate
+from emabench.report.charts.pareto import pareto
+from emabench.report.charts.reach import bounds
+from emabench.report.charts.seeds import seeds
+from emabench.report.metrics import parse_metrics
+from emabench.store import RunStore, store_label
+
+
+@pytest.fixture
+def store(folder):
+    with RunStore.open("results.db", mode="write") as opened:
+        yield opened
+
+
+def metric(name):
+    return parse_metrics(name)[0]
+
+
+def test_an_interval_is_that_of_student():
+    values = [60.0, 61.5, 63.0, 60.2]
+    estimate = Estimate.of([*values, None, math.nan])
+    known = stats.t.interval(0.95, 3, loc=estimate.mean, scale=stats.sem(values))
+    assert (estimate.low, estimate.high) == pytest.approx(known)
+    assert (estimate.n, estimate.mean) == (4, pytest.approx(sum(values) / 4))
+    assert Estimate.of([5.0]) == Estimate(5.0, None, None, 1)
+    assert Estimate.of([None, math.inf]) is None
+
+
+@pytest.mark.parametrize(("cost", "front"), [("step_ms", {"b", "d"}), ("throughput", {"b", "d"})])
+def test_the_front_holds_what_nothing_beats(store, cost, front):
+    arms = {"a": (59.0, 900.0), "b": (60.0, 1000.0), "c": (60.0, 800.0), "d": (65.0, 500.0)}
+    for label, (top1, speed) in arms.items():
+        complete(store, plan(ema_scope=label), top1=top1, throughput=speed)
+    shown = pareto(choose_arms(store.runs()), metric("top1"), metric(cost))
+    assert {point.label for point in shown.points if point.on_front} == front
+    assert [point.label for point in shown.front] in (["b", "d"], ["d", "b"])
+
+
+def test_a_tie_beats_nobody(store):
+    for label in ("a", "b"):
+        complete(store, plan(ema_scope=label), top1=60.0, throughput=1000.0)
+    shown = pareto(choose_arms(store.runs()), metric("top1"), metric("step_ms"))
+    assert all(point.on_front for point in shown.points)
+
+
+def test_an_arm_without_a_cost_is_left_out_by_name(store):
+    complete(store, plan(ema_scope="none"))
+    complete(store, plan(ema_scope="full"), throughput=None)
+    shown = pareto(choose_arms(store.runs()), metric("top1"), metric("step_ms"))
+    assert [point.label for point in shown.points] == ["none"]
+    assert "without top1 or step_ms, left out: full" in shown.notes
+    with pytest.raises(NotFoundError, match="no run holds both top1 and energy"):
+        pareto(choose_arms(store.runs()), metric("top1"), metric("energy"))
+    with pytest.raises(UsageError, match="against itself"):
+        pareto(choose_arms(store.runs()), metric("top1"), metric("top1"))
+
+
+def test_curves_hold_every_epoch_and_its_time(store):
+    study(store, arms=2, seeds=3, epochs=4)
+    chosen = choose_arms(store.runs())
+    shown = curves(chosen, store.metrics)
+    none, _ = shown.courses
+    assert (none.label, none.n, len(none.points)) == ("none", 3, 4)
+    for point in none.points:
+        expected = [top1_of("none", seed) - 20 / point.epoch for seed in range(3)]
+        assert point.value.mean == pytest.approx(sum(expected) / 3)
+        runs = chosen.arms[0].runs.values()
+        seconds = [10 * point.epoch * (1.5 + run.cost.train_s) / 40 for run in runs]
+        assert point.seconds == pytest.approx(sum(seconds) / 3)
+
+
+def test_a_run_without_its_time_has_none(store):
+    complete(store, plan())
+    (run,) = store.runs()
+    assert seconds_by_epoch(run, lambda _: [MetricPoint(2, 1, "loss", 1.0)]) == {1: 5.0}
+    timeless = run.__class__(**{**vars(run), "cost": run.cost.__class__(steps=4)})
+    assert seconds_by_epoch(timeless, store.metrics) == {}
+
+
+def test_a_curve_that_nobody_has_is_explained(store):
+    study(store, arms=1, seeds=1)
+    chosen = choose_arms(store.runs())
+    with pytest.raises(UnknownNameError) as caught:
+        curves(chosen, store.metrics, "los")
+    assert "did you mean loss" in caught.value.hint
+    with pytest.raises(NotFoundError, match="no run recorded loss"):
+        curves(chosen, lambda run: [], "loss")
+
+
+def test_the_phases_of_a_run_are_means_and_the_rest_is_shown(store):
+    study(store, arms=2, seeds=2)
+    chosen = choose_arms(store.runs())
+    shown = cost_breakdown(chosen, "run")
+    for bar, arm in zip(shown.bars, chosen.arms, strict=True):
+        costs = [run.cost for run in arm.runs.values()]
+        assert bar.parts["train_s"] == pytest.approx(sum(c.train_s for c in costs) / 2)
+        assert bar.total.mean == pytest.approx(sum(c.total_s for c in costs) / 2)
+        assert bar.rest == pytest.approx(bar.total.mean - sum(bar.parts.values()))
+    assert "data_wait_s" not in shown.phases
+    assert CostBar("x", 1, {"a": 3.0}, Estimate(2.0, None, None, 1)).rest == 0
+
+
+def test_a_step_whose_phases_nobody_measured_still_has_its_length(store):
+    complete(store, plan())
+    shown = cost_breakdown(choose_arms(store.runs()), "step")
+    assert shown.phases == []
+    assert shown.bars[0].rest == pytest.approx(256.0)
+    assert shown.notes == ("no run holds the phases of a step: only step_ms is shown",)
+
+
+def test_nothing_measured_is_explained(store):
+    complete(store, plan(), throughput=None)
+    with pytest.raises(NotFoundError, match="no run holds step_ms") as caught:
+        cost_breakdown(choose_arms(store.runs()))
+    assert "--of run" in caught.value.hint
+
+
+def test_blocks_stand_alone_and_with_all_that_follow(store):
+    study(store, arms=len(SCOPES), seeds=2)
+    shown = block_accuracies(choose_arms(store.runs()), store.metrics, metric("top1"))
+    (panel,) = shown.panels
+    assert shown.places == (*BLOCKS, "backbone")
+    assert set(panel.single) == set(BLOCKS)
+    assert set(panel.onward) == set(BLOCKS)
+    assert set(panel.without) == {"none"}
+    assert set(panel.others) == {"backbone"}
+    expected = [top1_of("full", seed) for seed in range(2)]
+    assert panel.onward["stem"].mean == pytest.approx(sum(expected) / 2)
+    assert panel.onward["projector"] == panel.single["projector"]
+    assert averaged("from:layer3") == 3
+
+
+def test_without_a_monitor_full_has_a_place_of_its_own(store):
+    for scope in ("none", "projector", "full", "layer2+projector"):
+        complete(store, plan(method="moco", ema_scope=scope))
+    shown = block_accuracies(choose_arms(store.runs()), lambda run: [], metric("top1"))
+    assert shown.places == ("projector", "layer2+projector", "full")
+
+
+def test_methods_have_panels_and_arms_without_ema_are_in_each_that_fits(store):
+    study(store, arms=3, seeds=1, methods=("moco", "simclr"))
+    shown = block_accuracies(choose_arms(store.runs()), store.metrics, metric("top1"))
+    assert [panel.title for panel in shown.panels] == ["moco", "simclr"]
+    complete(store, plan(method="byol", ema_scope="none"))
+    for decay in (0.9, 0.99):
+        complete(store, plan(method="byol", ema_scope="full", pretrain__ema__decay=decay))
+    shown = block_accuracies(
+        choose_arms(store.runs(where={"pretrain.method.name": "byol"})),
+        lambda run: [],
+        metric("top1"),
+    )
+    assert [panel.title for panel in shown.panels] == ["decay=0.9", "decay=0.99"]
+    assert all(set(panel.without) == {"none"} for panel in shown.panels)
+
+
+def test_every_seed_is_there(store):
+    study(store, arms=2, seeds=3)
+    complete(store, plan(ema_scope="other", seed=9), throughput=None)
+    shown = seeds(choose_arms(store.runs()), metric("throughput"))
+    assert shown.seeds == [0, 1, 2]
+    assert [list(arm.values) for arm in shown.arms] == [[0, 1, 2]] * 2
+    assert any("without throughput, left out: " in note for note in shown.notes)
+    with pytest.raises(NotFoundError, match="no run holds energy"):
+        seeds(choose_arms(store.runs()), metric("energy"))
+
+
+def test_what_is_left_out_is_said(store):
+    complete(store, plan(seed=0))
+    complete(store, plan(seed=0), force=True)
+    store.add_run(plan(seed=1))
+    chosen = choose_arms(store.runs())
+    assert chosen.notes[0] == "1 queued left out"
+    assert "of each seed the newest counts" in chosen.notes[1]
+
+
+def test_nothing_to_draw_is_explained(store):
+    with pytest.raises(NotFoundError, match="no run fits"):
+        choose_arms([])
+    complete(store, plan(smoke=True))
+    with pytest.raises(NotFoundError, match="1 smoke runs left out") as caught:
+        choose_arms(store.runs(smoke=True))
+    assert "--smoke" in caught.value.hint
+    store.add_run(plan(seed=1))
+    with pytest.raises(NotFoundError, match="no run is done, 1 queued"):
+        choose_arms(store.runs())
+
+
+def test_the_source_names_store_machine_and_versions_and_no_password(store):
+    study(store, arms=2, seeds=2)
+    runs = choose_arms(store.runs()).runs
+    line = source_line(runs, store_label("postgresql://me:secret@host/runs"), ["study s"])
+    assert "secret" not in line
+    for words in ("study s", "4 runs", "Test CPU, bf16, 2 threads", "emabench"):
+        assert words in line
+
+
+def test_intervals_of_few_seeds_do_not_hide_the_means():
+    means = [Estimate(60.0, 59.0, 61.0, 9), Estimate(62.0, 61.0, 63.0, 9)]
+    assert bounds(means) is None
+    assert bounds([*means, Estimate(61.0, -40.0, 162.0, 2)]) == (57.0, 65.0)
+    assert bounds([*means, Estimate(61.0, 60.5, 162.0, 2)]) == (59.0, 65.0)
+    assert bounds([Estimate(61.0, -40.0, 162.0, 2)]) is None
+    assert bounds([Estimate(61.0, None, None, 1)]) is None
+    assert bounds([]) is None

@@ -1,0 +1,136 @@
+"""Every picture, at 1, 3 and 12 arms: no text over another, none cut off, n and source on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from studied import PHASES, study
+
+from emabench.report.charts.blocks import block_accuracies
+from emabench.report.charts.chosen import choose_arms, source_line
+from emabench.report.charts.cost import cost_breakdown
+from emabench.report.charts.curves import curves
+from emabench.report.charts.pareto import pareto
+from emabench.report.charts.seeds import seeds
+from emabench.report.metrics import parse_metrics
+from emabench.report.plots import draw_stability
+from emabench.report.plots.blocks import draw_blocks
+from emabench.report.plots.cost import draw_cost
+from emabench.report.plots.curves import draw_curves
+from emabench.report.plots.pareto import draw_pareto
+from emabench.report.plots.seeds import draw_seeds
+from emabench.report.stability import stability
+from emabench.store import RunStore
+
+(TOP1,) = parse_metrics("top1")
+(STEP,) = parse_metrics("step_ms")
+SIZES = [3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 12, 0))]
+"""Numbers of arms; 0 stands for 18 arms of three methods, with names as long as they get."""
+
+
+@pytest.fixture(scope="module")
+def store_of(tmp_path_factory):
+    """Makes the store with so many arms, or opens it."""
+    folder = tmp_path_factory.mktemp("stores")
+
+    def opened(arms):
+        path = folder / f"{arms}.db"
+        if not path.exists():
+            with RunStore.open(str(path), mode="write") as store:
+                _fill(store, arms)
+        return RunStore.open(str(path), mode="read")
+
+    return opened
+
+
+def _fill(store, arms):
+    if arms:
+        study(store, arms=arms, seeds=1 if arms == 1 else 3)
+        return
+    methods = ("barlow_twins", "simclr", "moco")
+    study(store, arms=3, seeds=2, methods=methods)
+    others = {"pretrain__ema__decay": 0.9871, "backbone": "resnet50"}
+    study(store, arms=3, seeds=2, methods=methods, **others)
+
+
+def _with_phases(shown):
+    bars = [
+        replace(bar, parts={k: v for k, v in PHASES.items() if bar.label != "none" or "t" in k})
+        for bar in shown.bars
+    ]
+    return replace(shown, bars=tuple(bars))
+
+
+KINDS = {
+    "pareto": (lambda chosen, store: pareto(chosen, TOP1, STEP), draw_pareto),
+    "curves": (lambda chosen, store: curves(chosen, store.metrics), draw_curves),
+    "cost": (lambda chosen, store: cost_breakdown(chosen), draw_cost),
+    "phases": (lambda chosen, store: _with_phases(cost_breakdown(chosen)), draw_cost),
+    "run": (lambda chosen, store: cost_breakdown(chosen, "run"), draw_cost),
+    "stability": (lambda chosen, store: stability(chosen.runs, store.metrics), draw_stability),
+    "blocks": (lambda chosen, store: block_accuracies(chosen, store.metrics, TOP1), draw_blocks),
+    "seeds": (lambda chosen, store: seeds(chosen, TOP1), draw_seeds),
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Every text that is drawn, with its place in pixels; and the size of the picture."""
+    texts, sizes = [], []
+    draw, save = Text.draw, Figure.savefig
+
+    def note(self, renderer, *args, **options):
+        if self.get_visible() and self.get_text().strip():
+            texts.append((self.get_text(), self.get_window_extent(renderer)))
+        draw(self, renderer, *args, **options)
+
+    def show(self, path, **options):
+        save(self, path, **options)
+        texts.clear()  # what was drawn while the places were still sought
+        canvas = FigureCanvasAgg(self)
+        canvas.draw()
+        sizes.append(canvas.get_width_height())
+
+    monkeypatch.setattr(Text, "draw", note)
+    monkeypatch.setattr(Figure, "savefig", show)
+    return texts, sizes
+
+
+@pytest.mark.parametrize("arms", SIZES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_text_is_cut_off_or_lies_over_another(store_of, tmp_path, drawn, kind, arms):
+    gather, draw = KINDS[kind]
+    with store_of(arms) as store:
+        chosen = choose_arms(store.runs())
+        source = source_line(chosen.runs, "results.db", ["study which-block"])
+        draw(gather(chosen, store), tmp_path / "picture.png", source=source)
+    texts, [(width, height)] = drawn
+    words = " ".join(text for text, _ in texts)
+    assert "source: results.db" in words
+    assert "n = " in words or "n=" in words
+    for text, box in texts:
+        assert min(box.x0, width - box.x1) >= -0.5, f"{text!r} is cut at a side"
+        assert min(box.y0, height - box.y1) >= -0.5, f"{text!r} is cut above or below"
+    for (one, box), (other, place) in combinations(texts, 2):
+        across = min(box.x1, place.x1) - max(box.x0, place.x0)
+        upright = min(box.y1, place.y1) - max(box.y0, place.y0)
+        assert across <= 1 or upright <= 1, f"{one!r} and {other!r} overlap"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_form_is_written(store_of, tmp_path, kind):
+    gather, draw = KINDS[kind]
+    with store_of(3) as store:
+        shown = gather(choose_arms(store.runs()), store)
+    for ending in ("svg", "pdf"):
+        draw(shown, tmp_path / f"x.{ending}", source="source: here")
+    assert (tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
+    text = (tmp_path / "x.svg").read_text("utf-8")
+    assert ElementTree.fromstring(text).tag.endswith("svg")
