@@ -25,7 +25,7 @@ _SLURM = pytest.mark.skipif(
     "EMABENCH_TEST_SLURM" not in os.environ, reason="EMABENCH_TEST_SLURM is not set"
 )
 ENGINES = [
-    "local",
+    pytest.param("local", marks=pytest.mark.slow),
     pytest.param("ray", marks=pytest.mark.external),
     pytest.param("submitit", marks=pytest.mark.external),
     pytest.param("slurm", marks=[pytest.mark.external, _SLURM]),
