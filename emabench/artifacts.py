@@ -6,6 +6,8 @@
       <job id>/
         attempt-1/   log.txt  checkpoint.pt  checkpoint-previous.pt
         attempt-2/   log.txt  online.safetensors  target.safetensors
+
+Attempts on other machines have a journal.jsonl too (see ``queue/journal.py``).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 LOG = "log.txt"
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint-previous.pt"
+JOURNAL = "journal.jsonl"
 WEIGHTS = ("online.safetensors", "target.safetensors")
 
 

@@ -27,7 +27,7 @@ from emabench.data.images import Dataset
 from emabench.data.loader import Batch
 from emabench.data.loading import load_data
 from emabench.device import Device
-from emabench.errors import EmabenchError, InterruptedRunError
+from emabench.errors import EmabenchError, InterruptedRunError, SpecError
 from emabench.experiment import Listener, Outcome, bind_device, resolve
 from emabench.records import MetricPoint, PhaseProgress, PlannedRun
 from emabench.spec import BenchSpec, EmaSpec, ExperimentSpec, PretrainSpec, fingerprint
@@ -55,6 +55,11 @@ def resolve_bench(
         DataError: the images cannot be read.
     """
     assert spec.bench is not None
+    if spec.pretrain.devices > 1:
+        raise SpecError(
+            f"devices={spec.pretrain.devices}: a bench times one device",
+            hint="leave --devices at 1; runs on several devices are compared as they are",
+        )
     arms = [
         resolve(_experiment_of(spec, ema), command=command, on_event=on_event)
         for ema in spec.bench.arms

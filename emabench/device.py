@@ -163,7 +163,9 @@ def check_compiler(device: Device) -> None:
         )
 
 
-def environment(device: Device, thread_count: int, *, compiled: bool = False) -> Environment:
+def environment(
+    device: Device, thread_count: int, *, compiled: bool = False, count: int = 1
+) -> Environment:
     """Describe where this process runs."""
     commit, dirty = _commit()
     versions = {name: metadata.version(name) for name in ("torch", "torchvision", "timm", "numpy")}
@@ -173,7 +175,7 @@ def environment(device: Device, thread_count: int, *, compiled: bool = False) ->
     return Environment(
         device=describe(device.torch),
         device_kind=device.kind,
-        device_count=1,
+        device_count=count,
         host=socket.gethostname(),
         threads=thread_count,
         precision=device.precision,

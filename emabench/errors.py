@@ -14,6 +14,7 @@
     ├── CheckpointError                exit 1   a checkpoint that is truncated or foreign
     ├── WeightsError                   exit 1   weights that are gone, changed or of another model
     ├── TrainingError                  exit 1   training that cannot go on (a loss of NaN)
+    ├── EngineError                    exit 1   an engine that is not there, or takes no jobs
     ├── FencedError                    exit 1   the attempt was declared dead by somebody else
     ├── JobsFailedError                exit 4   some jobs of a grid failed
     └── GateFailedError                exit 5   a comparison missed its gate
@@ -101,6 +102,10 @@ class TrainingError(EmabenchError):
     """Training that cannot go on, for example because the loss is not finite."""
 
     may_pass = False
+
+
+class EngineError(EmabenchError):
+    """An engine that is not installed, not reached, or takes no jobs."""
 
 
 class FencedError(EmabenchError):

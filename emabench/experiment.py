@@ -28,15 +28,18 @@ from emabench.evaluation.accuracies import accuracies
 from emabench.evaluation.settling import check_size, evaluated_images, settle_evaluation
 from emabench.evaluation.weights_file import load_weights
 from emabench.methods import load_method
+from emabench.methods._method import TrainingSet
 from emabench.networks.backbone import build_backbone, chosen_stem
 from emabench.records import CostReading, Event, MetricPoint, Notice, PlannedRun
 from emabench.spec import EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import newest_checkpoint, save_checkpoint
+from emabench.training.learner import has_batch_statistics
 from emabench.training.optimizer import build_optimizer
 from emabench.training.profiling import traced_steps
 from emabench.training.trainer import Trainer
 from emabench.training.weights import save_weights
+from emabench.training.world import ALONE, World
 
 Listener = Callable[[Event], None]
 
@@ -98,6 +101,12 @@ def resolve(
     with torch.random.fork_rng(devices=[]):
         backbone = build_backbone(pretrain.backbone, dataset.image_size)
         build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
+        if pretrain.devices > 1:
+            heads = (
+                method.build_projector(options, backbone.feature_dim),
+                method(options, backbone.feature_dim, TrainingSet(1, 1)),
+            )
+            _check_devices(pretrain, device, backbone.model, *heads)
     scope = EmaScope.parse(pretrain.ema.scope, [*backbone.block_names, PROJECTOR])
     if scope.averaged and not method.target_views:
         raise SpecError(
@@ -153,6 +162,7 @@ def pretrain(
     stop: Callable[[], bool],
     meter: CostMeter,
     profile: bool = False,
+    world: World = ALONE,
 ) -> Outcome:
     """Train a resolved spec and leave the weights of its backbones in a folder.
 
@@ -166,6 +176,7 @@ def pretrain(
         stop: asked after every step whether to stop.
         meter: measures; the caller reads it when the attempt fails.
         profile: whether to leave a trace of some steps in the folder.
+        world: the processes that train together; the first one writes the files.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -178,7 +189,7 @@ def pretrain(
     ):
         with meter.phase("data_prep"):
             dataset = load_data(spec.data, on_event)
-        trainer = Trainer(spec, dataset, device, meter)
+        trainer = Trainer(spec, dataset, device, meter, world)
         with meter.phase("checkpoint"):
             state = newest_checkpoint([folder, *earlier], lambda text: on_event(Notice(text)))
             if state is not None:
@@ -187,12 +198,14 @@ def pretrain(
 
         def save(state: dict[str, Any]) -> None:
             with meter.phase("checkpoint"):
-                save_checkpoint(folder, state)
+                if world.is_first:
+                    save_checkpoint(folder, state)
 
         with traced_steps(folder) if profile else nullcontext(lambda: None) as on_step:
             trainer.fit(on_event=on_event, record=record, save=save, stop=stop, on_step=on_step)
         with meter.phase("checkpoint"):
-            save_weights(trainer, spec, folder)
+            if world.is_first:
+                save_weights(trainer, spec, folder)
         cost = meter.read()
     results = dict(trainer.representation)
     if trainer.online_top1 is not None:
@@ -240,6 +253,32 @@ def bind_device(spec: PretrainSpec) -> Device:
     return Device(chosen, devices.choose_precision(chosen, spec.precision))
 
 
+def _check_devices(spec: PretrainSpec, device: Device, *networks: nn.Module) -> None:
+    """Check that a run on several devices is the same run as on one.
+
+    Raises:
+        SpecError: it would not be, or there are not so many.
+    """
+    count = spec.devices
+    if spec.batch_size % count:
+        raise SpecError(
+            f"devices={count} cannot share a batch of {spec.batch_size} images evenly",
+            hint=f"set --batch-size to a multiple of {count}",
+        )
+    if device.kind == "cpu" and has_batch_statistics(*networks):
+        raise SpecError(
+            f"devices={count} on a CPU: method {spec.method.name} with backbone "
+            f"{spec.backbone.name} has BatchNorm, which torch synchronises on accelerators only",
+            hint="leave --devices at 1, or take a backbone and a method without it, such as a ViT",
+        )
+    names = [name for name in devices.available() if name.startswith(f"{device.kind}:")]
+    if device.kind != "cpu" and (device.torch.index or 0) + count > len(names):
+        raise SpecError(
+            f"devices={count} from {device.torch} on, but this machine has {len(names)}",
+            hint="lower --devices, or choose another first one with --device",
+        )
+
+
 def _target_gradient(spec: PretrainSpec, scope: EmaScope, stop_gradient: bool) -> str:
     """Settle whether the target is detached.
 
@@ -271,6 +310,8 @@ def _what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
     for group, name in ((copied, "profile"), (inner, "compile")):
         if not group[name]:
             del group[name]
+    if inner["devices"] == 1:
+        del inner["devices"]
     for name in ("checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes"):
         del inner[name]
     return copied

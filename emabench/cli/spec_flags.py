@@ -64,6 +64,7 @@ SPEC_FLAGS: dict[str, Any] = {
     "test_subset": Annotated[_TEXT, _flag("test-subset", "N", "Test on so many images.")],
     "image_size": Annotated[_TEXT, _flag("image-size", "N", "Side of the images in pixels.")],
     "device": Annotated[_TEXT, _flag("device", "NAME", "auto, cpu, cuda, cuda:1, mps…")],
+    "devices": Annotated[_TEXT, _flag("devices", "N", "Devices that train a run together.")],
     "precision": Annotated[_TEXT, _flag("precision", "NAME", "auto, fp32 or bf16.")],
     "set_": Annotated[
         list[str] | None,

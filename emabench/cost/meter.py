@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -18,6 +19,12 @@ from emabench.records import CostReading
 Phase = Literal["init", "data_prep", "warmup", "train", "probe", "monitor", "eval", "checkpoint"]
 
 _TRAINING: tuple[Phase, ...] = ("warmup", "train")
+
+_ADDED = (
+    *("ema_bytes", "ema_bytes_moved", "device_peak_allocated", "device_peak_reserved"),
+    *("host_peak_rss", "energy_j"),
+)
+"""What the devices of one run have each for itself."""
 
 T = TypeVar("T")
 
@@ -37,6 +44,8 @@ class CostMeter:
         flops_per_step: floating-point operations of a step; None is unknown.
         ema_bytes: held by the EMA copies; None where there is no training.
         ema_bytes_moved: by the EMA update of a step; likewise.
+        others: what the other processes have measured that train the same run on other devices;
+            their memory and energy count too.
     """
 
     def __init__(self, device: Device) -> None:
@@ -52,6 +61,7 @@ class CostMeter:
         self.flops_per_step: int | None = None
         self.ema_bytes: int | None = None
         self.ema_bytes_moved: int | None = None
+        self.others: list[CostReading] = []
         self._windows: list[tuple[int, int, float]] = []
         self._energy = EnergyCounter(device)
         self._peaks: dict[Phase, tuple[int, int]] = {}
@@ -145,7 +155,7 @@ class CostMeter:
         training = [self._peaks[phase] for phase in _TRAINING if phase in self._peaks]
         peaks = training or list(self._peaks.values())
         phases = self.clock.milliseconds()
-        return CostReading(
+        mine = CostReading(
             init_s=self._seconds.get("init"),
             data_prep_s=self._seconds.get("data_prep"),
             warmup_s=self._seconds.get("warmup"),
@@ -178,3 +188,10 @@ class CostMeter:
             host_peak_rss=host_peak_rss(),
             energy_j=self._energy.joules(),
         )
+        return replace(mine, **{name: _total(name, [mine, *self.others]) for name in _ADDED})
+
+
+def _total(name: str, readings: Sequence[CostReading]) -> Any:
+    """Return the sum over all devices; None where one of them is unknown."""
+    values = [getattr(reading, name) for reading in readings]
+    return None if None in values else sum(values)

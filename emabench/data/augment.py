@@ -102,10 +102,21 @@ class Augmenter:
             _normalize_into(result[start:stop], views, self.mean, self.std)
         return result
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw parameters for ``images`` (uint8 ``[n, H, W, 3]``) and apply them."""
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, part: slice | None = None
+    ) -> Tensor:
+        """Draw parameters for ``images`` (uint8 ``[n, H, W, 3]``) and apply them.
+
+        Args:
+            images: the whole batch.
+            generator: a CPU generator.
+            part: only these images are augmented, each as if all were.
+        """
         source = (images.shape[1], images.shape[2])
-        return self.apply(images, self.sample(len(images), generator, source=source))
+        parameters = self.sample(len(images), generator, source=source)
+        if part is not None and part != slice(0, len(images)):
+            images, parameters = images[part], parameters.rows(part.start, part.stop)
+        return self.apply(images, parameters)
 
     def _views(self, images: Tensor, p: ViewParameters) -> Tensor:
         """Return the views before normalisation, float32 ``[n, 3, size, size]`` in 0..255."""

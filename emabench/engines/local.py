@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from emabench import device as devices
 from emabench.errors import UsageError
 from emabench.experiment import Listener
+from emabench.queue.process import Processes
+from emabench.queue.submission import Engine
 from emabench.queue.supervisor import STALE_SECONDS, Slot, Supervisor, Tally
 from emabench.queue.worker import Workplace
 from emabench.records import (
@@ -56,7 +58,7 @@ def run_all(
     queued = [store.add_run(plan, force=force) for plan in plans]
     teller = _RunTeller(plans, queued, on_event)
     supervisor = Supervisor(
-        store, location, place, on_event=teller, stop=stop, settings=_settings()
+        store, location, Processes(), place, on_event=teller, stop=stop, settings=_settings()
     )
     supervisor.run(ChosenRuns(store, queued, on_event), [Slot()])
     return teller.ends(store)
@@ -68,6 +70,7 @@ def serve(
     slots: Sequence[Slot],
     *,
     place: Workplace,
+    engine: Engine | None = None,
     on_event: Listener,
     stop: Callable[[], bool],
     max_jobs: int | None = None,
@@ -82,6 +85,7 @@ def serve(
         location: of the same store.
         slots: one job at a time each.
         place: where to work.
+        engine: works on the jobs; None is this machine, with a process for each.
         on_event: told of progress.
         stop: asked often whether to stop.
         max_jobs: start at most so many attempts.
@@ -91,10 +95,12 @@ def serve(
 
     Raises:
         InterruptedRunError: ``stop`` said so; what was running is queued again.
+        EngineError: the engine takes nothing.
     """
     supervisor = Supervisor(
         store,
         location,
+        engine or Processes(),
         place,
         on_event=on_event,
         stop=stop,

@@ -7,7 +7,7 @@ averaged target calms them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,9 +34,17 @@ class GradientMonitor:
     Args:
         blocks: names of the blocks of the encoder, first to last.
         every: steps from one pair to the next, at least 2; None measures nothing.
+        mean: of a tensor over the processes that train together, each with a part of the batch and
+            the gradients of its part times their number.
     """
 
-    def __init__(self, blocks: Sequence[str], every: int | None) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[str],
+        every: int | None,
+        mean: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    ) -> None:
+        self._mean = mean
         self._blocks, self._every = tuple(blocks), every
         self._samples: dict[str, list[Tensor]] = defaultdict(list)
         self._previous: dict[str, Tensor] = {}
@@ -65,10 +73,10 @@ class GradientMonitor:
             gradients = [gradient.float().flatten(1) for gradient in kept if gradient is not None]
             if not gradients:  # a block without weights, before all others
                 continue
-            mean = torch.stack([gradient.sum(dim=0) for gradient in gradients]).sum(dim=0)
+            mean = self._mean(torch.stack([each.sum(dim=0) for each in gradients]).sum(dim=0))
             norms = [torch.linalg.vector_norm(gradient, dim=1).sum() for gradient in gradients]
             self._samples[f"{NORM}:{block}"].append(torch.linalg.vector_norm(mean))
-            self._samples[f"{SAMPLE_NORM}:{block}"].append(torch.stack(norms).sum())
+            self._samples[f"{SAMPLE_NORM}:{block}"].append(self._mean(torch.stack(norms).sum()))
             if block in self._previous:
                 cosine = F.cosine_similarity(self._previous[block], mean, dim=0)
                 self._samples[f"{COSINE}:{block}"].append(cosine)

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from emabench.errors import FencedError, StoreError, StoreLostError
+from emabench.queue.ledger import Ledger
 from emabench.records import Claim, RunningAttempt, StepProgress
-from emabench.store.run_store import RunStore
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Heartbeat:
             no point in going on.
     """
 
-    def __init__(self, store: RunStore, claim: Claim, *, seconds: float) -> None:
+    def __init__(self, store: Ledger, claim: Claim, *, seconds: float) -> None:
         self.progress: StepProgress | None = None
         self.lost = False
         self._store, self._claim, self._seconds = store, claim, seconds

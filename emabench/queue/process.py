@@ -7,31 +7,21 @@ milliseconds; where the system cannot fork, each starts from nothing.
 from __future__ import annotations
 
 import contextlib
-import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from emabench.artifacts import LOG, attempt_folder
-from emabench.errors import (
-    CheckpointError,
-    EmabenchError,
-    FencedError,
-    InterruptedRunError,
-    StoreError,
-)
-from emabench.queue.narration import Narrator
-from emabench.queue.worker import Workplace, work
-from emabench.records import Claim, Event
+from emabench.errors import EmabenchError, StoreError
+from emabench.queue.attempt import begin_log, log_to_stderr, make, say
+from emabench.queue.submission import Task
+from emabench.queue.trouble import Trouble, cause_of_death
+from emabench.records import Event, RunningAttempt
 from emabench.store.run_store import RunStore
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -47,42 +37,23 @@ def prepare() -> None:
         forkserver.ensure_running()
 
 
-@dataclass(frozen=True)
-class Trouble:
-    """Why an attempt went wrong, for the user who watches; plain words cross the process.
+class Processes:
+    """The engine of this machine: a process for each attempt, which writes the store itself."""
 
-    Attributes:
-        message: what went wrong.
-        hint: what to do about it.
-        store_failed: whether the store itself failed, so that nothing more can be recorded.
-    """
+    def submit(self, task: Task) -> JobProcess:
+        """Start the process of an attempt.
 
-    message: str
-    hint: str | None = None
-    store_failed: bool = False
+        Raises:
+            CheckpointError: the folder of the attempt cannot be written.
+        """
+        return JobProcess(task)
 
+    def batch(self) -> AbstractContextManager[None]:
+        """Nothing is gained by starting several processes together."""
+        return nullcontext()
 
-@dataclass(frozen=True)
-class Task:
-    """What the process of a job needs to know.
-
-    Attributes:
-        claim: the attempt.
-        store: location of the store.
-        place: where to work.
-        settings: environment variables.
-    """
-
-    claim: Claim
-    store: str
-    place: Workplace
-    settings: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def log(self) -> Path:
-        """The log of the attempt."""
-        claim = self.claim
-        return attempt_folder(self.place.artifacts, claim.job_id, claim.attempt) / LOG
+    def look_after(self, others: Sequence[RunningAttempt]) -> None:
+        """Leave them alone: the processes of other supervisors write the store themselves."""
 
 
 class JobProcess:
@@ -98,7 +69,7 @@ class JobProcess:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.trouble: Trouble | None = None
-        _begin_log(task)
+        begin_log(task)
         prepare()
         self._connection, theirs = _CONTEXT.Pipe(duplex=False)
         self._process = _CONTEXT.Process(target=_main, args=(task, theirs), name=task.claim.job_id)
@@ -116,10 +87,14 @@ class JobProcess:
         return int(self._process.pid)
 
     @property
-    def exitcode(self) -> int | None:
-        """None while it runs; negative: the signal that killed it."""
-        code: int | None = self._process.exitcode
-        return code
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.exitcode is not None
+
+    @property
+    def cause_of_death(self) -> str:
+        """Its exit code, or the signal that killed it, in words."""
+        return cause_of_death(self._process.exitcode)
 
     def events(self) -> Iterator[Event]:
         """Yield what the process has said since the last call, without waiting."""
@@ -144,7 +119,7 @@ class JobProcess:
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end, and return whether it came."""
         self._process.join(timeout)
-        return self._process.exitcode is not None
+        return self.has_ended
 
     def close(self) -> None:
         """Give up what belongs to a process that ended."""
@@ -154,20 +129,6 @@ class JobProcess:
     def _signal(self, send: Any, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             send(self.pid, number)
-
-
-def _begin_log(task: Task) -> None:
-    claim = task.claim
-    line = f"{claim.kind} {claim.job_id}, attempt {claim.attempt}, on {task.place.device or 'auto'}"
-    try:
-        task.log.parent.mkdir(parents=True, exist_ok=True)
-        with task.log.open("a", encoding="utf-8") as file:
-            file.write(f"{_stamp()} {line}\n")
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write to the folder of artifacts {task.place.artifacts}: {error.strerror}",
-            hint="choose another one with --artifacts",
-        ) from None
 
 
 class _StopSignal:
@@ -200,38 +161,22 @@ def _main(task: Task, connection: Connection) -> None:
     with task.log.open("a", encoding="utf-8", buffering=1) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    sys.stdout = sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
+    log_to_stderr()
     os.environ.update(task.settings)
     stop = _StopSignal()
     trouble = _work(task, _Sender(connection), stop)
     if trouble is not None:
-        _say(f"error: {trouble.message}")
+        say(f"error: {trouble.message}")
         _Sender(connection)(trouble)
     connection.close()
 
 
 def _work(task: Task, send: _Sender, stop: _StopSignal) -> Trouble | None:
-    narrate = Narrator(_say)
-
-    def on_event(event: Event) -> None:
-        narrate(event)
-        send(event)
-
     try:
         with RunStore.open(task.store, mode="write") as store:
-            work(store, task.claim, task.place, on_event=on_event, stop=stop)
-    except FencedError as error:
-        _say(f"stopped: {error.message}")
-    except (InterruptedRunError, KeyboardInterrupt) as error:
-        _say(f"{error or 'stopped at once'}; queued again")
+            return make(store, task.claim, task.place, tell=send, stop=stop)
     except EmabenchError as error:
         return Trouble(error.message, error.hint, isinstance(error, StoreError))
-    except Exception as error:
-        return Trouble(f"{type(error).__name__}: {error}")
-    else:
-        _say("done")
-    return None
 
 
 class _Sender:
@@ -244,11 +189,3 @@ class _Sender:
     def __call__(self, said: Any) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._connection.send(said)
-
-
-def _say(text: str) -> None:
-    print(f"{_stamp()} {text}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _stamp() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")

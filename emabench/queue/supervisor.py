@@ -1,8 +1,7 @@
-"""The supervisor: claims jobs for its slots, and runs each in a process of its own."""
+"""The supervisor: claims jobs for its slots, and hands each to an engine."""
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,15 +10,25 @@ from typing import Protocol
 
 from emabench.errors import (
     EmabenchError,
+    EngineError,
     FencedError,
     InterruptedRunError,
     NotFoundError,
     StoreError,
 )
 from emabench.queue.heartbeat import StaleWatch
-from emabench.queue.process import JobProcess, Task
+from emabench.queue.submission import Engine, Submission, Task
 from emabench.queue.worker import Workplace
-from emabench.records import Claim, Event, JobEnded, JobProgress, JobStarted, JobState, Notice
+from emabench.records import (
+    Claim,
+    Event,
+    JobEnded,
+    JobProgress,
+    JobStarted,
+    JobState,
+    Notice,
+    RunningAttempt,
+)
 from emabench.store.run_store import RunStore
 
 _POLL_SECONDS = 0.5
@@ -72,14 +81,15 @@ class Tally:
 
 
 class Supervisor:
-    """Claims jobs for its slots, starts a process for each, and sees to it that none is lost.
+    """Claims jobs for its slots, has each worked on, and sees to it that none is lost.
 
-    A process that dies without a word fails its attempt; so does one, of any host, whose heart
-    stops. Only the supervisor's own monotonic clock counts.
+    An attempt that ends without a word has failed; so has one, of any host, whose heart stops.
+    Only the supervisor's own monotonic clock counts.
 
     Args:
         store: open for writing.
         location: of the same store, for the processes.
+        engine: works on the jobs.
         place: where the jobs are worked on; each slot names its device.
         on_event: told of what happens.
         stop: asked often; once it says so, all jobs are asked for a checkpoint and queued again.
@@ -91,6 +101,7 @@ class Supervisor:
         self,
         store: RunStore,
         location: str,
+        engine: Engine,
         place: Workplace,
         *,
         on_event: Callable[[Event], None],
@@ -98,12 +109,13 @@ class Supervisor:
         settings: Mapping[str, str] | None = None,
         stale_after: float = STALE_SECONDS,
     ) -> None:
-        self._store, self._location, self._place = store, location, place
+        self._store, self._location = store, location
+        self._engine, self._place = engine, place
         self._on_event, self._stop = on_event, stop
         self._settings = dict(settings or {})
         self._watch = StaleWatch(stale_after)
         self._observed_at = float("-inf")
-        self._jobs: dict[int, JobProcess] = {}
+        self._jobs: dict[int, Submission] = {}
         self._asked_at: float | None = None
 
     def run(
@@ -124,6 +136,7 @@ class Supervisor:
 
         Raises:
             InterruptedRunError: ``stop`` said so; what was running is queued again.
+            EngineError: the engine takes nothing; what it was to take is queued again.
             StoreError: the store failed.
         """
         tally = Tally()
@@ -134,7 +147,8 @@ class Supervisor:
                 if leaving:
                     self._ask_to_stop()
                 else:
-                    self._fill(source, slots, tally, max_jobs)
+                    with self._engine.batch():
+                        self._fill(source, slots, tally, max_jobs)
                 if not self._jobs and (
                     leaving or tally.started == max_jobs or source.is_exhausted()
                 ):
@@ -163,33 +177,39 @@ class Supervisor:
             )
             tally.started += 1
             try:
-                process = JobProcess(task)
+                job = self._engine.submit(task)
+            except EngineError as error:
+                self._store.release(claim, reason=error.message, cost=None)
+                raise
             except EmabenchError as error:
                 state = self._store.fail(claim, reason=error.message, cost=None, retry=True)
                 self._tell_end(tally, JobEnded(claim, state, error.message, error.hint))
                 continue
-            self._jobs[index] = process
+            self._jobs[index] = job
             self._on_event(JobStarted(claim, slot.device, str(task.log)))
 
     def _listen(self, tally: Tally) -> None:
-        """Wait a moment for what the processes say, and see to those that ended."""
-        waitables = [w for process in self._jobs.values() for w in process.waitables]
+        """Wait a moment for what is said of the jobs, and see to those that ended."""
+        waitables = [w for job in self._jobs.values() for w in job.waitables]
         if waitables:
             wait(waitables, timeout=_POLL_SECONDS)
         else:
             time.sleep(_POLL_SECONDS)
-        for index, process in list(self._jobs.items()):
-            ended = process.exitcode is not None  # before its last words are read, not after
-            for event in process.events():
-                self._on_event(JobProgress(process.task.claim, event))  # type: ignore[arg-type]
+        for index, job in list(self._jobs.items()):
+            ended = job.has_ended  # before its last words are read, not after
+            self._hear(job)
             if ended:
                 del self._jobs[index]
-                self._see_off(tally, process)
+                self._see_off(tally, job)
 
-    def _see_off(self, tally: Tally, process: JobProcess) -> None:
-        """Tell what became of the attempt of a process that ended; record it if nobody did."""
-        claim, trouble, code = process.task.claim, process.trouble, process.exitcode
-        process.close()
+    def _hear(self, job: Submission) -> None:
+        for event in job.events():
+            self._on_event(JobProgress(job.task.claim, event))
+
+    def _see_off(self, tally: Tally, ended: Submission) -> None:
+        """Tell what became of an attempt that ended; record it if nobody did."""
+        claim, trouble, cause = ended.task.claim, ended.trouble, ended.cause_of_death
+        ended.close()
         if trouble is not None and trouble.store_failed:
             raise StoreError(trouble.message, hint=trouble.hint)
         try:
@@ -198,14 +218,16 @@ class Supervisor:
             self._tell_end(tally, JobEnded(claim, JobState.CANCELLED, "removed by the user"))
             return
         state, reason = job.state, job.reason
-        if state is JobState.RUNNING and job.attempt == claim.attempt:
-            state, reason = self._record_death(claim, code)
+        if job.attempt != claim.attempt:  # the next attempt has begun already
+            mine = [attempt for attempt in job.attempts if attempt.number == claim.attempt]
+            state, reason = JobState.QUEUED, mine[0].reason if mine else None
+        elif state is JobState.RUNNING:
+            state, reason = self._record_death(claim, cause)
         hint = None if trouble is None else trouble.hint
         self._tell_end(tally, JobEnded(claim, state, reason, hint))
 
-    def _record_death(self, claim: Claim, code: int | None) -> tuple[JobState, str]:
-        """Record the end of a process that died without a word."""
-        reason = _cause_of_death(code)
+    def _record_death(self, claim: Claim, reason: str) -> tuple[JobState, str]:
+        """Record the end of an attempt that died without a word."""
         try:
             if self._asked_at is None:
                 return self._store.fail(claim, reason=reason, cost=None, retry=True), reason
@@ -224,15 +246,17 @@ class Supervisor:
         if now - self._observed_at < _OBSERVE_SECONDS:
             return
         self._observed_at = now
-        mine = {process.task.claim.job_id: process for process in self._jobs.values()}
+        claims = [(job.task.claim, job) for job in self._jobs.values()]
+        mine = {(claim.job_id, claim.attempt): job for claim, job in claims}
+        self._engine.look_after([a for a in self._store.running() if _key(a) not in mine])
         running = self._store.running()
-        gone = [a for a in running if a.process_gone and a.job_id not in mine]
+        gone = [a for a in running if a.process_gone and _key(a) not in mine]
         stale = [a for a in self._watch.stale(running, now) if a not in gone]
         for attempt in gone + stale:
             reason = "its process is gone" if attempt in gone else "its heartbeat stopped"
             state = self._store.reap(attempt, reason=reason)
-            if state is not None and attempt.job_id in mine:
-                mine[attempt.job_id].kill()
+            if state is not None and _key(attempt) in mine:
+                mine[_key(attempt)].kill()
             elif state is not None:
                 what = "is queued again" if state is JobState.QUEUED else "has failed for good"
                 self._on_event(Notice(f"job {attempt.job_id}: {reason}; it {what}"))
@@ -241,37 +265,32 @@ class Supervisor:
         now = time.monotonic()
         if self._asked_at is None:
             self._asked_at = now
-            for process in self._jobs.values():
-                process.ask_to_stop()
+            for job in self._jobs.values():
+                job.ask_to_stop()
         elif now - self._asked_at > _PATIENCE_SECONDS:
-            for process in self._jobs.values():
-                process.kill()
+            for job in self._jobs.values():
+                job.kill()
 
     def _end_all(self, tally: Tally) -> None:
-        """Leave no process behind when something was raised: politely, unless time is up."""
+        """Leave no job behind when something was raised: politely, unless time is up."""
         if not self._jobs:
             return
         polite = self._asked_at is None
         self._asked_at = time.monotonic()
-        processes = list(self._jobs.values())
+        jobs = list(self._jobs.values())
         self._jobs.clear()
         if polite:
-            for process in processes:
-                process.ask_to_stop()
-            for process in processes:
-                process.join(_PATIENCE_SECONDS)
-        for process in processes:
-            process.kill()
-            process.join()
-        for process in processes:
-            self._see_off(tally, process)
+            for job in jobs:
+                job.ask_to_stop()
+            for job in jobs:
+                job.join(_PATIENCE_SECONDS)
+        for job in jobs:
+            job.kill()
+            job.join(_PATIENCE_SECONDS)
+        for job in jobs:
+            self._hear(job)
+            self._see_off(tally, job)
 
 
-def _cause_of_death(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"its process ended with code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+def _key(attempt: RunningAttempt) -> tuple[str, int]:
+    return attempt.job_id, attempt.number

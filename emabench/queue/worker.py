@@ -1,4 +1,4 @@
-"""Work on one claimed job: run it, and write into the store what became of it."""
+"""Work on one claimed job: run it, and write into a ledger what became of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emabench import bench, experiment
+from emabench import bench, experiment, several_devices
 from emabench import device as devices
 from emabench.artifacts import (
     Keep,
@@ -28,10 +28,12 @@ from emabench.errors import (
 from emabench.evaluation.weights_file import digest
 from emabench.experiment import Listener, Outcome
 from emabench.queue.heartbeat import Heartbeat
+from emabench.queue.ledger import Ledger
 from emabench.records import Claim, Event, JobKind, StepProgress
 from emabench.spec import ExperimentSpec
-from emabench.store.run_store import RunStore
 from emabench.training.weights import weights_file
+
+Meter = CostMeter | several_devices.Readings
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class Workplace:
 
 
 def work(
-    store: RunStore,
+    store: Ledger,
     claim: Claim,
     place: Workplace,
     *,
@@ -64,7 +66,7 @@ def work(
     """Run a claimed job to its end, and record it as done, failed or queued again.
 
     Args:
-        store: where the claim came from.
+        store: where the claim came from, or a journal for it.
         claim: the attempt; every write carries it.
         place: where to work.
         on_event: told of progress.
@@ -81,13 +83,15 @@ def work(
         device = experiment.bind_device(spec.pretrain)
         threads = claim.threads or spec.pretrain.threads or 1
         compiled = spec.pretrain.compile and claim.kind is not JobKind.LINEAR_EVAL
-        store.begin(claim, devices.environment(device, threads, compiled=compiled))
+        count = spec.pretrain.devices if claim.kind is JobKind.PRETRAIN else 1
+        environment = devices.environment(device, threads, compiled=compiled, count=count)
+        store.begin(claim, environment)
     except (FencedError, StoreError):
         raise
     except EmabenchError as error:
         store.fail(claim, reason=error.message, cost=None, retry=error.may_pass)
         raise
-    meter = CostMeter(device)
+    meter: Meter = CostMeter(device) if count == 1 else several_devices.Readings()
     try:
         with Heartbeat(store, claim, seconds=place.heartbeat_s) as heartbeat:
 
@@ -127,14 +131,27 @@ def _spec_of(claim: Claim, place: Workplace) -> ExperimentSpec:
 
 
 def _run(
-    store: RunStore,
+    store: Ledger,
     claim: Claim,
     spec: ExperimentSpec,
     place: Workplace,
     on_event: Listener,
     stop: Callable[[], bool],
-    meter: CostMeter,
+    meter: Meter,
 ) -> Outcome:
+    folder = attempt_folder(place.artifacts, claim.job_id, claim.attempt)
+    earlier = [f for f in attempt_folders(place.artifacts, claim.job_id) if f != folder]
+    if isinstance(meter, several_devices.Readings):
+        return several_devices.pretrain(
+            spec.pretrain,
+            folder=folder,
+            earlier=earlier,
+            on_event=on_event,
+            record=lambda points: store.record(claim, points, meter.read()),
+            stop=stop,
+            readings=meter,
+            profile=spec.profile,
+        )
     if claim.kind is JobKind.BENCH:
         return bench.measure(
             spec,
@@ -144,11 +161,10 @@ def _run(
             meter=meter,
         )
     if claim.kind is JobKind.PRETRAIN:
-        folder = attempt_folder(place.artifacts, claim.job_id, claim.attempt)
         return experiment.pretrain(
             spec.pretrain,
             folder=folder,
-            earlier=[f for f in attempt_folders(place.artifacts, claim.job_id) if f != folder],
+            earlier=earlier,
             on_event=on_event,
             record=lambda points: store.record(claim, points, meter.read()),
             stop=stop,

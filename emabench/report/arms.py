@@ -28,6 +28,12 @@ TOLD_BY_IDENTITY = {
     "evaluation_data": ("evaluation.data.data_dir",),
 }
 """Fields that only say how the identity was chosen: ``auto`` and ``cpu`` may be the same device."""
+_ADDED_LATER: dict[str, Any] = {
+    "pretrain.compile": False,
+    "pretrain.devices": 1,
+    "profile": False,
+}
+"""Fields that specs of older runs do not have, with what they meant."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Arm:
 
 def fields_of(run: RunRecord) -> dict[str, Any]:
     """Return every field of a run's spec by its path, and its identity."""
-    fields = flat_fields(run.spec)
+    fields = _ADDED_LATER | flat_fields(run.spec)
     fields.update(run.identity)
     for name in run.identity:
         for path in TOLD_BY_IDENTITY.get(name, ()):

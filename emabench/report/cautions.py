@@ -156,7 +156,7 @@ _KINDS = (
         "devices",
         "costs were measured on different devices",
         "; their means and ratios are not of one machine",
-        lambda e: [f"{e.device}, compiled" if e.compiled else e.device],
+        lambda e: [_hardware(e)],
         only_costs=True,
     ),
     _Kind(
@@ -205,3 +205,8 @@ def _ids(runs: Sequence[RunRecord]) -> str:
 
 def _run_ids(runs: Iterable[RunRecord]) -> tuple[str, ...]:
     return tuple(run.id for run in runs)
+
+
+def _hardware(environment: Environment) -> str:
+    count, compiled = environment.device_count, ", compiled" if environment.compiled else ""
+    return f"{f'{count} x ' if count > 1 else ''}{environment.device}{compiled}"

@@ -27,6 +27,7 @@ SHORT_NAMES = {
     "test_subset": "pretrain.data.test_subset",
     "image_size": "pretrain.data.image_size",
     "device": "pretrain.device",
+    "devices": "pretrain.devices",
     "precision": "pretrain.precision",
 }
 """The fields that have a flag of their own, by the flag's name."""

@@ -124,6 +124,9 @@ class PretrainSpec(SpecModel):
     """Minutes of training after which the next checkpoint is due, beside the others."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or another device of torch."""
+    devices: Annotated[int, Field(ge=1)] = 1
+    """Devices that train together, each a part of every batch: the batch, the learning rate and the
+    negatives stay the same."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """``auto`` is bfloat16 autocast where the device has it natively, else float32."""
     compile: bool = False

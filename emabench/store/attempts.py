@@ -23,13 +23,14 @@ from emabench.store.rows import cost_row, environment_id, storable
 from emabench.store.tables import Attempt, Job, Metric, Result
 
 
-def begin_attempt(session: Session, claim: Claim, environment: Environment) -> None:
+def begin_attempt(
+    session: Session, claim: Claim, environment: Environment, process: ProcessIdentity
+) -> None:
     """Say which process works on a claimed attempt, and where.
 
     Raises:
         FencedError: the attempt is no longer this worker's.
     """
-    process = ProcessIdentity.of_this()
     _update_attempt(
         session,
         claim,
@@ -40,13 +41,13 @@ def begin_attempt(session: Session, claim: Claim, environment: Environment) -> N
     )
 
 
-def beat(session: Session, claim: Claim, progress: StepProgress | None) -> None:
-    """Count the heartbeat on, and say how far the attempt got.
+def beat(session: Session, claim: Claim, progress: StepProgress | None, count: int | None) -> None:
+    """Count the heartbeat on, or set it to a count, and say how far the attempt got.
 
     Raises:
         FencedError: the attempt is no longer this worker's.
     """
-    values: dict[str, Any] = {"heartbeat": Attempt.heartbeat + 1}
+    values: dict[str, Any] = {"heartbeat": Attempt.heartbeat + 1 if count is None else count}
     if progress is not None:
         values |= {
             "step": progress.step,

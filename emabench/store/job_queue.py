@@ -26,6 +26,7 @@ from emabench.store.attempts import (
 )
 from emabench.store.claiming import claim_job, claim_next
 from emabench.store.database import Database
+from emabench.store.processes import ProcessIdentity
 from emabench.store.queueing import cancel_jobs, retry_jobs
 from emabench.store.watching import count_queued, find_queue, find_running, find_states
 
@@ -60,15 +61,31 @@ class JobQueue:
         with self._database.write() as session:
             return claim_next(session, device_kind, device=device)
 
-    def begin(self, claim: Claim, environment: Environment) -> None:
-        """Say that this process works on the attempt, and where."""
-        with self._database.write() as session:
-            begin_attempt(session, claim, environment)
+    def begin(
+        self, claim: Claim, environment: Environment, *, process: ProcessIdentity | None = None
+    ) -> None:
+        """Say that a process works on the attempt, and where.
 
-    def beat(self, claim: Claim, progress: StepProgress | None = None) -> None:
-        """Count the heartbeat of the attempt on, and say how far it got."""
+        Args:
+            claim: the right to do so.
+            environment: where it works.
+            process: the process; None is this one.
+        """
         with self._database.write() as session:
-            beat(session, claim, progress)
+            begin_attempt(session, claim, environment, process or ProcessIdentity.of_this())
+
+    def beat(
+        self, claim: Claim, progress: StepProgress | None = None, *, count: int | None = None
+    ) -> None:
+        """Move the heartbeat of the attempt, and say how far it got.
+
+        Args:
+            claim: the right to do so.
+            progress: how far.
+            count: what the heartbeat stands at; None counts it on.
+        """
+        with self._database.write() as session:
+            beat(session, claim, progress, count)
 
     def record(
         self, claim: Claim, points: Iterable[MetricPoint], cost: CostReading | None = None

@@ -19,6 +19,7 @@ from emabench.networks.encoder import Encoder
 from emabench.spec import EmaScope, PretrainSpec
 from emabench.spec.scope import PROJECTOR
 from emabench.spec.streams import derive
+from emabench.training.world import ALONE, World
 
 Activations = list[Tensor]
 
@@ -34,7 +35,8 @@ class StepOutput:
             loss(online, target) + loss(target, online), so that its gradient at the first step is
             that of attached targets.
         activations: h0 … hn of each pass of the online network: one a view, or one for all.
-        targets: the targets [N, E] of the method's target views, or its labels [N].
+        targets: the targets [N, E] of the method's target views, or its labels [N]; of the whole
+            batch.
     """
 
     loss: Tensor
@@ -58,6 +60,9 @@ class Learner(nn.Module):
         image_size: side of the images in pixels.
         data: the training set.
         clock: times the phases of a forward pass.
+
+    Attributes:
+        world: the processes that train it together; this one alone until it is set.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Learner(nn.Module):
     ) -> None:
         super().__init__()
         self._clock = clock or StepClock()
+        self.world: World = ALONE
         method = load_method(spec.method.name)
         options = method.parse_options(spec.method.name, spec.method.options)
         with torch.random.fork_rng(devices=[]):
@@ -84,7 +90,7 @@ class Learner(nn.Module):
         self.target = TargetNetwork(self.encoder, scope, buffers=spec.ema.buffers, detach=detach)
         self._both_roles = detach and not method.stop_gradient
         # Without batch statistics one pass over all views is the same as one for each, only faster.
-        self._joint = spec.views == "joint" or not _has_batch_statistics(self.encoder, self.method)
+        self._joint = spec.views == "joint" or not has_batch_statistics(self.encoder, self.method)
         self._residual_weight: float = getattr(options, "residual_weight", 0.0)
 
     @property
@@ -109,8 +115,8 @@ class Learner(nn.Module):
         """Compute the loss of a batch.
 
         Args:
-            views: [N, 3, S, S] for each of ``self.views``.
-            labels: [N] of a method without a target.
+            views: [N, 3, S, S] for each of ``self.views``; of several processes, the part of each.
+            labels: [N] of a method without a target; of the whole batch.
         """
         trained = [views[view] for view in self.method.online_views]
         with self._clock.phase("online_forward"):
@@ -120,18 +126,26 @@ class Learner(nn.Module):
         with self._clock.phase("target_forward"):
             targets = self._targets(views, passes)
         with self._clock.phase("loss"), torch.autocast(trained[0].device.type, enabled=False):
-            online = tuple(predicted.float() for predicted in predictions.values())
-            keys = tuple(targets[view].float() for view in self.method.target_views)
+            online = tuple(self._whole(predicted) for predicted in predictions.values())
+            targets = {view: self._whole(target) for view, target in targets.items()}
+            keys = tuple(targets[view] for view in self.method.target_views)
             if self.method.labels is not None:
                 assert labels is not None
                 keys = (labels,)
             loss = self.method.loss(online, keys)
             objective = self.method.loss(keys, online) + loss if self._both_roles else loss
             if self._residual_weight:
-                embeddings = self._by_view([each[-1] for each in passes])
+                parts = self._by_view([each[-1] for each in passes])
+                embeddings = {view: self._whole(part) for view, part in parts.items()}
                 residual = self._residual_weight * _distance(embeddings, targets)
                 loss, objective = loss + residual, objective + residual
         return StepOutput(loss, objective, passes, keys)
+
+    def _whole(self, embeddings: Tensor) -> Tensor:
+        """Return embeddings of the whole batch, in float32 or finer."""
+        return self.world.gather(
+            embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        )
 
     def _targets(self, views: Mapping[int, Tensor], passes: list[Activations]) -> dict[int, Tensor]:
         """Return the target of every view that one is needed of."""
@@ -158,7 +172,7 @@ class Learner(nn.Module):
         return nn.Sequential(*(self.encoder.blocks[name] for name in names))
 
 
-def _has_batch_statistics(*modules: nn.Module) -> bool:
+def has_batch_statistics(*modules: nn.Module) -> bool:
     """Whether what a module makes of an image depends on the others of its batch."""
     buffers = [name for module in modules for name, _ in module.named_buffers()]
     return any("running_" in name for name in buffers) or any(
@@ -169,7 +183,7 @@ def _has_batch_statistics(*modules: nn.Module) -> bool:
 def _distance(online: Mapping[int, Tensor], target: Mapping[int, Tensor]) -> Tensor:
     """Mean over views of the cosine distance to the detached target of the same view."""
     distances = [
-        1 - F.cosine_similarity(online[view].float(), target[view].detach().float(), dim=1).mean()
+        1 - F.cosine_similarity(online[view], target[view].detach(), dim=1).mean()
         for view in online
     ]
     return torch.stack(distances).mean()

@@ -29,6 +29,7 @@ from emabench.training.learner import Learner, StepOutput
 from emabench.training.optimizer import LearningRate, build_optimizer
 from emabench.training.step_flops import step_flops
 from emabench.training.watched import WatchedImages
+from emabench.training.world import ALONE, World
 
 _WARMUP_STEPS = 5
 _WINDOW_STEPS = 10
@@ -45,11 +46,18 @@ class Trainer:
         dataset: the images.
         device: where and in which precision to compute.
         meter: told where the time goes.
+        world: the processes that train together; each has a trainer.
     """
 
     def __init__(
-        self, spec: PretrainSpec, dataset: Dataset, device: Device, meter: CostMeter
+        self,
+        spec: PretrainSpec,
+        dataset: Dataset,
+        device: Device,
+        meter: CostMeter,
+        world: World = ALONE,
     ) -> None:
+        self._world = world
         self._spec, self._dataset, self._device, self._meter = spec, dataset, device, meter
         self.loader = EpochLoader(dataset.train, spec.batch_size, spec.seed, device.torch)
         self._augmenters = [
@@ -78,7 +86,7 @@ class Trainer:
             self._probe = OnlineProbe(self.learner.feature_dim, len(dataset.classes))
             self._probe.to(device.torch)
         self._gradients = GradientMonitor(
-            self.learner.encoder.block_names, spec.monitors.gradient_every
+            self.learner.encoder.block_names, spec.monitors.gradient_every, world.mean
         )
         self._watched = WatchedImages(spec, dataset, self._augmenters, device)
         self._checkpoints = CheckpointClock(spec)
@@ -92,6 +100,8 @@ class Trainer:
             self.learner.compile_blocks()
         meter.ema_bytes = self.learner.target.ema_bytes
         meter.ema_bytes_moved = self.learner.target.update_bytes
+        self.learner.world = world
+        self._forward = world.wrap(self.learner)
 
     def fit(
         self,
@@ -139,7 +149,7 @@ class Trainer:
         Raises:
             InterruptedRunError: it was to stop.
         """
-        leaving = stop()
+        leaving = self._world.agree(stop())
         if due or leaving:
             save(self.state_dict())
             self._checkpoints.saved()
@@ -161,7 +171,7 @@ class Trainer:
                 losses.append(self.train_step(batch))
                 self._meter.step(len(batch.labels))
                 on_step()
-                if stop():
+                if self._world.agree(stop()):
                     break
         self._windows += bool(losses)
         return torch.stack(losses).tolist() if losses else []
@@ -184,12 +194,13 @@ class Trainer:
         torch.manual_seed(derive(self._spec.seed, "dropout", self.step))
         phase = self._meter.clock.phase
         with phase("augment"):
+            part = self._world.part(len(batch.labels))
             views = {
-                view: self._augmenters[view](batch.images, self._generator)
+                view: self._augmenters[view](batch.images, self._generator, part)
                 for view in self.learner.views
             }
         with self._device.autocast():
-            output = self.learner(views, self._labels_of(batch))
+            output = self._forward(views, self._labels_of(batch))
         with phase("backward"):
             self._backward(output)
         with phase("optimizer"):
@@ -204,7 +215,8 @@ class Trainer:
             self.learner.target.update(self._decay(self.step))
         self.learner.method.remember(output.targets)
         if self._spec.probe_images:
-            self._probe.learn(output.features(len(batch.labels)), batch.labels)
+            features = output.features(part.stop - part.start)
+            self._probe.learn(self._world.gather(features), batch.labels)
         self.step += 1
         return output.loss.detach()  # type: ignore[no-any-return]
 
@@ -258,12 +270,14 @@ class Trainer:
             "lr": self._optimizer.param_groups[0]["lr"],
             "decay": self._decay(self.step - 1),
         }
-        if self._spec.probe_images:
+        if self._spec.probe_images and self._world.is_first:
             with self._meter.phase("probe"):
                 values["online_top1"] = self.online_top1 = self._score_probe()
         with self._meter.phase("monitor"):
-            self.representation = self._watched.measure(self.learner)
+            if self._world.is_first:
+                self.representation = self._watched.measure(self.learner)
             values |= self.representation | self._gradients.end_epoch()
+        self._meter.others = self._world.other_readings(self._meter.read())
         record([MetricPoint(self.step, epoch + 1, name, value) for name, value in values.items()])
         self._epoch_losses = []
         return EpochProgress(

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emabench.artifacts import Keep
+from emabench.cli.engine_choice import (
+    AddressOption,
+    EngineName,
+    EngineOption,
+    JobsOption,
+    PartitionOption,
+    SbatchOption,
+    SharedArtifactsOption,
+    TimeLimitOption,
+)
 from emabench.cli.options import (
     DEFAULT_DB,
-    ArtifactsOption,
     CacheBudgetOption,
     CacheOption,
     DbOption,
     JsonOption,
     KeepOption,
-    artifacts_folder,
 )
 
 if TYPE_CHECKING:
@@ -26,18 +34,25 @@ if TYPE_CHECKING:
 
 
 def command(
+    engine: EngineOption = EngineName.LOCAL,
     device: Annotated[
         str,
         typer.Option(
             "--device",
             envvar="EMABENCH_DEVICE",
             metavar="NAMES",
-            help="Devices to work on: auto, cpu, or a list such as cuda:0,cuda:1.",
+            help="Devices to work on: auto, cpu, or a list such as cuda:0,cuda:1; of a cluster, "
+            "kinds of devices.",
         ),
     ] = "auto",
     jobs_per_device: Annotated[
         int, typer.Option("--jobs-per-device", min=1, metavar="N", help="Jobs at once on each.")
     ] = 1,
+    jobs: JobsOption = None,
+    address: AddressOption = None,
+    partition: PartitionOption = None,
+    time_limit: TimeLimitOption = None,
+    sbatch: SbatchOption = None,
     max_jobs: Annotated[
         int | None,
         typer.Option("--max-jobs", min=1, metavar="N", help="Leave after so many attempts."),
@@ -61,7 +76,7 @@ def command(
     cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
-    artifacts: ArtifactsOption = None,
+    artifacts: SharedArtifactsOption = None,
     keep: KeepOption = Keep.WEIGHTS,
 ) -> None:
     """Take jobs from the queue and run them, each in a process of its own, until Ctrl-C.
@@ -73,20 +88,27 @@ def command(
         emabench work
         emabench work --device cuda:0,cuda:1 --idle-exit
         emabench work --device cpu --jobs-per-device 2 --max-jobs 10
+        emabench work --engine ray --address auto --artifacts /shared/night
+        emabench work --engine slurm --partition gpu --time-limit 120
     """
     from emabench.cli.console import err, print_json
+    from emabench.cli.engine_choice import EngineChoice, local_artifacts, opened_engine
     from emabench.cli.interrupt import StopRequest
     from emabench.cli.job_choice import existing_store
     from emabench.cli.work_progress import work_listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
-    from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
 
-    slots = local.slots_for(device, jobs_per_device)
-    place = Workplace(artifacts_folder(db, artifacts), keep=keep)
-    with existing_store(db) as store:
-        prepare()
+    choice = EngineChoice(
+        engine, device, jobs_per_device, jobs, address, partition, time_limit, sbatch or ()
+    )
+    choice.check(artifacts)
+    place = Workplace(local_artifacts(db, artifacts), keep=keep)
+    with (
+        existing_store(db) as store,
+        opened_engine(choice, store, db=db, place=artifacts) as (opened, slots),
+    ):
         try:
             with StopRequest() as stop, work_listener(err()) as on_event:
                 tally = local.serve(
@@ -94,6 +116,7 @@ def command(
                     db,
                     slots,
                     place=place,
+                    engine=opened,
                     on_event=on_event,
                     stop=stop,
                     max_jobs=max_jobs,

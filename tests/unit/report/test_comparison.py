@@ -150,12 +150,24 @@ def test_how_the_identity_was_asked_for_makes_no_difference(store):
     assert row.seeds == (0, 1)
 
 
+def test_a_run_from_before_a_field_was_added_shares_a_row(store):
+    complete(store, plan(seed=0))
+    planned = plan(seed=1)
+    pretrain = {**planned.spec["pretrain"]}
+    del pretrain["devices"], pretrain["compile"]
+    old = {name: value for name, value in planned.spec.items() if name != "profile"}
+    complete(store, replace(planned, spec={**old, "pretrain": pretrain}))
+    (row,) = compare(store.runs(), BOTH).rows
+    assert (row.seeds, row.differing) == ((0, 1), {})
+
+
 def test_costs_of_two_machines_are_warned_of(store):
     study(store, scopes=["full"])
-    study(store, scopes=["none"], environment=replace(ENVIRONMENT, device="Other CPU"))
+    other = replace(ENVIRONMENT, device="Other CPU", device_count=1)
+    study(store, scopes=["none"], environment=other)
     comparison = compare(store.runs(), BOTH)
     assert codes(comparison) == ["no-spread", "devices"]
-    assert "Other CPU, Test CPU" in comparison.warnings[1]
+    assert "2 x Test CPU, Other CPU" in comparison.warnings[1]
     assert "devices" not in codes(compare(store.runs(), parse_metrics("top1")))
 
 

@@ -1,0 +1,57 @@
+"""``emabench sync``: take in what jobs on a cluster have written since their driver is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from emabench.cli.engine_choice import SharedArtifactsOption
+from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+
+
+def command(
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+    artifacts: SharedArtifactsOption = None,
+) -> None:
+    """Take the journals of jobs on a cluster into the store.
+
+    'emabench work --engine ray' and 'slurm' do so all the time. When such a driver is gone, jobs of
+    Slurm go on without it; this command takes in what they wrote, as often as you like: nothing is
+    doubled. What goes on although its attempt has ended is asked to stop.
+
+    Examples:
+        emabench sync
+        emabench sync --artifacts s3://bucket/night
+    """
+    from emabench.cli.console import print_json
+    from emabench.cli.engine_choice import local_artifacts
+    from emabench.cli.job_choice import existing_store
+    from emabench.engines.exchange import Exchange
+    from emabench.engines.remote import dismiss, take_in
+    from emabench.report.queue_status import what
+
+    is_url = artifacts is not None and "://" in artifacts
+    exchange = Exchange(artifacts if is_url and artifacts else str(local_artifacts(db, artifacts)))
+    rows: list[dict[str, Any]] = []
+    with existing_store(db) as store:
+        for attempt, state in take_in(store, exchange, store.running()):
+            rows.append(
+                {
+                    "job": attempt.job_id,
+                    "run": attempt.run_id,
+                    "kind": attempt.kind.value,
+                    "attempt": attempt.number,
+                    "host": attempt.host,
+                    "state": state.value,
+                }
+            )
+            if not json:
+                title = f"{attempt.job_id} {attempt.kind} {what(attempt.spec)}"
+                typer.echo(f"{title}, attempt {attempt.number}: {state}")
+        dismiss(store, exchange)
+    if json:
+        print_json({"schema_version": 1, "attempts": rows})
+    elif not rows:
+        typer.echo("nothing to do: no running attempt has a journal")

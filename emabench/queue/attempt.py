@@ -1,0 +1,94 @@
+"""One attempt, as the process that makes it sees it: its log, its signals, and its last words."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from datetime import datetime
+
+from emabench.errors import (
+    CheckpointError,
+    EmabenchError,
+    FencedError,
+    InterruptedRunError,
+    StoreError,
+)
+from emabench.queue.ledger import Ledger
+from emabench.queue.narration import Narrator
+from emabench.queue.submission import Task
+from emabench.queue.trouble import Trouble
+from emabench.queue.worker import Workplace, work
+from emabench.records import Claim, Event
+
+
+def begin_log(task: Task) -> None:
+    """Write the first line of the log of an attempt, before anything works on it.
+
+    Raises:
+        CheckpointError: the folder of the attempt cannot be written.
+    """
+    claim = task.claim
+    line = f"{claim.kind} {claim.job_id}, attempt {claim.attempt}, on {task.place.device or 'auto'}"
+    try:
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        with task.log.open("a", encoding="utf-8") as file:
+            file.write(f"{_stamp()} {line}\n")
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write to the folder of artifacts {task.place.artifacts}: {error.strerror}",
+            hint="choose another one with --artifacts",
+        ) from None
+
+
+def log_to_stderr() -> None:
+    """Let this process, whose stderr is its log, write every line there at once."""
+    sys.stdout = sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
+
+
+def make(
+    ledger: Ledger,
+    claim: Claim,
+    place: Workplace,
+    *,
+    tell: Callable[[Event], None],
+    stop: Callable[[], bool],
+) -> Trouble | None:
+    """Make an attempt and narrate it; what went wrong is returned, not raised.
+
+    Args:
+        ledger: takes what is to be recorded.
+        claim: the attempt.
+        place: where to work.
+        tell: told of progress, for who watches.
+        stop: asked often whether to stop.
+    """
+    narrate = Narrator(say)
+
+    def on_event(event: Event) -> None:
+        narrate(event)
+        tell(event)
+
+    try:
+        work(ledger, claim, place, on_event=on_event, stop=stop)
+    except FencedError as error:
+        say(f"stopped: {error.message}")
+    except (InterruptedRunError, KeyboardInterrupt) as error:
+        say(f"{error or 'stopped at once'}; queued again")
+    except EmabenchError as error:
+        return Trouble(error.message, error.hint, isinstance(error, StoreError))
+    except Exception as error:
+        return Trouble(f"{type(error).__name__}: {error}")
+    else:
+        say("done")
+    return None
+
+
+def say(text: str) -> None:
+    """Write a line with the time into the log."""
+    print(f"{_stamp()} {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _stamp() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

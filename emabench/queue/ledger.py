@@ -1,0 +1,44 @@
+"""What a worker writes of its attempt: into the store, or a journal that the store takes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from emabench.records import Claim, CostReading, Environment, MetricPoint, StepProgress
+
+
+class Ledger(Protocol):
+    """Takes the words of a worker; each raises ``FencedError`` once the attempt is not its own.
+
+    A ``RunStore`` is one; the meaning of every word is documented there.
+    """
+
+    def begin(self, claim: Claim, environment: Environment) -> None:
+        """Say that this process works on the attempt, and where."""
+
+    def beat(self, claim: Claim, progress: StepProgress | None = None) -> None:
+        """Say that the process lives, and how far it got."""
+
+    def record(
+        self, claim: Claim, points: Iterable[MetricPoint], cost: CostReading | None = None
+    ) -> None:
+        """Write metrics, and what the attempt cost so far."""
+
+    def finish(
+        self,
+        claim: Claim,
+        *,
+        results: Mapping[str, float],
+        cost: CostReading,
+        correct: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """End the job as done."""
+
+    def fail(
+        self, claim: Claim, *, reason: str, cost: CostReading | None, retry: bool = False
+    ) -> object:
+        """End the attempt as failed."""
+
+    def release(self, claim: Claim, *, reason: str, cost: CostReading | None) -> None:
+        """End the attempt, which was interrupted."""
