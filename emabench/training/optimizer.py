@@ -41,7 +41,8 @@ def build_optimizer(
         raise UnknownNameError("optimizer", spec.name, known)
     options: dict[str, Any] = {"nesterov": False} if spec.name == "sgd" else {}
     device = next(model.parameters()).device.type
-    if spec.name in _FUSED and device in ("cpu", "cuda"):
+    # The fused step knows no dampening of the first gradient alone.
+    if spec.name in _FUSED and device in ("cpu", "cuda") and not spec.options.get("dampening"):
         options["fused"] = True
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
@@ -56,7 +57,20 @@ def build_optimizer(
         raise SpecError(
             f"optimizer {spec.name} cannot be built: {error}", hint="check optimizer.options"
         ) from error
+    fused = bool((options | spec.options).get("fused"))
+    if fused and isinstance(optimizer, torch.optim.SGD) and spec.momentum:
+        _begin_momentum(optimizer)
     return optimizer
+
+
+def _begin_momentum(optimizer: torch.optim.SGD) -> None:
+    """Give every parameter a momentum of zero, from which SGD goes on as from none.
+
+    Fused, it cannot begin with some parameters while others have theirs: a frozen layer.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def peak_lr(spec: OptimizerSpec, batch_size: int) -> float:
