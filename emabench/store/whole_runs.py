@@ -81,7 +81,7 @@ def read_runs(
     """
     # Not by time: a clock may jump back.
     query = select(*_HEAD).where(*conditions).order_by(Experiment.id)
-    with _without_collection():
+    with without_collection():
         heads = [head for head in session.execute(query) if fits(head)]
         environments = _Environments(session)
         runs: list[RunRecord] = []
@@ -91,7 +91,7 @@ def read_runs(
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """Collect no garbage inside the block.
 
     It makes a million objects and no cycle; looking through them again and again takes nearly as

@@ -48,8 +48,8 @@ def test_too_few_pairs_are_named():
 @pytest.mark.parametrize(
     ("code", "values", "words"),
     [
-        ("devices", {"device": "Other CPU"}, "Other CPU, Test CPU"),
-        ("devices", {"compiled": True}, "Test CPU, Test CPU, compiled"),
+        ("devices", {"device": "Other CPU"}, "2 x Other CPU, 2 x Test CPU"),
+        ("devices", {"compiled": True}, "2 x Test CPU, 2 x Test CPU, compiled"),
         ("threads", {"threads": 8}, "2, 8"),
         ("precisions", {"precision": "fp32"}, "bf16, fp32"),
         ("versions", {"versions": {"python": "3.11.0", "torch": "2.7.1"}}, "2.6.0, torch 2.7.1"),
