@@ -16,6 +16,7 @@ from sqlalchemy import make_url, text
 from emabench.records import JobKind, JobState
 from emabench.store import RunStore
 from emabench.store.attempts import beat, begin_attempt
+from emabench.store.processes import ProcessIdentity
 
 PROCESSES = 4
 STEPS = 250
@@ -166,7 +167,7 @@ def test_a_heartbeat_that_comes_while_somebody_reaps_saves_its_attempt(on_server
     claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
     (seen,) = store.running()
     with store._database.write() as session:
-        beat(session, claim, None)
+        beat(session, claim, None, None)
         thread, answers = in_the_meantime(url, lambda: store.reap(seen, reason="silent"))
     thread.join()
     assert answers == [None]
@@ -200,7 +201,7 @@ def test_an_environment_that_an_attempt_is_about_to_name_is_not_removed(on_serve
     new = store.add_run(plan(seed=1))
     claim = store.claim(new.pretrain_job)
     with store._database.write() as session:
-        begin_attempt(session, claim, ENVIRONMENT)
+        begin_attempt(session, claim, ENVIRONMENT, ProcessIdentity.of_this())
         store.remove([old])  # waits for nobody
     assert store.job(claim.job_id).attempts[0].environment == ENVIRONMENT
 
