@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 FULL = {"byol", "dino", "moco", "mocov3", "ressl"}
 """Methods that are published with an average of the whole encoder; the others run without one."""
-EPOCHS = {"byol": "20", "diet": "20", "dino": "20", "ressl": "20"}
+EPOCHS = {"byol": "20", "diet": "100", "dino": "40", "ressl": "20"}
 """Methods that need longer than the 10 epochs of the preset."""
 BOUNDS = {"random", "supervised"}
 LEARNERS = [name for name in method_names() if name not in BOUNDS]
