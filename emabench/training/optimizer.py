@@ -59,18 +59,20 @@ def build_optimizer(
         ) from error
     fused = bool((options | spec.options).get("fused"))
     if fused and isinstance(optimizer, torch.optim.SGD) and spec.momentum:
-        _begin_momentum(optimizer)
+        optimizer.register_step_pre_hook(_begin_momentum)
     return optimizer
 
 
-def _begin_momentum(optimizer: torch.optim.SGD) -> None:
-    """Give every parameter a momentum of zero, from which SGD goes on as from none.
+def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Give a parameter that is trained from now on a momentum of zero, as good as none.
 
-    Fused, it cannot begin with some parameters while others have theirs: a frozen layer.
+    Fused, SGD cannot begin with some parameters while others have theirs: a layer that was frozen.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            state = optimizer.state[parameter] if parameter.grad is not None else None
+            if state is not None and state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def peak_lr(spec: OptimizerSpec, batch_size: int) -> float:

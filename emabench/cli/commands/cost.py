@@ -76,7 +76,7 @@ def _earlier(db: str) -> list[RunRecord]:
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="read") as store:
-        return [*store.runs(), *store.benches()]
+        return [*store.runs(smoke=True), *store.benches()]
 
 
 def _about(costs: list[ScopeCost]) -> dict[str, object]:
