@@ -79,6 +79,38 @@ class Device:
         )
 
 
+class Upload:
+    """Copies batches to a device; on CUDA on a stream of their own, beside what is computed.
+
+    A batch is sent from any thread and taken by the one that computes with it.
+
+    Args:
+        device: where the batches are needed; the CPU needs no copy.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.Stream(device) if device.type == "cuda" else None
+
+    def send(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Event | None]:
+        """Begin to copy a batch from the CPU."""
+        if self._stream is None:
+            return batch.to(self._device, non_blocking=True), None
+        with self._stream:
+            # A copy from memory that is not pinned would wait for the device.
+            sent = batch.pin_memory().to(self._device, non_blocking=True)
+            return sent, self._stream.record_event()
+
+    def take(self, sent: torch.Tensor, arrival: torch.Event | None) -> torch.Tensor:
+        """Return a batch that was sent; what is computed from now on waits for its arrival."""
+        if arrival is not None:
+            computing = torch.accelerator.current_stream(self._device)
+            computing.wait_event(arrival)
+            # Its memory must not serve another batch before the work on this one is done.
+            sent.record_stream(computing)
+        return sent
+
+
 def available() -> list[str]:
     """Return the names of the devices that can be used, best first."""
     names = ["cpu"]

@@ -12,6 +12,7 @@ from torch import Tensor
 from emabench.data.images import ImageSet
 from emabench.data.reading import one_ahead, read_batches
 from emabench.data.rows import FileImages, Images
+from emabench.device import Upload
 from emabench.errors import SpecError
 from emabench.spec.streams import derive
 
@@ -94,14 +95,11 @@ class EpochLoader:
                 where = indices.to(self.device, non_blocking=True)
                 yield self._resident.index_select(0, where)
             return
-        read = map(self._sent, read_batches(self._images, (rows.numpy() for rows in batches)))
-        yield from read if self.device.type == "cpu" else one_ahead(read)
-
-    def _sent(self, images: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(images)
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()  # else the copy would wait for the device
-        return tensor.to(self.device, non_blocking=True)
+        upload = Upload(self.device)
+        read = read_batches(self._images, (rows.numpy() for rows in batches))
+        sent = (upload.send(torch.from_numpy(images)) for images in read)
+        for coming in sent if self.device.type == "cpu" else one_ahead(sent):
+            yield upload.take(*coming)
 
 
 def _copy_to(images: Images, device: torch.device) -> Tensor:
