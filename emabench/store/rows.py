@@ -14,10 +14,9 @@ from emabench.records import (
     CostReading,
     Environment,
     JobRecord,
-    MetricPoint,
 )
 from emabench.spec.fingerprint import fingerprint
-from emabench.store.tables import Attempt, Cost, EnvironmentRow, Experiment, Job, Metric
+from emabench.store.tables import Attempt, Cost, EnvironmentRow, Experiment, Job
 
 
 def job_record(row: Job, experiment: Experiment) -> JobRecord:
@@ -52,12 +51,6 @@ def attempt_record(row: Attempt) -> AttemptRecord:
         environment=None if row.environment is None else _environment(row.environment),
         cost=None if row.cost is None else _cost(row.cost),
     )
-
-
-def metric_point(row: Metric) -> MetricPoint:
-    """Return one value of a metric."""
-    value = math.nan if row.value is None else row.value
-    return MetricPoint(step=row.step, epoch=row.epoch, name=row.name, value=value)
 
 
 def environment_row(environment: Environment) -> EnvironmentRow:
