@@ -48,7 +48,7 @@ def attempt_record(row: Attempt) -> AttemptRecord:
         started_at=row.started_at,
         ended_at=row.ended_at,
         reason=row.reason,
-        environment=None if row.environment is None else _environment(row.environment),
+        environment=None if row.environment is None else environment(row.environment),
         cost=None if row.cost is None else _cost(row.cost),
     )
 
@@ -88,7 +88,8 @@ def storable(value: float) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _environment(row: EnvironmentRow) -> Environment:
+def environment(row: EnvironmentRow) -> Environment:
+    """Return the environment of a row."""
     return Environment(**{f.name: getattr(row, f.name) for f in fields(Environment)})
 
 

@@ -172,6 +172,7 @@ def test_what_is_for_a_file_says_what_a_server_has_instead(emabench, folder):
     url = "postgresql://me:secret@127.0.0.1:1/results"
     for arguments, instead in (
         (["backup", "-o", "copy.db"], "pg_dump"),
+        (["scrub", "-o", "copy.db"], "emabench export"),
         (["vacuum"], "autovacuum"),
     ):
         refused = emabench(["db", *arguments, url])
@@ -207,9 +208,9 @@ def test_vacuum_says_what_it_gave_back_also_while_others_have_the_store_open(
         assert len(store.metrics(claim.job_id)) == 102
 
 
-@pytest.mark.parametrize("command", ["upgrade", "check", "vacuum", "backup"])
+@pytest.mark.parametrize("command", ["upgrade", "check", "vacuum", "backup", "scrub"])
 def test_what_is_no_store_is_left_alone(emabench, folder, command):
-    options = ["-o", "copy.db"] if command == "backup" else []
+    options = ["-o", "copy.db"] if command in ("backup", "scrub") else []
     missing = emabench(["db", command, *options])
     assert (missing.code, list(folder.iterdir())) == (3, [])
     Path("results.db").write_bytes(b"something else" * 1000)
