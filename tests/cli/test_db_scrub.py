@@ -16,6 +16,7 @@ from seeding import ENVIRONMENT, complete, evaluated, evaluation, plan
 
 from emabench.records import CostReading
 from emabench.store import RunStore
+from emabench.store.rows import environment_row
 
 IMAGES = "/srv/secret-lab/my images"
 WEIGHTS = "/home/adalovelace/weights.safetensors"
@@ -133,6 +134,13 @@ def test_what_was_told_apart_stays_so_under_one_name_everywhere(store, scrubbed)
     assert runs[4].jobs[0].attempts[0].reason.startswith("FileNotFoundError: no 'path-")
     assert runs[-1].spec["weights"] == "path-2"
     assert scrubbed["replaced"] == {"hosts": 3, "users": 1, "paths": 4}
+
+
+def test_the_hash_of_an_environment_is_that_of_the_neutral_one(store, scrubbed):
+    with RunStore.open("public.db", mode="read") as opened:
+        known = {environment_row(run.environment).hash for run in opened.runs()}
+    with closing(sqlite3.connect("public.db")) as database:
+        assert {hash for (hash,) in database.execute("SELECT hash FROM environments")} == known
 
 
 def test_the_comparison_is_the_same(emabench, store, scrubbed):
