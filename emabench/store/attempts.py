@@ -8,19 +8,21 @@ transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from emabench.errors import FencedError
 from emabench.records import Claim, CostReading, Environment, JobState, MetricPoint, StepProgress
 from emabench.store.locking import NO_KEY
+from emabench.store.points import write_points
 from emabench.store.processes import ProcessIdentity
 from emabench.store.rows import cost_row, environment_id, storable
-from emabench.store.tables import Attempt, Job, Metric, Result
+from emabench.store.tables import Attempt, Job, Result
 
 
 def begin_attempt(
@@ -71,30 +73,12 @@ def write_metrics(
     _move(session, claim, JobState.RUNNING, reason=None)
     if cost is not None:
         _write_cost(session, claim, cost)
-    latest = {(point.step, point.name): point for point in points}
-    if not latest:
-        return
-    table = Metric.__table__
-    keys = [{"at": step, "called": name} for step, name in latest]
-    session.connection().execute(
-        delete(Metric).where(
-            Metric.job_id == claim.job_id,
-            table.c.step == bindparam("at"),
-            table.c.name == bindparam("called"),
-        ),
-        keys,
+    latest = {(point.step, point.name): point for point in points}.values()
+    write_points(
+        session,
+        claim.job_id,
+        [{**asdict(point), "value": storable(point.value)} for point in latest],
     )
-    rows = [
-        {
-            "job_id": claim.job_id,
-            "step": point.step,
-            "name": point.name,
-            "epoch": point.epoch,
-            "value": storable(point.value),
-        }
-        for point in latest.values()
-    ]
-    session.connection().execute(insert(Metric), rows)
 
 
 def write_results(

@@ -27,6 +27,7 @@ from emabench.store.tables import (
     Job,
     Metric,
     Result,
+    Series,
     StudyRun,
     Table,
 )
@@ -39,7 +40,8 @@ OWN_KEYS: dict[type[Table], set[str]] = {
     Attempt: {"id", "job_id", "environment_id"},
     EnvironmentRow: {"id"},
     Cost: {"attempt_id"},
-    Metric: {"job_id"},
+    Series: {"id", "job_id"},
+    Metric: {"series_id"},
     Result: {"job_id"},
     StudyRun: {"experiment_id"},
 }
@@ -81,13 +83,18 @@ def bundle_lines(session: Session, experiment_ids: Sequence[int]) -> Iterator[st
 
 
 def _job(session: Session, job: Job) -> dict[str, Any]:
-    points = session.scalars(
-        select(Metric).where(Metric.job_id == job.id).order_by(Metric.step, Metric.name)
+    points = session.execute(
+        select(Metric.step, Series.name, Metric.epoch, Metric.value)
+        .join(Series, Series.id == Metric.series_id)
+        .where(Series.job_id == job.id)
+        .order_by(Metric.step, Series.name)
     )
     return {
         **_values(job),
         "attempts": [_attempt(attempt) for attempt in job.attempts],
-        "metrics": [_values(point) for point in points],
+        "metrics": [
+            {name: _encoded(value) for name, value in point._mapping.items()} for point in points
+        ],
         "results": [_values(row) for row in sorted(job.results, key=lambda row: row.name)],
     }
 

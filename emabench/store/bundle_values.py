@@ -36,6 +36,7 @@ from emabench.store.tables import (
     Job,
     Metric,
     Result,
+    Series,
     Table,
 )
 
@@ -81,7 +82,10 @@ def _job(line: Any) -> dict[str, Any]:
         raise ValueError(f"job {job['id']} is not finished")
     if job["state"] is JobState.DONE and states[-1] is not JobState.DONE:
         raise ValueError(f"job {job['id']} is done, but its newest attempt is {states[-1]}")
-    metrics = [_columns(Metric, values) for values in _list(line, "metrics")]
+    metrics = [
+        {**_columns(Series, values), **_columns(Metric, values)}
+        for values in _list(line, "metrics")
+    ]
     results = [_columns(Result, values) for values in _list(line, "results")]
     _check_unique(f"metric of job {job['id']}", ((m["step"], m["name"]) for m in metrics))
     _check_unique(f"result of job {job['id']}", (result["name"] for result in results))

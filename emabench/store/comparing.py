@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from emabench.records import JobKind
-from emabench.store.tables import Attempt, Job, Metric, Result
+from emabench.store.tables import Attempt, Job, Metric, Result, Series
 
 _NAMED = 8
 """Neighbours that one more attempt is held against."""
@@ -48,8 +48,9 @@ def find_series_means(session: Session, run_ids: Iterable[str], name: str) -> di
         query = (
             select(first.id, func.avg(Metric.value))
             .join(Job, Job.experiment_id == first.experiment_id)
-            .join(Metric, Metric.job_id == Job.id)
-            .where(first.id.in_(ids), Metric.name == name)
+            .join(Series, Series.job_id == Job.id)
+            .join(Metric, Metric.series_id == Series.id)
+            .where(first.id.in_(ids), Series.name == name)
             .group_by(first.id)
         )
         found |= {run: float(mean) for run, mean in session.execute(query) if mean is not None}

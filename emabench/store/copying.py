@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from emabench.errors import StoreError, UsageError
@@ -15,13 +16,16 @@ _COMPANIONS = ("-wal", "-journal", "-shm")
 """How the names end of what SQLite puts beside a file in use, and reads back into it."""
 
 
-def copy_store(location: str, target: Path, *, overwrite: bool) -> None:
+def copy_store(
+    location: str, target: Path, *, overwrite: bool, change: Callable[[Path], None] | None = None
+) -> None:
     """Copy a store into one plain file, also while others write to it.
 
     Args:
         location: path or URL of SQLite.
         target: the file to write.
         overwrite: whether it may be there already.
+        change: changes the copy before it takes its place.
 
     Raises:
         UsageError: the store lies on a server, or the file is there or in use.
@@ -39,10 +43,17 @@ def copy_store(location: str, target: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{target} is the store itself", hint="name another file")
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists", hint="overwrite it with --force")
-    copy_sqlite(place.path, target, place.label, overwrite=overwrite)
+    copy_sqlite(place.path, target, place.label, overwrite=overwrite, change=change)
 
 
-def copy_sqlite(source: Path, target: Path, label: str, *, overwrite: bool) -> None:
+def copy_sqlite(
+    source: Path,
+    target: Path,
+    label: str,
+    *,
+    overwrite: bool,
+    change: Callable[[Path], None] | None = None,
+) -> None:
     """Copy an SQLite file as it is at one moment; ``target`` is there whole or not at all.
 
     Raises:
@@ -58,15 +69,17 @@ def copy_sqlite(source: Path, target: Path, label: str, *, overwrite: bool) -> N
             )
     engine = reading_engine(source, label)
     try:
-        with (
-            draft(target, overwrite=overwrite) as file,
-            contextlib.closing(engine.raw_connection()) as old,
-            contextlib.closing(sqlite3.connect(file)) as new,
-        ):
-            original = old.driver_connection
-            assert isinstance(original, sqlite3.Connection)
-            original.backup(new)
-            new.execute("PRAGMA journal_mode = DELETE")
+        with draft(target, overwrite=overwrite) as file:
+            with (
+                contextlib.closing(engine.raw_connection()) as old,
+                contextlib.closing(sqlite3.connect(file)) as new,
+            ):
+                original = old.driver_connection
+                assert isinstance(original, sqlite3.Connection)
+                original.backup(new)
+                new.execute("PRAGMA journal_mode = DELETE")
+            if change is not None:
+                change(file)
     except FileExistsError:
         raise UsageError(f"{target} exists", hint="move it away, or name another file") from None
     except (OSError, sqlite3.Error) as error:

@@ -13,8 +13,9 @@ from emabench.errors import DataError
 from emabench.store import tables
 from emabench.store.bundle import FORMAT, VERSION
 from emabench.store.bundle_values import run_values
+from emabench.store.points import write_points
 from emabench.store.study_runs import add_to_studies
-from emabench.store.tables import Attempt, Cost, EnvironmentRow, Experiment, Job, Metric, Result
+from emabench.store.tables import Attempt, Cost, EnvironmentRow, Experiment, Job, Result
 
 _NO_BUNDLE = "this is no bundle of runs"
 
@@ -153,9 +154,10 @@ def _insert_job(session: Session, experiment_id: int, values: Mapping[str, Any])
         session.flush()
         if each["cost"] is not None:
             session.add(Cost(attempt_id=attempt.id, **each["cost"]))
-    for table, rows in ((Metric, values["metrics"]), (Result, values["results"])):
-        if rows:
-            session.execute(insert(table), [{**row, "job_id": job.id} for row in rows])
+    write_points(session, job.id, values["metrics"])
+    if values["results"]:
+        rows = [{**row, "job_id": job.id} for row in values["results"]]
+        session.execute(insert(Result), rows)
     session.flush()
 
 

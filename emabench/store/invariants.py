@@ -9,7 +9,7 @@ from sqlalchemy import String, and_, exists, func, or_, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
 from emabench.records import JobKind, JobState
-from emabench.store.tables import Attempt, Experiment, Job, Metric, Result
+from emabench.store.tables import Attempt, Experiment, Job, Result, Series
 
 
 def broken_invariants(session: Session) -> list[str]:
@@ -152,5 +152,5 @@ def _results(session: Session) -> list[str]:
         if not count and state is JobState.DONE and kind is JobKind.LINEAR_EVAL:
             problems.append(f"evaluation {job} is done and has no results")
     untouched = select(Job.id).where(Job.attempt == 0)
-    early = session.scalars(select(Metric.job_id).where(Metric.job_id.in_(untouched)).distinct())
+    early = session.scalars(select(Series.job_id).where(Series.job_id.in_(untouched)).distinct())
     return problems + [f"job {job} was never tried and has metrics" for job in early]

@@ -2,7 +2,8 @@
 
 A database server locks rows. A transaction that changes several jobs locks them with
 ``lock_jobs`` before it changes anything, needed jobs before those that need them; what belongs to
-a job (its attempts, metrics, results) is only changed by who holds the job, heartbeats apart.
+a job (its attempts, series with their metrics, results) is only changed by who holds the job,
+heartbeats apart.
 For SQLite, which has one writer at a time, nothing here waits.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 from sqlalchemy import text
@@ -39,9 +40,16 @@ def _damage(session: Session) -> list[str]:
         return []
     found = [row[0] for row in session.execute(text("PRAGMA integrity_check"))]
     problems = [] if found == ["ok"] else [f"the file is damaged: {line}" for line in found]
-    for row in session.execute(text("PRAGMA foreign_key_check")):
-        problems.append(f"row {row[1]} of {row[0]} refers to no row of {row[2]}")
-    return problems
+    counted: Counter[tuple[str, str]] = Counter()
+    for table, number, needed, _ in session.execute(text("PRAGMA foreign_key_check")):
+        if number is None:  # a table whose rows are their keys has no numbers
+            counted[table, needed] += 1
+        else:
+            problems.append(f"row {number} of {table} refers to no row of {needed}")
+    return problems + [
+        f"{count} rows of {table} refer to no row of {needed}"
+        for (table, needed), count in counted.items()
+    ]
 
 
 def vacuum(location: str) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from emabench.store.tables import (
     Job,
     Metric,
     Result,
+    Series,
 )
 
 _CANCELLED = "cancelled by the user"
@@ -85,7 +86,9 @@ def remove_experiments(session: Session, experiment_ids: Sequence[int]) -> None:
     ids = [job.id for job in reversed(jobs)]
     attempts = select(Attempt.id).where(Attempt.job_id.in_(ids))
     session.execute(delete(Cost).where(Cost.attempt_id.in_(attempts)))
-    for table in (Attempt, Metric, Result):
+    series = select(Series.id).where(Series.job_id.in_(ids))
+    session.execute(delete(Metric).where(Metric.series_id.in_(series)))
+    for table in (Attempt, Series, Result):
         session.execute(delete(table).where(table.job_id.in_(ids)))
     for job_id in ids:  # what depends on another one goes first
         session.execute(delete(Job).where(Job.id == job_id))

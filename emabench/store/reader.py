@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from emabench.errors import NotFoundError, UsageError
 from emabench.records import JobKind, JobRecord, MetricPoint, RunRecord
 from emabench.spec.paths import value_at
-from emabench.store.rows import metric_point
+from emabench.store.points import metric_point
 from emabench.store.study_runs import check_study
-from emabench.store.tables import Experiment, Job, Metric, Result, StudyRun
+from emabench.store.tables import Experiment, Job, Metric, Result, Series, StudyRun
 from emabench.store.whole_runs import read_runs
 
 LAST = "@last"
@@ -99,14 +99,15 @@ def find_job(session: Session, text: str) -> JobRecord:
 def find_metrics(session: Session, run_id: str, name: str | None) -> list[MetricPoint]:
     """Return the metrics of a run's jobs in the order of steps."""
     query = (
-        select(Metric)
-        .join(Job, Job.id == Metric.job_id)
+        select(Metric.step, Metric.epoch, Series.name, Metric.value)
+        .join(Series, Series.id == Metric.series_id)
+        .join(Job, Job.id == Series.job_id)
         .where(Job.experiment_id == experiment_of(session, run_id))
-        .order_by(Job.position, Metric.step, Metric.name)
+        .order_by(Job.position, Metric.step, Series.name)
     )
     if name is not None:
-        query = query.where(Metric.name == name)
-    return [metric_point(row) for row in session.scalars(query)]
+        query = query.where(Series.name == name)
+    return [metric_point(*row) for row in session.execute(query)]
 
 
 def find_correct(session: Session, run_id: str, name: str) -> tuple[bytes, int] | None:

@@ -14,10 +14,9 @@ from emabench.records import (
     CostReading,
     Environment,
     JobRecord,
-    MetricPoint,
 )
 from emabench.spec.fingerprint import fingerprint
-from emabench.store.tables import Attempt, Cost, EnvironmentRow, Experiment, Job, Metric
+from emabench.store.tables import Attempt, Cost, EnvironmentRow, Experiment, Job
 
 
 def job_record(row: Job, experiment: Experiment) -> JobRecord:
@@ -49,15 +48,9 @@ def attempt_record(row: Attempt) -> AttemptRecord:
         started_at=row.started_at,
         ended_at=row.ended_at,
         reason=row.reason,
-        environment=None if row.environment is None else _environment(row.environment),
+        environment=None if row.environment is None else environment(row.environment),
         cost=None if row.cost is None else _cost(row.cost),
     )
-
-
-def metric_point(row: Metric) -> MetricPoint:
-    """Return one value of a metric."""
-    value = math.nan if row.value is None else row.value
-    return MetricPoint(step=row.step, epoch=row.epoch, name=row.name, value=value)
 
 
 def environment_row(environment: Environment) -> EnvironmentRow:
@@ -95,7 +88,8 @@ def storable(value: float) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _environment(row: EnvironmentRow) -> Environment:
+def environment(row: EnvironmentRow) -> Environment:
+    """Return the environment of a row."""
     return Environment(**{f.name: getattr(row, f.name) for f in fields(Environment)})
 
 

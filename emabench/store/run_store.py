@@ -21,6 +21,7 @@ from emabench.store.comparing import find_correct_of, find_neighbours, find_seri
 from emabench.store.enqueue import existing_run, insert_run
 from emabench.store.job_queue import JobQueue
 from emabench.store.opening import open_for_reading, open_for_writing
+from emabench.store.points import find_points
 from emabench.store.queueing import remove_experiments
 from emabench.store.reader import (
     experiment_of,
@@ -32,7 +33,6 @@ from emabench.store.reader import (
     find_run,
     find_runs,
 )
-from emabench.store.series import find_points
 from emabench.store.study_runs import join_study
 
 

@@ -4,7 +4,7 @@
 
     experiments ─< jobs ─< attempts ── costs
                     │          └────── environments (one row per distinct environment)
-                    ├──< metrics  (job, step, name)
+                    ├──< series ─< metrics  (job, name; step)
                     └──< results  (job, name)
     experiments ─< study_runs  (study, experiment)
 
@@ -37,7 +37,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from emabench.records import DEFAULT_MAX_ATTEMPTS, JobKind, JobState
 from emabench.spec.version import SPEC_VERSION
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The newest revision under ``migrations/versions``; a test keeps the two equal."""
 
 
@@ -220,14 +220,28 @@ class EnvironmentRow(Table):
     dirty: Mapped[bool | None]
 
 
+class Series(Table):
+    """One metric of one job, named once and not with each of its values."""
+
+    __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("job_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    name: Mapped[str] = mapped_column(String(64))
+
+
 class Metric(Table):
     """One value of one metric during training; a resumed attempt overwrites it."""
 
     __tablename__ = "metrics"
+    # Most of a store is rows of this table: a row is its key, so that no index repeats it.
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    series_id: Mapped[int] = mapped_column(
+        ForeignKey("series.id"), primary_key=True, autoincrement=False
+    )
     step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
     epoch: Mapped[int]
     value: Mapped[float | None]
     """NULL stands for NaN, which SQLite cannot hold."""

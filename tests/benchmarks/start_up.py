@@ -40,6 +40,7 @@ from emabench.store.tables import (
     Job,
     Metric,
     Result,
+    Series,
     Table,
 )
 
@@ -123,9 +124,11 @@ def rows_of(number: int, spec: dict[str, Any]) -> Iterator[tuple[type[Table], di
         for name in ("top1", "top5", "knn_top1") if position else ("online_top1",):
             value = 50.0 + number * 37 % 101 / 10
             yield Result, {"job_id": job, "name": name, "value": value}
-    for epoch, name in product(range(EPOCHS), NAMES):
-        point = {"job_id": f"{2 * number:012x}", "step": epoch, "name": name, "epoch": epoch}
-        yield Metric, point | {"value": 1.0}
+    for place, name in enumerate(NAMES):
+        series = len(NAMES) * number + place
+        yield Series, {"id": series, "job_id": f"{2 * number:012x}", "name": name}
+        for epoch in range(EPOCHS):
+            yield Metric, {"series_id": series, "step": epoch, "epoch": epoch, "value": 1.0}
 
 
 def fill(store: RunStore, runs: int) -> None:
@@ -158,7 +161,7 @@ def load_naively(file: str, *, metrics: bool) -> None:
     """Load every row of every table, as the ORM does it when nobody says more."""
     with RunStore.open(file, mode="read") as store, store._database.read() as session:
         for mapper in Table.registry.mappers:
-            if metrics or mapper.class_ is not Metric:
+            if metrics or mapper.class_ not in (Metric, Series):
                 list(session.scalars(select(mapper.class_)))
 
 

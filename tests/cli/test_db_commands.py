@@ -39,7 +39,7 @@ def test_an_old_store_is_upgraded_by_the_command_of_the_hint(emabench, folder):
     assert command == ["db", "upgrade", "results.db"]
     done = emabench([*command, "--json"])
     assert json.loads(done.out) == {
-        "schema_version": 1, "before": "0001", "after": "0004", "backup": "results.db.0001.bak",
+        "schema_version": 1, "before": "0001", "after": "0005", "backup": "results.db.0001.bak",
     }  # fmt: skip
     with (
         closing(sqlite3.connect(folder / "results.db.0001.bak")) as copy,
@@ -47,7 +47,7 @@ def test_an_old_store_is_upgraded_by_the_command_of_the_hint(emabench, folder):
     ):
         assert list(copy.iterdump()) == list(old.iterdump())
     assert len(json.loads(emabench(["list", "--smoke", "--json"]).out)["runs"]) == 4
-    assert emabench(["db", "upgrade"]).out == "results.db is up to date: schema 0004\n"
+    assert emabench(["db", "upgrade"]).out == "results.db is up to date: schema 0005\n"
 
 
 def test_a_sound_store_is_sound_and_unchanged(emabench, folder, runs):
@@ -69,7 +69,11 @@ def test_a_sound_store_is_sound_and_unchanged(emabench, folder, runs):
         ("UPDATE jobs SET state = 'failed' WHERE position = 0", "which it needs, is failed"),
         ("UPDATE jobs SET state = 'queued' WHERE position = 1", "is queued and has results"),
         ("DELETE FROM results", "is done and has no results"),
-        ("UPDATE metrics SET job_id = 'x' || job_id", "of metrics refers to no row of jobs"),
+        ("UPDATE series SET job_id = 'x' || job_id", "row 1 of series refers to no row of jobs"),
+        (
+            "UPDATE metrics SET series_id = series_id + 9",
+            "12 rows of metrics refer to no row of series",
+        ),
         ("UPDATE jobs SET kind = 'bench' WHERE position = 0", "has no pretraining"),
         ("UPDATE jobs SET depends_on = NULL", "needs no pretraining of its run"),
         (
@@ -168,6 +172,7 @@ def test_what_is_for_a_file_says_what_a_server_has_instead(emabench, folder):
     url = "postgresql://me:secret@127.0.0.1:1/results"
     for arguments, instead in (
         (["backup", "-o", "copy.db"], "pg_dump"),
+        (["scrub", "-o", "copy.db"], "emabench export"),
         (["vacuum"], "autovacuum"),
     ):
         refused = emabench(["db", *arguments, url])
@@ -203,9 +208,9 @@ def test_vacuum_says_what_it_gave_back_also_while_others_have_the_store_open(
         assert len(store.metrics(claim.job_id)) == 102
 
 
-@pytest.mark.parametrize("command", ["upgrade", "check", "vacuum", "backup"])
+@pytest.mark.parametrize("command", ["upgrade", "check", "vacuum", "backup", "scrub"])
 def test_what_is_no_store_is_left_alone(emabench, folder, command):
-    options = ["-o", "copy.db"] if command == "backup" else []
+    options = ["-o", "copy.db"] if command in ("backup", "scrub") else []
     missing = emabench(["db", command, *options])
     assert (missing.code, list(folder.iterdir())) == (3, [])
     Path("results.db").write_bytes(b"something else" * 1000)

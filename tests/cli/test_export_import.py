@@ -58,7 +58,7 @@ def test_what_is_exported_and_imported_is_the_same(emabench, runs):
     assert "1 unfinished runs were left out" in exported.err
     head, rest = lines("a.jsonl")
     assert (head["format"], head["version"], head["schema"], head["runs"]) == (
-        "emabench-runs", 1, "0004", 3,
+        "emabench-runs", 1, "0005", 3,
     )  # fmt: skip
     imported = emabench(["import", "a.jsonl", "--db", "other.db", "--json"])
     assert json.loads(imported.out)["imported"] == runs[:3]
@@ -228,6 +228,8 @@ DAMAGE = [
     (replaced("much", "jobs", 0, "attempts", 0, "cost", "train_s"), "costs.train_s: 'much'"),
     (replaced(math.nan, "jobs", 0, "attempts", 0, "cost", "train_s"), "NaN is no number"),
     (lambda run: run["jobs"][0]["metrics"].append(run["jobs"][0]["metrics"][0]), "two of metric"),
+    (replaced("x" * 65, "jobs", 0, "metrics", 0, "name"), "longer than 64"),
+    (replaced("1", "jobs", 0, "metrics", 0, "step"), "metrics.step: '1' is no whole number"),
     (replaced([{"name": "top1", "value": 1.0, "correct": "%", "correct_count": 1}],
               "jobs", 0, "results"), "results.correct: "),
 ]  # fmt: skip

@@ -24,7 +24,7 @@ PAGES = (
     SPECS,
     *(
         (DOCS / "how-to" / f"{n}.md").read_text("utf-8")
-        for n in ("sweeps", "evaluate", "costs", "ci-gate")
+        for n in ("sweeps", "evaluate", "costs", "ci-gate", "publish")
     ),
 )
 

@@ -114,7 +114,8 @@ def check(tmp_path, *, runs, epochs, kills, seed):
     assert 0 < sum(reasons.values()) <= kills
     rows = sqlite3.connect(killed)
     doubled = rows.execute(
-        "SELECT job_id, step, name FROM metrics GROUP BY 1, 2, 3 HAVING count(*) > 1"
+        "SELECT job_id, step, name FROM metrics JOIN series ON series.id = series_id"
+        " GROUP BY 1, 2, 3 HAVING count(*) > 1"
     ).fetchall()
     rows.close()
     assert doubled == []

@@ -1,4 +1,4 @@
-"""Keep a store in order: upgrade, check, back up, vacuum."""
+"""Keep a store in order: upgrade, check, back up, scrub, vacuum."""
 
 from __future__ import annotations
 
@@ -108,6 +108,38 @@ def backup(
         print_json({"schema_version": 1, "file": str(output), "bytes": size})
     else:
         typer.echo(f"{output}: {size:,} bytes")
+
+
+@app.command()
+def scrub(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")
+    ],
+    location: LocationArgument = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    json: JsonOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Copy a store for others: without host names, user names, paths and process ids.
+
+    Each of them becomes a neutral name, such as host-1, and the same one everywhere. All else stays
+    as it is. The file is small, plain and can be read in a read-only folder.
+
+    Examples:
+        emabench db scrub -o public.db
+        emabench db scrub results.db -o public.db --force
+    """
+    from emabench.cli.console import print_json
+    from emabench.store.scrubbing import scrub_store
+
+    replaced = scrub_store(location or db, output, overwrite=force)
+    size = output.stat().st_size
+    if json:
+        answer = {"schema_version": 1, "file": str(output), "bytes": size, "replaced": replaced}
+        print_json(answer)
+    else:
+        counts = ", ".join(f"{count} {what}" for what, count in replaced.items())
+        typer.echo(f"{output}: {size:,} bytes; replaced: {counts}")
 
 
 @app.command()

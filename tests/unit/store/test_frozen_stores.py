@@ -12,7 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
 
 from emabench.errors import SchemaVersionError, StoreError, UsageError
 from emabench.records import JobState
@@ -34,14 +36,22 @@ def frozen(tmp_path):
     return copy
 
 
+COMPACT = """SELECT job_id, step, name, epoch, value
+FROM metrics JOIN series ON series.id = metrics.series_id ORDER BY job_id, step, name"""
+"""Metrics as they were before their names moved into a table of their own."""
+
+
 def rows(path):
     """Return all rows by table, with only those columns that every version has."""
     found = {}
     with closing(sqlite3.connect(path)) as database:
         database.row_factory = sqlite3.Row
-        for table in ("experiments", "jobs", "attempts", "environments", "costs", "metrics",
-                      "results"):  # fmt: skip
+        for table in ("experiments", "jobs", "attempts", "environments", "costs", "results"):
             found[table] = [dict(row) for row in database.execute(f"SELECT * FROM {table}")]
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        metrics = "SELECT * FROM metrics ORDER BY job_id, step, name"
+        wanted = COMPACT if "series" in tables else metrics
+        found["metrics"] = [dict(row) for row in database.execute(wanted)]
     return found
 
 
@@ -109,7 +119,7 @@ def test_the_newest_frozen_store_is_sound_and_read_without_a_change(frozen):
 
 
 BREAKING = {
-    "UPDATE metrics SET job_id = 'no' || job_id": "16 rows refer to nothing, the first in metrics",
+    "UPDATE metrics SET job_id = 'no' || job_id": "16 rows refer to nothing, the first in series",
     "UPDATE experiments SET identity = 'null' WHERE id = 4": "cannot be upgraded: AttributeError",
     "CREATE TABLE _alembic_tmp_attempts (id INTEGER)": "_alembic_tmp_attempts already exists",
 }
@@ -227,3 +237,38 @@ def test_the_store_of_a_newer_emabench_is_left_alone(frozen):
     assert "pip install --upgrade" in caught.value.hint
     assert path.read_bytes() == content
     assert [each.name for each in path.parent.iterdir()] == ["results.db"]
+
+
+def test_an_upgraded_store_goes_back_and_forth_with_every_metric(frozen):
+    path = frozen("0004")
+    values = [
+        ("nan", 1, 1, None),
+        ("inf", 2**31 - 1, 1, float("inf")),
+        ("tiny:stem", 0, 0, -5e-324),
+        ("name " * 12, 1, 0, 0.1 + 0.2),
+    ]
+    with closing(sqlite3.connect(path)) as database:
+        (job,) = database.execute("SELECT id FROM jobs LIMIT 1").fetchone()
+        database.executemany(
+            f"INSERT INTO metrics (job_id, name, step, epoch, value) VALUES ('{job}', ?, ?, ?, ?)",
+            values,
+        )
+        database.commit()
+    before = rows(path)
+    upgrade(str(path), backup=False)
+    assert rows(path) == before
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = schema._alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as database:
+        assert (
+            database.execute("SELECT name FROM sqlite_master WHERE name = 'series'").fetchall()
+            == []
+        )
+    assert rows(path) == before
+    upgrade(str(path), backup=False)
+    assert rows(path) == before
+    assert check(str(path)) == []

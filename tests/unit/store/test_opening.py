@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import shutil
 import sqlite3
 import sys
@@ -12,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from read_only import read_only
 from seeding import complete, plan
 
 from emabench.errors import EmabenchError, NotFoundError, StoreError, UsageError
@@ -25,21 +24,6 @@ def path(tmp_path):
     with RunStore.open(str(path), mode="write") as store:
         complete(store, plan())
     return path
-
-
-@contextlib.contextmanager
-def read_only(folder: Path):
-    """Make a folder unwritable, for root too: Linux checks files against another user's id."""
-    folder.chmod(0o555)
-    libc = ctypes.CDLL(None)
-    if os.geteuid() == 0:
-        libc.setfsuid(65534)
-    try:
-        yield
-    finally:
-        if os.geteuid() == 0:
-            libc.setfsuid(0)
-        folder.chmod(0o755)
 
 
 @pytest.fixture
