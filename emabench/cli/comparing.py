@@ -75,6 +75,7 @@ def read_comparison(
     from emabench.report.metrics import parse_metrics
     from emabench.report.tables import show_value
     from emabench.store import RunStore
+    from emabench.store.whole_runs import without_collection
 
     spec = None if study is None else _study(study)
     own = None if spec is None else ",".join(spec.metrics)
@@ -90,7 +91,8 @@ def read_comparison(
     margins |= parse_margins(asked.margin, metrics)
     factor = EMA_SCOPE if by is None else Factor.parse(by)
     filters = where_filters(where)
-    with RunStore.open(db, mode="read") as store:
+    # The records live until the process ends: looking for garbage among them only takes time.
+    with without_collection(), RunStore.open(db, mode="read") as store:
         runs = store.runs(smoke=True, where=filters, name=name, study=study)
         measured = read_measured(store, runs, metrics)
     try:

@@ -87,13 +87,18 @@ def group(
         The arms in the order of their first run, and the number of repeats left out.
     """
     known: dict[str, dict[str, Any]] = {}
+    # Flattening and sorting the fields of each run takes longest, and all seeds of an arm tell the
+    # same; one arm may have several of these texts, such as those of older specs.
+    by_text: dict[str, tuple[str, dict[str, Any]]] = {}
     members: dict[str, dict[int, RunRecord]] = defaultdict(dict)
     repeats = 0
     for run in runs:
-        found = fields(run)
-        seed = found.pop(SEED, 0)
-        key = _key(found)
-        known[key] = found
+        seed, text = _without_seed(run)
+        if text not in by_text:
+            found = fields(run)
+            found.pop(SEED, None)
+            by_text[text] = _key(found), found
+        key, known[key] = by_text[text]
         repeats += seed in members[key]
         members[key][seed] = run
     return [Arm(known[key], dict(sorted(seeds.items()))) for key, seeds in members.items()], repeats
@@ -139,6 +144,15 @@ def _differs(arms: Sequence[Arm], path: str) -> bool:
             told_by = (arm.method, arm.scope)
         values[told_by].add(arm.texts.get(path, ""))
     return any(len(different) > 1 for different in values.values())
+
+
+def _without_seed(run: RunRecord) -> tuple[int, str]:
+    """Return the seed of a run, and all else that can tell its arm as text, in any order."""
+    pretrain = dict(run.spec.get("pretrain") or {})
+    seed = pretrain.pop("seed", 0)
+    commit = None if run.environment is None else run.environment.commit
+    told = [{**run.spec, "pretrain": pretrain}, run.identity, run.name, commit]
+    return seed, json.dumps(told, default=str)
 
 
 def flat_fields(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

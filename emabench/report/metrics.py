@@ -120,7 +120,7 @@ def _result(name: str) -> Callable[[RunRecord], float | None]:
 
 
 def _cost(name: str) -> Callable[[RunRecord], float | None]:
-    return lambda run: run.cost.as_dict()[name]
+    return lambda run: getattr(run.cost, name)
 
 
 def _peak_memory(run: RunRecord) -> float | None:

@@ -123,7 +123,7 @@ def _spans(session: Session) -> list[_Span]:
             device,
             device_kind,
         )
-        for run, kind, host, device, device_kind, start, end in session.execute(query)
+        for run, kind, host, device, device_kind, start, end in session.connection().execute(query)
     ]
     return sorted(found, key=lambda span: span.start)
 
