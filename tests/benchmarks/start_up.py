@@ -1,13 +1,14 @@
-"""Seconds until the program helps, and until it compares the runs of a long store.
+"""CPU time until the program helps, and until it compares the runs of a long store.
 
     python tests/benchmarks/start_up.py [--runs 10000] [--rounds 5]
 
-Whole processes, interleaved: ``emabench --help``; ``emabench compare`` on a store of finished runs
-of 12 methods, 4 EMA scopes, 5 learning rates and as many seeds as that takes, with the metrics of
-10 epochs each, and on those of one method (``compare moco``); and a naive load of that store, every
-row of every table as an object of the ORM. ``bare`` is the naive load without the metrics, which a
-comparison has no use for, and ``records`` is ``RunStore.runs``. Median over the rounds with minimum
-and maximum; ratios of a round.
+CPU seconds of whole processes, interleaved: ``emabench --help``; ``emabench compare`` on a store of
+finished runs of 12 methods, 4 EMA scopes, 5 learning rates and as many seeds as that takes, and on
+those of one method (``compare moco``); and a naive load of that store, every row of every table as
+an object of the ORM, none of which is kept. A run has the metrics that one of the preset ``quick``
+records: 10 epochs, each with the figures of the monitors and of the gradient at 6 blocks. ``bare``
+is the naive load without them, for a comparison has no use for them, and ``records`` is
+``RunStore.runs``. Medians over the rounds with minimum and maximum; ratios of a round.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count, islice, product
@@ -30,6 +32,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from emabench.records import CostReading, JobKind, JobState
+from emabench.report.stability import QUANTITIES
 from emabench.spec import ExperimentSpec, fingerprint
 from emabench.store import RunStore
 from emabench.store.tables import (
@@ -49,7 +52,12 @@ METHODS = ("simclr", "dcl", "moco", "mocov3", "byol", "simsiam", "barlow_twins",
 SCOPES = ("none", "projector", "backbone", "full")
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5)
 EPOCHS = 10
-NAMES = ("loss", "lr", "decay", "online_top1", "embedding_std", "effective_rank", "alignment")
+BLOCKS = ("stem", "layer1", "layer2", "layer3", "layer4", "projector")
+NAMES = (
+    *("loss", "lr", "decay", "online_top1", "embedding_std", "effective_rank", "feature_rank"),
+    *("alignment", "uniformity", "target_gap"),
+    *(f"{quantity}:{block}" for quantity in QUANTITIES for block in BLOCKS),
+)
 _AT_ONCE = 500
 
 
@@ -162,15 +170,18 @@ def load_naively(file: str, *, metrics: bool) -> None:
     with RunStore.open(file, mode="read") as store, store._database.read() as session:
         for mapper in Table.registry.mappers:
             if metrics or mapper.class_ not in (Metric, Series):
-                list(session.scalars(select(mapper.class_)))
+                every = select(mapper.class_).execution_options(yield_per=10_000)
+                deque(session.scalars(every), maxlen=0)
 
 
 def seconds(arguments: list[str], **more: Any) -> float:
-    start = time.perf_counter()
+    """Return the CPU seconds of a process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=os.environ, **more
     )
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def show(name: str, values: list[float], form: str) -> None:
