@@ -48,16 +48,23 @@ class Environment:
     device_kind: str
     """``cpu``, ``cuda``, ``mps``…"""
     device_count: int
+    """Devices that worked on the attempt."""
     host: str
+    """Name of the machine."""
     threads: int
+    """CPU threads of torch."""
     precision: str
+    """``fp32`` or ``bf16``."""
     compiled: bool
+    """Whether torch.compile compiled the blocks."""
     versions: Mapping[str, str]
     """Of python, emabench, torch, torchvision, timm, numpy, and of CUDA where there is one."""
     platform: str
+    """Operating system and processor."""
     commit: str | None = None
     """Commit of the code, where it runs from a checkout; None is unknown."""
     dirty: bool | None = None
+    """Whether the checkout had changes that are in no commit."""
 
 
 @dataclass(frozen=True)
@@ -69,32 +76,52 @@ class CostReading:
     """
 
     queue_s: float | None = None
+    """Waiting in the queue."""
     init_s: float | None = None
+    """Starting: imports, network, optimiser."""
     data_prep_s: float | None = None
+    """Decoding and loading the images."""
     warmup_s: float | None = None
+    """Training before the windows that count."""
     train_s: float | None = None
+    """Training after the warm-up."""
     data_wait_s: float | None = None
     """The part of ``train_s`` spent waiting for data."""
     probe_s: float | None = None
+    """Scoring the online probe."""
     monitor_s: float | None = None
+    """Looking at the embeddings."""
     eval_s: float | None = None
+    """Evaluating the frozen features."""
     checkpoint_s: float | None = None
+    """Writing checkpoints and weights."""
     total_s: float | None = None
+    """All phases without ``queue_s``."""
     throughput: float | None = None
     """Steady-state images per second: the median over windows after the warm-up."""
     throughput_p10: float | None = None
+    """The 10th percentile over the same windows."""
     throughput_p90: float | None = None
+    """The 90th percentile."""
     throughput_windows: int | None = None
+    """Number of the windows."""
     step_ms: float | None = None
     """Median milliseconds per step over the same windows."""
     augment_ms: float | None = None
-    """The phases of a step, each the median over sampled steps that no window counts."""
+    """Augmenting the views. This phase of a step and the six below are medians over sampled steps
+    that no window counts."""
     online_forward_ms: float | None = None
+    """Forward pass of the online network, predictor included."""
     target_forward_ms: float | None = None
+    """Second forward pass: of the blocks from the first averaged one on."""
     loss_ms: float | None = None
+    """The loss itself."""
     backward_ms: float | None = None
+    """The backward pass."""
     optimizer_ms: float | None = None
+    """Step of the optimiser, with the learning rate and clipping."""
     ema_update_ms: float | None = None
+    """Update of the EMA copies."""
     sampled_steps: int | None = None
     """Steps that the phases were measured on."""
     steps: int | None = None
@@ -108,6 +135,7 @@ class CostReading:
     device_peak_allocated: int | None = None
     """Bytes; the peak of the training phases, or of the evaluation."""
     device_peak_reserved: int | None = None
+    """Bytes that the allocator held at its peak, used or not."""
     host_peak_rss: int | None = None
     """Bytes; the peak of the whole process."""
     energy_j: float | None = None

@@ -15,7 +15,7 @@ class BenchSpec(SpecModel):
 
     arms: Annotated[tuple[EmaSpec, ...], Field(min_length=1)]
     """They differ in their EMA and in nothing else; the first is what the others are compared
-    with."""
+    with. Set by ``emabench bench`` alone, as all of ``bench`` is."""
     steps: Annotated[int, Field(ge=2)] | None = None
     """Timed steps of each arm; None: as many as ``seconds`` allow."""
     seconds: Annotated[float, Field(gt=0)] = 15.0

@@ -41,18 +41,27 @@ class ViewSpec(SpecModel):
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     """Width ÷ height of the crop, drawn log-uniformly: lower and upper bound."""
     flip_probability: Probability = 0.5
+    """Probability of a horizontal flip."""
     jitter_probability: Probability = 0.8
     """Probability that brightness, contrast, saturation and hue are changed."""
     brightness: Strength = 0.4
+    """Strength: the factor is drawn from 1 ± this."""
     contrast: Strength = 0.4
+    """As brightness."""
     saturation: Strength = 0.2
+    """As brightness."""
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Strength: the hue turns by up to ± this share of the circle."""
     grey_probability: Probability = 0.2
+    """Probability that a view becomes grey."""
     blur_probability: Probability = 0.0
+    """Probability of a Gaussian blur."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     """Standard deviation of the Gaussian blur in pixels: lower and upper bound."""
     solarize_probability: Probability = 0.0
+    """Probability that bright pixels are inverted."""
     solarize_threshold: Annotated[int, Field(ge=0, le=255)] = 128
+    """Pixels of this value or more are inverted."""
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> Self:
@@ -89,6 +98,8 @@ class AugmentationSpec(ViewSpec):
     """The two random views of an image: the first, and where the second differs."""
 
     second_view: SecondView = SecondView()
+    """Where the second view differs: every field of ``augmentation``; None keeps the first view's
+    value."""
 
     def views(self) -> tuple[ViewSpec, ViewSpec]:
         """Return the complete specs of the first and the second view."""

@@ -31,10 +31,11 @@ class ExperimentSpec(SpecModel):
     """Marks a run that only proves that the program works: comparisons leave it out."""
     profile: bool = False
     """Writes a trace of some steps beside the weights; what such a run costs is compared with
-    nothing."""
+    nothing. Set by ``emabench run --profile``."""
     weights: str | None = None
     """For an evaluation of its own: id of the run whose weights are evaluated, or the absolute path
-    of a safetensors file; None: those of the own pretraining."""
+    of a safetensors file; None: those of the own pretraining. Set by
+    ``emabench eval`` alone."""
 
     bench: BenchSpec | None = None
     """For a bench: the arms whose steps are timed; nothing is evaluated."""

@@ -38,8 +38,9 @@ class LinearEvalSpec(SpecModel):
     network: Literal["online", "target"] = "online"
     """Whose backbone gives the features."""
     data: DataSpec | None = None
-    """Images to evaluate on; None: those of the pretraining. A field that is left out is that of
-    the pretraining; for another data set only the image size is."""
+    """Images to evaluate on: every field of ``data``; None: those of the pretraining. A field that
+    is left out is that of the pretraining; for another data set only the image size is. They are
+    normalised with the statistics of their own training images."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Draws the held-out images of the linear probe; None is the seed of the pretraining."""
     knn: KnnSpec = KnnSpec()

@@ -46,7 +46,9 @@ class OptimizerSpec(SpecModel):
     lr_batch: Annotated[int, Field(ge=1)] | None = 256
     """The batch that ``lr`` is meant for; None takes ``lr`` as it stands."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of the optimiser."""
     weight_decay: NotNegative = 1e-4
+    """L2 penalty of the optimiser."""
     decay_bias_and_norm: bool = True
     """Whether biases and normalisation parameters take weight decay too."""
     clip_grad_norm: Positive | None = None
@@ -59,9 +61,11 @@ class ScheduleSpec(SpecModel):
     """The learning rate over the steps: linear warm-up, then cosine or constant."""
 
     warmup_epochs: NotNegative = 0.0
+    """Epochs of linear warm-up; may be a fraction."""
     warmup_lr: NotNegative = 0.0
     """Learning rate of the first warm-up step, not scaled with the batch."""
     kind: Literal["cosine", "constant"] = "cosine"
+    """Learning rate after the warm-up."""
     final_lr: NotNegative = 0.0
     """Learning rate at the end of the cosine, not scaled with the batch."""
 
@@ -76,6 +80,7 @@ class EmaSpec(SpecModel):
     final_decay: Share = 1.0
     """Decay at the last step of the cosine schedule."""
     schedule: Literal["constant", "cosine"] = "cosine"
+    """Decay over the steps."""
     buffers: Literal["own", "ema", "copy"] = "own"
     """BatchNorm statistics of the copies: their own, averaged, or copied from the online blocks."""
     target_gradient: Literal["auto", "attach", "detach"] = "auto"
@@ -113,6 +118,7 @@ class PretrainSpec(SpecModel):
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of everything that is drawn, except the subsets."""
     probe_images: Annotated[int, Field(ge=0)] = 1000
     """Test images that the online probe is scored on after each epoch; 0 switches it off."""
     monitors: MonitorSpec = MonitorSpec()
@@ -130,7 +136,8 @@ class PretrainSpec(SpecModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """``auto`` is bfloat16 autocast where the device has it natively, else float32."""
     compile: bool = False
-    """Whether torch.compile compiles the blocks; the time for it counts as warm-up."""
+    """Whether torch.compile compiles the blocks; the time for it counts as warm-up. A CPU needs a
+    C++ compiler."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads of torch; None is torch's own choice. Part of the identity of a run."""
 

@@ -94,15 +94,23 @@ class Experiment(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of spec and identity together."""
     repeat: Mapped[int]
     """0 for the first run of a fingerprint; repeats that were forced count on."""
     name: Mapped[str | None]
+    """The label that it was given."""
     smoke: Mapped[bool]
+    """Whether it only proves that the program works."""
     command: Mapped[str | None]
+    """The command that repeats it."""
     spec: Mapped[dict[str, Any]]
+    """The resolved experiment."""
     identity: Mapped[dict[str, Any]]
+    """What its figures depend on beside the spec, such as the hash of the images."""
     warnings: Mapped[list[str]]
+    """What the user was told when it was planned."""
     created_at: Mapped[datetime] = mapped_column(index=True)
+    """When it was planned."""
 
     jobs: Mapped[list[Job]] = relationship(back_populates="experiment", order_by="Job.position")
     studies: Mapped[list[StudyRun]] = relationship(order_by="StudyRun.study", passive_deletes=True)
@@ -134,7 +142,9 @@ class Job(Table):
     position: Mapped[int]
     """Order of the jobs within their experiment."""
     kind: Mapped[JobKind]
+    """What the job does."""
     state: Mapped[JobState]
+    """Where it stands."""
     fingerprint: Mapped[str] = mapped_column(String(64), index=True)
     depends_on: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
     attempt: Mapped[int]
@@ -150,8 +160,11 @@ class Job(Table):
     spec_version: Mapped[int] = mapped_column(default=SPEC_VERSION)
     """Version of the language of specs; a worker leaves jobs of a newer one alone."""
     reason: Mapped[str | None]
+    """Why it failed or was cancelled."""
     created_at: Mapped[datetime]
+    """When it was added."""
     queued_at: Mapped[datetime]
+    """When it was last put into the queue."""
 
     experiment: Mapped[Experiment] = relationship(back_populates="jobs")
     attempts: Mapped[list[Attempt]] = relationship(back_populates="job", order_by="Attempt.number")
@@ -174,12 +187,19 @@ class Attempt(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     number: Mapped[int]
+    """Counts the attempts at the job, from 1."""
     state: Mapped[JobState]
+    """Where it stands."""
     started_at: Mapped[datetime]
+    """When it began."""
     ended_at: Mapped[datetime | None]
+    """When it ended."""
     reason: Mapped[str | None]
+    """Why it did not end well."""
     host: Mapped[str]
+    """Name of the machine."""
     pid: Mapped[int]
+    """Process that works on it."""
     process_started: Mapped[float | None]
     """Seconds after the boot of the host at which the process began: tells it from a later one
     with the same pid, whatever the clock of the host does."""
@@ -191,9 +211,13 @@ class Attempt(Table):
     device: Mapped[str | None]
     """Name of the device it works on, for example ``cuda:1``."""
     step: Mapped[int | None]
+    """Optimiser steps that the training has made."""
     total_steps: Mapped[int | None]
+    """Optimiser steps that it will make."""
     loss: Mapped[float | None]
+    """Loss of the last report."""
     images_per_second: Mapped[float | None]
+    """Speed of the last report."""
 
     job: Mapped[Job] = relationship(back_populates="attempts")
     environment: Mapped[EnvironmentRow | None] = relationship()
@@ -207,6 +231,7 @@ class EnvironmentRow(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     hash: Mapped[str] = mapped_column(String(64), unique=True)
+    """SHA-256 of all the others."""
     device: Mapped[str]
     device_kind: Mapped[str]
     device_count: Mapped[int]
