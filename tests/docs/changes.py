@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table
 """How shown commands differ from executed ones: one table, each line with its reason.
 
 Everything that is not in the table runs word for word, in an environment that makes runs small

@@ -65,7 +65,7 @@ class Page:
             if not anywhere and any(change.elsewhere for change in changes):
                 continue
             line = executed(shown, changes, self._prepared.ids)
-            allowed = next((change.codes for change in changes if change.codes), (0,))
+            allowed = {code for change in changes for code in change.codes} or {0}
             code, said = self._run(line, changes)
             if code not in allowed:
                 troubles.append(f"{shown}\n  ran {line}\n  exit code {code}: {said[-800:]}")

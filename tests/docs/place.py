@@ -1,4 +1,4 @@
-"""The folder that the commands of a page run in: a store of real runs, and the files it speaks of."""
+"""The folder that the commands of a page run in: a store of real runs, and the page's files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL = {
     "EMABENCH_TEST_SUBSET": "100",
     "EMABENCH_BATCH_SIZE": "8",
 }
-"""The size of every run whose command does not say another: settings, so that commands stay as shown."""
+"""The size of every run whose command says no other: settings, so that commands stay as shown."""
 ARMS = "run --method simclr,moco --ema-scope none,projector,full --seed 0..1"
 MAKE = (
     f"{ARMS} --name night --study projector-vs-full",
@@ -78,7 +78,9 @@ def furnish(folder: Path, prepared: Prepared, page: str) -> Path:
         shutil.copy(ROOT / "results.db.example", folder)
     (folder / "tests").symlink_to(ROOT / "tests")
     place = ROOT
-    for source, name in re.findall(r"```\w+\n((?:(?!```).)*)```\s+Save it as `([^`]+)`", page, re.S):
+    for source, name in re.findall(
+        r"```\w+\n((?:(?!```).)*)```\s+Save it as `([^`]+)`", page, re.S
+    ):
         if name.startswith("emabench/"):
             shutil.copytree(ROOT / "emabench", folder / "emabench", dirs_exist_ok=True)
             place = folder

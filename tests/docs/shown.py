@@ -2,14 +2,14 @@
 
 The rule. A command is
 
-1. a line of a fenced block that is labelled ``console``, ``bash``, ``sh`` or ``shell``. If a line of
-   the block begins with ``$ ``, the lines that do are its commands and the others are output. A
+1. a line of a fenced block that is labelled ``console``, ``bash``, ``sh`` or ``shell``. If a line
+   of the block begins with ``$ ``, the lines that do are its commands and the others are output. A
    backslash at the end joins lines; blank lines and comments are left out;
 2. a line of an indented block, or of a fenced one without a label or labelled ``text``, whose first
    word is one of ``PROGRAMS``. All lines of such a block have to be commands, or none, and a block
    without commands has to begin like one of ``NO_COMMANDS``;
-3. a code span that begins with ``emabench `` and has more than the name of a command, or that fills a
-   cell of a table. A name alone in a sentence speaks of the command and shows nothing.
+3. a code span that begins with ``emabench `` and has more than the name of a command, or that
+   fills a cell of a table. A name alone in a sentence speaks of the command and shows nothing.
 
 Blocks that are labelled with another language are no commands; no line of theirs may begin with
 ``emabench`` and a name. What fits none of this is an error, so that no command escapes by its form.
@@ -67,7 +67,7 @@ class Block:
     line: int
 
 
-class Unclassified(Exception):
+class UnclassifiedError(Exception):
     """A block that the rule does not cover."""
 
 
@@ -115,7 +115,7 @@ def commands_of(text: str, page: str) -> list[Shown]:
     """Return the commands of a page, in its order.
 
     Raises:
-        Unclassified: the page has a block that the rule does not cover.
+        UnclassifiedError: the page has a block that the rule does not cover.
     """
     blocks, prose = blocks_of(text)
     found = [
@@ -137,21 +137,23 @@ def _commands_in(block: Block, page: str) -> Iterator[tuple[int, str]]:
             lines = [(n, line[2:]) for n, line in lines if line.startswith("$ ")]
     elif block.label in LANGUAGES:
         if _COMMAND_LINE.search(block.text):
-            raise Unclassified(f"{where}: a command in a block of {block.label}")
+            raise UnclassifiedError(f"{where}: a command in a block of {block.label}")
         return
     elif block.label in (None, "", "text"):
         known = [line.split()[0] in PROGRAMS for _, line in lines]
         if not any(known):
             if not block.text.startswith(NO_COMMANDS):
-                raise Unclassified(f"{where}: neither in PROGRAMS nor in NO_COMMANDS: {lines[0][1]}")
+                raise UnclassifiedError(
+                    f"{where}: neither in PROGRAMS nor in NO_COMMANDS: {lines[0][1]}"
+                )
             return
         if not all(known):
-            raise Unclassified(f"{where}: some lines are commands and some are not")
+            raise UnclassifiedError(f"{where}: some lines are commands and some are not")
     else:
-        raise Unclassified(f"{where}: a block of {block.label}")
+        raise UnclassifiedError(f"{where}: a block of {block.label}")
     for offset, line in lines:
         if line.split()[0] not in PROGRAMS and not re.match(r"[A-Z_]+=\S* \w", line):
-            raise Unclassified(f"{where}: {line.split()[0]!r} is not among PROGRAMS")
+            raise UnclassifiedError(f"{where}: {line.split()[0]!r} is not among PROGRAMS")
         yield offset, line
 
 

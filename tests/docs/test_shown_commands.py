@@ -72,7 +72,7 @@ def test_what_no_rule_covers_is_an_error():
         "\n```yaml\nemabench list\n```\n",
         "\n```console\nnonsense --now\n```\n",
     ):
-        with pytest.raises(shown.Unclassified):
+        with pytest.raises(shown.UnclassifiedError):
             shown.commands_of(text, "page")
 
 

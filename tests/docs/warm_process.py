@@ -1,8 +1,8 @@
 """Runs command lines in forks of a process that has imported torch, at the socket it is given.
 
-Each command is a process of its own, with the arguments, folder, environment and open files of the
-program ``emabench`` that asked for it (``PROGRAM``), and runs what the console script runs. Only the
-imports, two seconds of each, are shared.
+Each command is a process of its own, with the arguments, folder, environment and open files of
+the program ``emabench`` that asked for it (``PROGRAM``), and runs what the console script runs.
+Only the imports, two seconds of each, are shared.
 """
 
 from __future__ import annotations
