@@ -39,6 +39,7 @@ CI = "executed by .ci/run"
 EXTERNAL = "executed by test_external_commands.py"
 CHANGES = (
     # Placeholders.
+    Change(r"rm 3fa9 77c1", "the line before has removed the first", (r"3fa9", "@last")),
     Change(r"\b(3fa9|3f2a|RUN)\b", "the id of a run of the reader", (r"\b(3fa9|3f2a|RUN)\b", "FIRST")),
     Change(r"\b(77c1|81c2)\b", "the id of another run", (r"\b(77c1|81c2)\b", "SECOND")),
     Change(r"--data-dir PATH", "any tree of images", (r"PATH", "images")),
