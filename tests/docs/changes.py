@@ -90,7 +90,7 @@ CHANGES = (
     Change(r"--fail-if", "a gate holds or does not", codes=(0, 5)),
     Change(r"compare --fail-if$", "an option named without its value", codes=(2,)),
     # Commands that go on for ever, and those that ask.
-    Change(r"emabench dashboard", "serves until Ctrl-C", append="--port 0", until="http://"),
+    Change(r"emabench dashboard", "serves until Ctrl-C, and says where on stdout as JSON only", append="--port 0 --json", until="http://"),
     Change(r"emabench work(?!.*(--idle-exit|--max-jobs))", "works until Ctrl-C", append="--idle-exit"),
     Change(r"emabench rm (?!.*--yes)", "asks first", answer="y"),
 )  # fmt: skip
