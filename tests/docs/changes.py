@@ -86,6 +86,7 @@ CHANGES = (
     # Environments.
     Change(r"python -m venv", "makes a new environment", elsewhere=CI),
     Change(r"(^|: )(\.venv/bin/)?pip install|\.venv/bin/ruff", "changes the environment", elsewhere=CI),
+    Change(r"emabench export .*-o runs", "the bundle that other pages import is there", append="--force"),
     # Outcomes.
     Change(r"--fail-if", "a gate holds or does not", codes=(0, 5)),
     Change(r"compare --fail-if$", "an option named without its value", codes=(2,)),
