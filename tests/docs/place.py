@@ -1,0 +1,124 @@
+"""The folder that the commands of a page run in: a store of real runs, and the page's files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "EMABENCH_EPOCHS": "2",
+    "EMABENCH_TRAIN_SUBSET": "200",
+    "EMABENCH_TEST_SUBSET": "100",
+    "EMABENCH_BATCH_SIZE": "8",
+}
+"""The size of every run whose command says no other: settings, so that commands stay as shown."""
+ARMS = "run --method simclr,moco --ema-scope none,projector,full --seed 0..1"
+MAKE = (
+    f"{ARMS} --name night --study projector-vs-full",
+    f"{ARMS} --name night --study gradient-stability",
+    "run --ema-scope none,layer4,from:layer3,projector,full --seed 0 --study which-block",
+)
+"""What makes the store of the pages."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What all pages share: the folder that is copied, and ids of two finished runs."""
+
+    folder: Path
+    ids: tuple[str, str]
+
+
+def environment(programs: Path, warm: Path | None) -> dict[str, str]:
+    """Return the environment of a page's commands."""
+    found = {**os.environ, **SMALL, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    return found | ({} if warm is None else {"DOCS_WARM_PROCESS": str(warm)})
+
+
+def prepare(folder: Path, env: dict[str, str]) -> Prepared:
+    """Make the files of the pages in an empty folder, by the program itself."""
+    for command in (*MAKE, "export -o runs.jsonl", "export -o runs.jsonl.gz", "list --json"):
+        done = subprocess.run(
+            ["emabench", *command.split()], cwd=folder, env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    first, second = (run["id"] for run in json.loads(done.stdout)["runs"][:2])
+    shutil.copy(ROOT / "tests" / "assets" / "stores" / "0001.db", folder / "old.db")
+    for name in ("laptop.db", "shared.db"):
+        shutil.copy(folder / "results.db", folder / name)
+    for name in ("images", "flowers", "cifar10-jpeg"):
+        _images(folder / name)
+    (study,) = re.findall(r"```yaml\n(title: .*?)```", _page("how-to/studies"), re.S)
+    (folder / "my-study.yaml").write_text(study)
+    (spec,) = re.findall(r"```yaml\n(preset: .*?)```", _page("reference/specs"), re.S)
+    (folder / "study.yaml").write_text(spec)
+    _timm_weights([folder / "resnet18.safetensors", folder / "r18.safetensors"])
+    return Prepared(folder, (first, second))
+
+
+def furnish(folder: Path, prepared: Prepared, page: str) -> Path:
+    """Copy the prepared files into the folder of a page, and save the files that it shows.
+
+    A page shows a file by a block and the words "Save it as `NAME`" after it. One that belongs into
+    the package goes into a copy of it, in the folder.
+
+    Returns:
+        The folder whose package the commands shall use.
+    """
+    # Links, because nothing that is finished is written again.
+    shutil.copytree(prepared.folder, folder, copy_function=_link, dirs_exist_ok=True)
+    if (ROOT / "results.db.example").exists():
+        shutil.copy(ROOT / "results.db.example", folder)
+    (folder / "tests").symlink_to(ROOT / "tests")
+    place = ROOT
+    for source, name in re.findall(
+        r"```\w+\n((?:(?!```).)*)```\s+Save it as `([^`]+)`", page, re.S
+    ):
+        if name.startswith("emabench/"):
+            shutil.copytree(ROOT / "emabench", folder / "emabench", dirs_exist_ok=True)
+            place = folder
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(source)
+    return place
+
+
+def _link(source: str, target: str) -> None:
+    if Path(source).suffix in (".db", ".yaml"):
+        shutil.copy(source, target)
+    else:
+        os.link(source, target)
+
+
+def _page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+
+
+def _images(folder: Path) -> None:
+    """Save some of the embedded images as a tree of PNG files: 200 to train on, 100 to test on."""
+    from PIL import Image
+
+    from emabench.data.images import load_dataset
+    from emabench.spec import DataSpec
+
+    data = load_dataset(DataSpec(dataset="fashion-mini", train_subset=200, test_subset=100))
+    for name, split in (("train", data.train), ("test", data.test)):
+        for number, label in enumerate(split.labels.tolist()):
+            place = folder / name / str(label)
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(split.images[number]).save(place / f"{number}.png")
+
+
+def _timm_weights(places: list[Path]) -> None:
+    """Save an untrained ResNet-18 as timm would."""
+    code = (
+        "import sys, timm, safetensors.torch as s\n"
+        "for place in sys.argv[1:]: s.save_file(timm.create_model('resnet18').state_dict(), place)"
+    )
+    subprocess.run([sys.executable, "-c", code, *map(str, places)], check=True)
