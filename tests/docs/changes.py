@@ -86,6 +86,8 @@ CHANGES = (
     # Environments.
     Change(r"python -m venv", "makes a new environment", elsewhere=CI),
     Change(r"(^|: )(\.venv/bin/)?pip install|\.venv/bin/ruff", "changes the environment", elsewhere=CI),
+    Change(r"-b linkcheck", "needs the internet", elsewhere="nowhere: index.md says how"),
+    Change(r"strings public\.db", "a reader's pager", (r"strings public\.db \| less", "test -s public.db")),
     Change(r"emabench export .*-o runs", "the bundle that other pages import is there", append="--force"),
     # Outcomes.
     Change(r"--fail-if", "a gate holds or does not", codes=(0, 5)),

@@ -24,10 +24,12 @@ from pathlib import Path
 
 SHELLS = ("console", "bash", "sh", "shell")
 LANGUAGES = ("python", "yaml", "json", "toml", "html", "latex", "bibtex", "mermaid", "sql", "diff")
+DIRECTIVES = ("toctree", "include")
+"""Of Sphinx: what they show is on another page."""
 PROGRAMS = (
     "emabench", "python", "pip", ".", ".venv/bin/emabench", ".venv/bin/pip", ".venv/bin/ruff",
     "export", "set", "cd", "git", "cp", "sqlite3", "createuser", "createdb", "psql", "pg_dump",
-    "ssh", "sphinx-build", "pytest",
+    "ssh", "sphinx-build", "pytest", "lint-imports", "strings",
 )  # fmt: skip
 """What a command line begins with; a page that needs another program adds it here."""
 NO_COMMANDS = (
@@ -39,6 +41,7 @@ NO_COMMANDS = (
     "emabench/\n",  # the tree of the package
     "projector: cheaper",  # the words of a verdict
     "views ─",  # a drawing of a network
+    "              −margin",  # a drawing of intervals
     "experiments ─<",  # a drawing of the tables
 )  # fmt: skip
 """How blocks begin that show output, files or drawings."""
@@ -85,7 +88,7 @@ def blocks_of(text: str) -> tuple[list[Block], list[tuple[int, str]]]:
             start, number = number + 1, number + 1
             while number < len(lines) and not lines[number].strip().startswith(fence[2]):
                 number += 1
-            words = fence[3].strip("{} ").split()
+            words = re.sub(r"[{}]", " ", fence[3]).split()
             inner = [each.removeprefix(fence[1]) for each in lines[start:number]]
             blocks.append(Block(words[0] if words else "", "\n".join(inner) + "\n", start + 1))
             number += 1
@@ -135,7 +138,7 @@ def _commands_in(block: Block, page: str) -> Iterator[tuple[int, str]]:
     if block.label in SHELLS:
         if any(line.startswith("$ ") for _, line in lines):
             lines = [(n, line[2:]) for n, line in lines if line.startswith("$ ")]
-    elif block.label in LANGUAGES:
+    elif block.label in (*LANGUAGES, *DIRECTIVES):
         if _COMMAND_LINE.search(block.text):
             raise UnclassifiedError(f"{where}: a command in a block of {block.label}")
         return
