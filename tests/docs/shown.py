@@ -41,7 +41,7 @@ NO_COMMANDS = (
     "emabench/\n",  # the tree of the package
     "projector: cheaper",  # the words of a verdict
     "views ─",  # a drawing of a network
-    "              −margin",  # a drawing of intervals
+    "              \N{MINUS SIGN}margin",  # a drawing of intervals
     "experiments ─<",  # a drawing of the tables
 )  # fmt: skip
 """How blocks begin that show output, files or drawings."""
