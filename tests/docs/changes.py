@@ -65,6 +65,7 @@ CHANGES = (
     # What this machine lacks.
     Change(r"(--dataset|dataset=) ?cifar\d|--dataset cifar", "needs a download", (r"cifar100?\b", "fashion-mini")),
     Change(r"run --preset cifar10", "needs a download", append="--dataset fashion-mini --set method.options.hidden_dim=64"),
+    Change(r"studies run .*batch_size=512", "a batch of as many images", append="--train-subset 600"),
     Change(r"studies run .*--budget gpu", "needs a download", append="--dataset fashion-mini --dry-run"),
     Change(r"--device cuda", "needs a GPU", (r"cuda:\d(,cuda:\d)?", "cpu")),
     Change(
@@ -86,6 +87,9 @@ CHANGES = (
     # Environments.
     Change(r"python -m venv", "makes a new environment", elsewhere=CI),
     Change(r"(^|: )(\.venv/bin/)?pip install|\.venv/bin/ruff", "changes the environment", elsewhere=CI),
+    Change(r"lint-imports", "of the development environment", elsewhere=CI),
+    Change(r"scrub part\.db -o public", "the page has made that file before", append="--force"),
+    Change(r"docs/generate\.py|sphinx-build -W", "of a checkout", elsewhere=CI),
     Change(r"-b linkcheck", "needs the internet", elsewhere="nowhere: index.md says how"),
     Change(r"strings public\.db", "a reader's pager", (r"strings public\.db \| less", "test -s public.db")),
     Change(r"emabench export .*-o runs", "the bundle that other pages import is there", append="--force"),
