@@ -42,6 +42,8 @@ CHANGES = (
     Change(r"rm 3fa9 77c1", "the line before has removed the first", (r"3fa9", "@last")),
     Change(r"\b(3fa9|3f2a|RUN)\b", "the id of a run of the reader", (r"\b(3fa9|3f2a|RUN)\b", "FIRST")),
     Change(r"\b(77c1|81c2)\b", "the id of another run", (r"\b(77c1|81c2)\b", "SECOND")),
+    Change(r"README\.md: emabench (eval|weights) @last", "what was queued before is not finished", (r"@last", "FIRST")),
+    Change(r"run .*--name decay-study", "a run that exists keeps its name", append="--lr 0.01"),
     Change(r"--data-dir PATH", "any tree of images", (r"PATH", "images")),
     Change(r"methods NAME", "any method", (r"NAME", "moco")),
     Change(r"backbones NAME", "any backbone", (r"NAME", "resnet18")),

@@ -29,7 +29,10 @@ class Programs:
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
     folder = tmp_path_factory.mktemp("programs")
     warm_process.write_program(folder / "emabench")
-    (folder / "python").symlink_to(sys.executable)
+    # Not a link: that would leave the virtual environment.
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
     # A socket's path is short.
     with tempfile.TemporaryDirectory(prefix="emabench-docs-") as short:
         warm = Path(short) / "socket"
