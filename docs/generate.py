@@ -1,10 +1,11 @@
-"""Writes those parts of the reference that the code itself knows.
+"""Writes those parts of the pages that the program itself knows.
 
     python docs/generate.py            writes them
-    python docs/generate.py --check    exits 1 where a page differs from the code
+    python docs/generate.py --check    exits 1 where a page differs
 
-A part lies between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->`` in its page; all
-around it is written by hand.
+A part lies between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->`` in its page, or,
+if it is what a command prints, between ``<!-- printed: emabench … -->`` and ``<!-- end -->``.
+All around it is written by hand.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pathlib import Path
 from generators.fields import fields_table
 from generators.methods import methods_table, presets_table
 from generators.options import options_page
+from generators.printed import ROOT, printed
 from generators.tables import tables_page
 
-REFERENCE = Path(__file__).parent / "reference"
 PARTS = {
     "options": options_page,
     "presets": presets_table,
@@ -30,8 +31,8 @@ PARTS = {
 
 
 def pages() -> Iterator[tuple[Path, str, str]]:
-    """Yield each page with a generated part: its path, its text, and what the text should be."""
-    for path in sorted(REFERENCE.glob("*.md")):
+    """Yield each page: its path, its text, and what the text should be."""
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         text = path.read_text("utf-8")
         new = re.sub(
             r"(<!-- generated: (\w+) -->\n).*?(<!-- end of \2 -->)",
@@ -39,15 +40,19 @@ def pages() -> Iterator[tuple[Path, str, str]]:
             text,
             flags=re.DOTALL,
         )
-        if "<!-- generated: " in text:
-            yield path, text, new
+        new = re.sub(
+            r"(<!-- printed: (emabench .*) -->\n)(?:.*\n)*?(<!-- end -->)",
+            lambda found: f"{found[1]}\n{printed(found[2])}\n\n{found[3]}",
+            new,
+        )
+        yield path, text, new
 
 
 def main(words: list[str]) -> int:
     """Write the pages, or with ``--check`` only say which ones differ."""
     differing = [(path, new) for path, text, new in pages() if text != new]
     for path, new in differing:
-        sys.stdout.write(f"{path.relative_to(REFERENCE.parent)}\n")
+        sys.stdout.write(f"{path.relative_to(ROOT)}\n")
         if "--check" not in words:
             path.write_text(new, "utf-8")
     return 1 if differing and "--check" in words else 0

@@ -14,9 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SMALL = {
     "EMABENCH_EPOCHS": "2",
-    "EMABENCH_TRAIN_SUBSET": "200",
-    "EMABENCH_TEST_SUBSET": "100",
-    "EMABENCH_BATCH_SIZE": "8",
+    "EMABENCH_TRAIN_SUBSET": "100",
+    "EMABENCH_TEST_SUBSET": "50",
+    "EMABENCH_BATCH_SIZE": "10",
 }
 """The size of every run whose command says no other: settings, so that commands stay as shown."""
 ARMS = "run --method simclr,moco --ema-scope none,projector,full --seed 0..1"
@@ -24,6 +24,7 @@ MAKE = (
     f"{ARMS} --name night --study projector-vs-full",
     f"{ARMS} --name night --study gradient-stability",
     "run --ema-scope none,layer4,from:layer3,projector,full --seed 0 --study which-block",
+    "bench --preset smoke --method simclr --ema-scope projector --steps 2",
 )
 """What makes the store of the pages."""
 

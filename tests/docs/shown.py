@@ -11,7 +11,8 @@ The rule. A command is
 3. a code span that begins with ``emabench `` and has more than the name of a command, or that
    fills a cell of a table. A name alone in a sentence speaks of the command and shows nothing.
 
-Blocks that are labelled with another language are no commands; no line of theirs may begin with
+What lies between ``<!-- printed: … -->`` and ``<!-- end -->`` is output, which docs/generate.py
+writes. Blocks that are labelled with another language are no commands; no line of theirs may begin with
 ``emabench`` and a name. What fits none of this is an error, so that no command escapes by its form.
 """
 
@@ -45,7 +46,8 @@ NO_COMMANDS = (
     "experiments ─<",  # a drawing of the tables
 )  # fmt: skip
 """How blocks begin that show output, files or drawings."""
-_MENTION = re.compile(r"emabench( [a-z]+)?$")
+_MENTION = re.compile(r"emabench( (db|plot|spec|studies))?( [a-z]+)?$")
+_PRINTED = re.compile(r"^<!-- printed: (emabench .*) -->\n(?:.*\n)*?<!-- end -->$", re.MULTILINE)
 _COMMAND_LINE = re.compile(r"(\$ )?emabench [a-z]+", re.M)
 
 
@@ -120,7 +122,7 @@ def commands_of(text: str, page: str) -> list[Shown]:
     Raises:
         UnclassifiedError: the page has a block that the rule does not cover.
     """
-    blocks, prose = blocks_of(text)
+    blocks, prose = blocks_of(_PRINTED.sub(lambda part: "\n" * part[0].count("\n"), text))
     found = [
         Shown(line, page, block.line + offset)
         for block in blocks
@@ -158,6 +160,11 @@ def _commands_in(block: Block, page: str) -> Iterator[tuple[int, str]]:
         if line.split()[0] not in PROGRAMS and not re.match(r"[A-Z_]+=\S* \w", line):
             raise UnclassifiedError(f"{where}: {line.split()[0]!r} is not among PROGRAMS")
         yield offset, line
+
+
+def printed_by(text: str) -> list[str]:
+    """Return the commands whose output is on a page, as a reader would type them."""
+    return [line.replace(" --markdown", "") for line in _PRINTED.findall(text)]
 
 
 def _joined(text: str) -> list[tuple[int, str]]:

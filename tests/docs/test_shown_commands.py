@@ -78,7 +78,7 @@ def test_what_no_rule_covers_is_an_error():
 
 def test_commands_are_found_in_every_form():
     text = (
-        "Speaks of `emabench run`; shows `emabench show\n@last`.\n\n"
+        "Speaks of `emabench run`, `emabench db check`; shows `emabench show\n@last`.\n\n"
         "| `emabench list` | `emabench eval` alone |\n\n"
         "    emabench compare \\\n      --json\n    # a remark\n    emabench du\n\n"
         "- an item\n\n    that goes on\n\n"
@@ -92,6 +92,14 @@ def test_commands_are_found_in_every_form():
         "emabench du",
         "emabench list --json",
     ]
+
+
+def test_output_stands_beside_the_command_that_prints_it():
+    for page, text in read_all().items():
+        commands = {command.text for command in shown.commands_of(text, page)}
+        assert set(shown.printed_by(text)) <= commands, page
+    text = "    emabench list\n\n<!-- printed: emabench list --markdown -->\n\n| id |\n\n<!-- end -->\n"
+    assert shown.printed_by(text) == [each.text for each in shown.commands_of(text, "page")]
 
 
 def test_no_line_of_a_block_escapes():

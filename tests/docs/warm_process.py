@@ -2,7 +2,7 @@
 
 Each command is a process of its own, with the arguments, folder, environment and open files of
 the program ``emabench`` that asked for it (``PROGRAM``), and runs what the console script runs.
-Only the imports, two seconds of each, are shared.
+Only the imports are shared, which would take seconds of each command, and of the processes of its jobs.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ def _run(asked: socket.socket, length: int, files: list[int]) -> None:
 
 
 def main() -> None:
+    import multiprocessing
+
     import matplotlib.figure  # noqa: F401
     import scipy.stats  # noqa: F401
     import timm  # noqa: F401
@@ -88,6 +90,10 @@ def main() -> None:
 
     import emabench.experiment
     import emabench.store  # noqa: F401
+    from emabench.queue import process
+
+    # The process of a job is a fork of its command, which has the imports, in place of a new server's.
+    process._METHOD, process._CONTEXT = "fork", multiprocessing.get_context("fork")
 
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(sys.argv[1])
