@@ -11,9 +11,9 @@ The rule. A command is
 3. a code span that begins with ``emabench `` and has more than the name of a command, or that
    fills a cell of a table. A name alone in a sentence speaks of the command and shows nothing.
 
-What lies between ``<!-- printed: … -->`` and ``<!-- end -->`` is output, which docs/generate.py
-writes. Blocks that are labelled with another language are no commands; no line of theirs may begin with
+Blocks that are labelled with another language are no commands; no line of theirs may begin with
 ``emabench`` and a name. What fits none of this is an error, so that no command escapes by its form.
+What lies between ``<!-- printed: … -->`` and ``<!-- end -->`` is output, of docs/generate.py.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ def test_output_stands_beside_the_command_that_prints_it():
     for page, text in read_all().items():
         commands = {command.text for command in shown.commands_of(text, page)}
         assert set(shown.printed_by(text)) <= commands, page
-    text = "    emabench list\n\n<!-- printed: emabench list --markdown -->\n\n| id |\n\n<!-- end -->\n"
+    output = "<!-- printed: emabench list --markdown -->\n\n| id |\n\n<!-- end -->\n"
+    text = f"    emabench list\n\n{output}"
     assert shown.printed_by(text) == [each.text for each in shown.commands_of(text, "page")]
 
 

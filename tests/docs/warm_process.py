@@ -2,7 +2,7 @@
 
 Each command is a process of its own, with the arguments, folder, environment and open files of
 the program ``emabench`` that asked for it (``PROGRAM``), and runs what the console script runs.
-Only the imports are shared, which would take seconds of each command, and of the processes of its jobs.
+Only the imports are shared, which would take seconds of each command and of the jobs it runs.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def main() -> None:
     import emabench.store  # noqa: F401
     from emabench.queue import process
 
-    # The process of a job is a fork of its command, which has the imports, in place of a new server's.
+    # The process of a job is a fork of its command, which has the imports, and of no new server.
     process._METHOD, process._CONTEXT = "fork", multiprocessing.get_context("fork")
 
     listener = socket.socket(socket.AF_UNIX)
