@@ -49,11 +49,13 @@ class BlockCourse:
     Attributes:
         block: its name.
         overall: over seeds, of each seed's mean over epochs.
+        seeds: by seed, its mean over epochs.
         epochs: by epoch, over seeds.
     """
 
     block: str
     overall: Spread
+    seeds: Mapping[int, float]
     epochs: Mapping[int, Spread]
 
 
@@ -99,6 +101,18 @@ class Stability:
             for block in self.blocks
         ]
         return Table(("block", *headers), tuple(rows), right=frozenset(headers))
+
+    def to_run_table(self) -> Table:
+        """Return one line per run and one column per block: its mean over epochs."""
+        rows = []
+        for arm in self.arms:
+            seeds = {course.block: course.seeds for course in arm.blocks}
+            for seed, run in arm.runs.items():
+                values = (seeds.get(block, {}).get(seed) for block in self.blocks)
+                cells = (UNKNOWN if value is None else f"{value:.3g}" for value in values)
+                rows.append((arm.label, seed, run, *cells))
+        headers = ("arm", "seed", "id", *self.blocks)
+        return Table(headers, tuple(rows), right=frozenset(headers) - {"arm", "id"})
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -163,18 +177,18 @@ def _by_block(points: Sequence[MetricPoint], quantity: str) -> dict[str, dict[in
 
 
 def _arm(arm: Arm, found: Mapping[str, dict[str, dict[int, float]]], label: str) -> ArmStability:
-    seeds = [found[run.id] for run in arm.runs.values()]
-    names = sorted({block for blocks in seeds for block in blocks}, key=block_rank)
+    blocks_of = {seed: found[run.id] for seed, run in arm.runs.items()}
+    names = sorted({block for blocks in blocks_of.values() for block in blocks}, key=block_rank)
     courses = []
     for name in names:
-        curves = [blocks[name] for blocks in seeds if name in blocks]
-        epochs = sorted({epoch for curve in curves for epoch in curve})
+        curves = {seed: blocks[name] for seed, blocks in blocks_of.items() if name in blocks}
+        epochs = sorted({epoch for curve in curves.values() for epoch in curve})
         by_epoch = {
-            epoch: Spread.of([curve[epoch] for curve in curves if epoch in curve])
+            epoch: Spread.of([curve[epoch] for curve in curves.values() if epoch in curve])
             for epoch in epochs
         }
-        overall = Spread.of([statistics.fmean(curve.values()) for curve in curves])
-        courses.append(BlockCourse(name, overall, by_epoch))
+        seeds = {seed: statistics.fmean(curve.values()) for seed, curve in curves.items()}
+        courses.append(BlockCourse(name, Spread.of(list(seeds.values())), seeds, by_epoch))
     runs = {seed: run.id for seed, run in arm.runs.items()}
     return ArmStability(label, arm.method, arm.scope, runs, tuple(courses))
 
@@ -199,6 +213,7 @@ def _arm_json(arm: ArmStability) -> dict[str, Any]:
             {
                 "block": course.block,
                 **values(course.overall),
+                "seeds": [{"seed": seed, "value": value} for seed, value in course.seeds.items()],
                 "epochs": [{"epoch": epoch, **values(s)} for epoch, s in course.epochs.items()],
             }
             for course in arm.blocks

@@ -44,6 +44,9 @@ def command(
     ] = None,
     study: StudyOption = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Take smoke runs too.")] = False,
+    each_run: Annotated[
+        bool, typer.Option("--runs", help="Show every run, a column for each block.")
+    ] = False,
     json: JsonOption = False,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
@@ -52,7 +55,7 @@ def command(
     """Show how the gradient at the output of every block fluctuates during training.
 
     One column per arm, that is per EMA scope and whatever else differs beside the seed: the mean
-    over epochs, ± the standard deviation over seeds.
+    over epochs, ± the standard deviation over seeds. With --runs a line per run.
 
     Examples:
         emabench stability
@@ -76,14 +79,15 @@ def command(
             found = store.runs(smoke=smoke, where=filters, name=name, study=study)
             chosen = [run for run in found if run.state is JobState.DONE]
         shown = stability(chosen, store.metrics, quantity)
+    table = shown.to_run_table() if each_run else shown.to_table()
     if form == "json":
         print_json(shown.to_json())
     elif form == "csv":
-        typer.echo(shown.to_table().to_csv(), nl=False)
+        typer.echo(table.to_csv(), nl=False)
     elif form == "markdown":
-        typer.echo(shown.to_table().to_markdown(), nl=False)
+        typer.echo(table.to_markdown(), nl=False)
     else:
-        out().print(shown.to_table().to_rich(quantity))
+        out().print(table.to_rich(quantity))
     for note in shown.notes:
         err().print(f"note: {note}")
     if output is not None:

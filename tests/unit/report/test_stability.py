@@ -89,6 +89,23 @@ def test_the_table_and_the_json_hold_the_same_numbers():
             assert row[column] == f"{block['mean']:.3g} ± {block['sd']:.2g}"
 
 
+def test_every_run_has_a_line_of_its_own():
+    runs = [run(scope, seed) for scope in ("none", "full") for seed in (0, 1)]
+    points = metrics(runs)
+    shown = stability(runs, lambda id_: [] if id_ == "mononed1" else points(id_))
+    table = shown.to_run_table()
+    assert table.headers == ("arm", "seed", "id", *BLOCKS)
+    # The mean over the epochs 1, 2, 3 is the value at epoch 2.
+    assert list(table.rows) == [
+        (scope, seed, f"mo{scope}d{seed}", *(f"{value(scope, seed, b, 2):.3g}" for b in BLOCKS))
+        for scope, seed in (("none", 0), ("full", 0), ("full", 1))
+    ]
+    block = shown.to_json()["arms"][1]["blocks"][0]
+    assert [each["value"] for each in block["seeds"]] == pytest.approx(
+        [value("full", seed, "stem", 2) for seed in (0, 1)]
+    )
+
+
 def test_methods_and_control_arms_are_told_apart():
     runs = [
         run("none", 0),
