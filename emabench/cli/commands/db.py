@@ -16,6 +16,10 @@ LocationArgument = Annotated[
     str | None,
     typer.Argument(metavar="STORE", show_default=False, help="The store, instead of --db."),
 ]
+CopyOption = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")
+]
+OverwriteOption = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]
 
 
 @app.command()
@@ -85,11 +89,9 @@ def check(
 
 @app.command()
 def backup(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")
-    ],
+    output: CopyOption,
     location: LocationArgument = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: OverwriteOption = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
@@ -112,11 +114,9 @@ def backup(
 
 @app.command()
 def scrub(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")
-    ],
+    output: CopyOption,
     location: LocationArgument = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: OverwriteOption = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
