@@ -29,6 +29,7 @@ from emabench.records import (
     Notice,
     RunningAttempt,
 )
+from emabench.store.files import delete_files, scan_files
 from emabench.store.run_store import RunStore
 
 _POLL_SECONDS = 0.5
@@ -215,6 +216,8 @@ class Supervisor:
         try:
             job = self._store.job(claim.job_id)
         except NotFoundError:  # cancelled and removed meanwhile
+            written_since = scan_files(ended.task.place.artifacts, [claim.job_id])
+            delete_files(ended.task.place.artifacts, written_since)
             self._tell_end(tally, JobEnded(claim, JobState.CANCELLED, "removed by the user"))
             return
         state, reason = job.state, job.reason

@@ -48,9 +48,12 @@ _CONSTANTS = ("flops_per_step", "ema_bytes", "ema_bytes_moved")
 
 
 def run_state(states: Iterable[JobState]) -> JobState:
-    """Return the state of a run from the states of its jobs."""
+    """Return the state of a run from the states of its jobs.
+
+    It is running as long as one of them is, also if another one was cancelled meanwhile.
+    """
     found = set(states)
-    for decisive in (JobState.FAILED, JobState.CANCELLED, JobState.RUNNING):
+    for decisive in (JobState.RUNNING, JobState.FAILED, JobState.CANCELLED):
         if decisive in found:
             return decisive
     return JobState.DONE if found == {JobState.DONE} else JobState.QUEUED

@@ -161,6 +161,7 @@ def test_a_cancelled_job_stops_and_the_worker_goes_on(folder, emabench, queue, r
     expected = {run: "cancelled", short["id"]: "done"}
     if removed:
         del expected[run]
+        assert not (folder / "results-artifacts" / run).exists()
     assert states(folder) == expected
     assert "Traceback" not in text
 

@@ -41,6 +41,8 @@ def job(kind, *costs):
         ((D, F), F),
         ((C, Q), C),
         ((F, C), F),
+        ((R, C), R),
+        ((R, F), R),
     ],
 )
 def test_the_state_of_a_run(states, expected):

@@ -1,0 +1,85 @@
+"""What a supervisor does about attempts that ended."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from seeding import ENVIRONMENT, plan
+
+from emabench.artifacts import CHECKPOINT
+from emabench.queue.submission import Task
+from emabench.queue.supervisor import Slot, Supervisor
+from emabench.queue.worker import Workplace
+from emabench.records import JobState
+from emabench.store import RunStore
+
+
+@dataclass
+class Ended:
+    """An attempt that nothing works on any more."""
+
+    task: Task
+    trouble = None
+    waitables = ()
+    has_ended = True
+    cause_of_death = "ended"
+
+    def events(self):
+        return iter(())
+
+    def close(self):
+        pass
+
+
+class LateEngine:
+    """Its attempts save a checkpoint just after the user has cancelled and removed their run."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def batch(self):
+        return nullcontext()
+
+    def look_after(self, others):
+        pass
+
+    def submit(self, task):
+        job = task.claim.job_id
+        self.store.cancel([job])
+        self.store.remove([self.store.job(job).run_id])
+        task.log.parent.mkdir(parents=True)
+        (task.log.parent / CHECKPOINT).write_bytes(b"late")
+        return Ended(task)
+
+
+class One:
+    """A source of one job."""
+
+    def __init__(self, store, job):
+        self.store, self.job = store, job
+
+    def claim(self, slot):
+        job, self.job = self.job, None
+        return job and self.store.claim(job, environment=ENVIRONMENT)
+
+    def is_exhausted(self):
+        return self.job is None
+
+
+def test_what_is_written_after_a_run_was_removed_goes_too(folder):
+    artifacts = Path("artifacts")
+    (artifacts / "0123456789ab" / "attempt-1").mkdir(parents=True)
+    of_another = artifacts / "0123456789ab" / "attempt-1" / CHECKPOINT
+    of_another.write_bytes(b"another run's")
+    with RunStore.open("results.db", mode="write") as store:
+        source = One(store, store.add_run(plan()).pretrain_job)
+        supervisor = Supervisor(
+            store, "results.db", LateEngine(store), Workplace(artifacts),
+            on_event=lambda event: None, stop=lambda: False,
+        )  # fmt: skip
+        tally = supervisor.run(source, [Slot("cpu")])
+    assert [end.state for end in tally.ends.values()] == [JobState.CANCELLED]
+    assert [file for file in artifacts.rglob("*") if file.is_file()] == [of_another]
+    assert [place.name for place in artifacts.iterdir()] == ["0123456789ab"]
