@@ -28,8 +28,9 @@ from emabench.data.loader import Batch
 from emabench.data.loading import load_data
 from emabench.device import Device
 from emabench.errors import EmabenchError, InterruptedRunError, SpecError
+from emabench.events import PhaseProgress
 from emabench.experiment import Listener, Outcome, bind_device, resolve
-from emabench.records import MetricPoint, PhaseProgress, PlannedRun
+from emabench.records import MetricPoint, PlannedRun
 from emabench.spec import BenchSpec, EmaSpec, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.training.trainer import Trainer
 

@@ -27,10 +27,11 @@ from emabench.errors import SpecError
 from emabench.evaluation.accuracies import accuracies
 from emabench.evaluation.settling import check_size, evaluated_images, settle_evaluation
 from emabench.evaluation.weights_file import load_weights
+from emabench.events import Event, Notice
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet
 from emabench.networks.backbone import build_backbone, chosen_stem
-from emabench.records import CostReading, Event, MetricPoint, Notice, PlannedRun
+from emabench.records import CostReading, MetricPoint, PlannedRun
 from emabench.spec import EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import newest_checkpoint, save_checkpoint

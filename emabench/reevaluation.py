@@ -19,9 +19,10 @@ from emabench.data.loading import load_data
 from emabench.errors import NotFoundError, SpecError, UsageError
 from emabench.evaluation.settling import settle_evaluation
 from emabench.evaluation.weights_file import check_fit, digest, read_header
+from emabench.events import Notice
 from emabench.experiment import Listener, bind_device
 from emabench.networks.backbone import Backbone, build_backbone, chosen_stem
-from emabench.records import Notice, PlannedRun, RunRecord
+from emabench.records import PlannedRun, RunRecord
 from emabench.spec import DataSpec, EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.paths import SHORT_NAMES, nest, value_at
 from emabench.spec.scope import PROJECTOR

@@ -12,11 +12,12 @@ import torch
 
 from emabench.data.loading import load_data
 from emabench.errors import SpecError
+from emabench.events import PhaseProgress
 from emabench.experiment import Listener, resolve
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet
 from emabench.networks.backbone import build_backbone
-from emabench.records import PhaseProgress, PlannedRun
+from emabench.records import PlannedRun
 from emabench.spec import ExperimentSpec
 from emabench.spec.scope import PROJECTOR
 from emabench.training.learner import Learner

@@ -12,11 +12,12 @@ from emabench import experiment
 from emabench.artifacts import attempt_folders
 from emabench.engines.exchange import Exchange
 from emabench.engines.local import serve
+from emabench.events import Event
 from emabench.queue.process import Processes
 from emabench.queue.submission import Engine
 from emabench.queue.supervisor import Slot
 from emabench.queue.worker import Workplace
-from emabench.records import Event, JobState, PlannedRun
+from emabench.records import JobState, PlannedRun
 from emabench.spec.settings import experiments
 from emabench.store import RunStore
 

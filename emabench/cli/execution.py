@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from emabench.events import RunFinished
     from emabench.queue.worker import Workplace
-    from emabench.records import PlannedRun, RunFinished, RunRecord
+    from emabench.records import PlannedRun, RunRecord
 
 
 def execute(

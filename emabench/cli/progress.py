@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from emabench.queue.narration import Narrator, epoch_line
-from emabench.records import (
+from emabench.events import (
     EpochProgress,
     Event,
-    JobKind,
-    JobState,
     Notice,
     PhaseProgress,
     RunFinished,
     RunStarted,
     StepProgress,
 )
+from emabench.queue.narration import Narrator, epoch_line
+from emabench.records import JobKind, JobState
 from emabench.report.queue_status import what
 from emabench.spec.paths import SHORT_NAMES, value_at
 

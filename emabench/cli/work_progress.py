@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from emabench.records import (
-    Claim,
+from emabench.events import (
     Event,
     JobEnded,
     JobProgress,
     JobStarted,
-    JobState,
     Notice,
     PhaseProgress,
     StepProgress,
 )
+from emabench.records import Claim, JobState
 from emabench.report.queue_status import what
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 
 from emabench.data.images import Dataset, load_dataset
-from emabench.records import Notice, PhaseProgress
+from emabench.events import Notice, PhaseProgress
 from emabench.spec.data import DataSpec
 
 

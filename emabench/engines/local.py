@@ -7,24 +7,13 @@ from collections.abc import Callable, Sequence
 
 from emabench import device as devices
 from emabench.errors import UsageError
+from emabench.events import JobEnded, JobProgress, JobStarted, Notice, RunFinished, RunStarted
 from emabench.experiment import Listener
 from emabench.queue.process import Processes
 from emabench.queue.submission import Engine
 from emabench.queue.supervisor import STALE_SECONDS, Slot, Supervisor, Tally
 from emabench.queue.worker import Workplace
-from emabench.records import (
-    Claim,
-    JobEnded,
-    JobKind,
-    JobProgress,
-    JobStarted,
-    JobState,
-    Notice,
-    PlannedRun,
-    QueuedRun,
-    RunFinished,
-    RunStarted,
-)
+from emabench.records import Claim, JobKind, JobState, PlannedRun, QueuedRun
 from emabench.store.run_store import RunStore
 
 

@@ -12,7 +12,7 @@ from emabench.device import Device
 from emabench.evaluation.features import extract_features
 from emabench.evaluation.knn import correct_at, knn_scores
 from emabench.evaluation.linear import fit_linear_probe
-from emabench.records import PhaseProgress
+from emabench.events import PhaseProgress
 from emabench.spec import LinearEvalSpec
 
 

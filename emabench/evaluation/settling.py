@@ -12,8 +12,8 @@ from emabench.data.images import Dataset
 from emabench.data.loading import load_data
 from emabench.errors import SpecError, WeightsError
 from emabench.evaluation.weights_file import check_fit
+from emabench.events import Notice, PhaseProgress
 from emabench.networks.backbone import build_backbone, chosen_stem
-from emabench.records import Notice, PhaseProgress
 from emabench.spec import DataSpec, ExperimentSpec, LinearEvalSpec, PretrainSpec
 
 

@@ -14,12 +14,13 @@ from emabench.errors import (
     InterruptedRunError,
     StoreError,
 )
+from emabench.events import Event
 from emabench.queue.ledger import Ledger
 from emabench.queue.narration import Narrator
 from emabench.queue.submission import Task
 from emabench.queue.trouble import Trouble
 from emabench.queue.worker import Workplace, work
-from emabench.records import Claim, Event
+from emabench.records import Claim
 
 
 def begin_log(task: Task) -> None:

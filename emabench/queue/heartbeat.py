@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from emabench.errors import FencedError, StoreError, StoreLostError
+from emabench.events import StepProgress
 from emabench.queue.ledger import Ledger
-from emabench.records import Claim, RunningAttempt, StepProgress
+from emabench.records import Claim, RunningAttempt
 
 _log = logging.getLogger(__name__)
 

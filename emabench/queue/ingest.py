@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from emabench.errors import FencedError
+from emabench.events import EpochProgress, Notice, PhaseProgress, StepProgress
 from emabench.queue.journal import (
     Beat,
     Begun,
@@ -17,7 +18,7 @@ from emabench.queue.journal import (
     Word,
 )
 from emabench.queue.trouble import Trouble
-from emabench.records import Claim, EpochProgress, Notice, PhaseProgress, StepProgress
+from emabench.records import Claim
 from emabench.store.run_store import RunStore
 
 Shown = EpochProgress | Notice | PhaseProgress | StepProgress | Trouble

@@ -16,17 +16,9 @@ from typing import Literal, Self
 from pydantic import ConfigDict, TypeAdapter
 
 from emabench.errors import EmabenchError, FencedError
+from emabench.events import EpochProgress, Notice, PhaseProgress, StepProgress
 from emabench.queue.trouble import Trouble
-from emabench.records import (
-    Claim,
-    CostReading,
-    Environment,
-    EpochProgress,
-    MetricPoint,
-    Notice,
-    PhaseProgress,
-    StepProgress,
-)
+from emabench.records import Claim, CostReading, Environment, MetricPoint
 from emabench.store.processes import ProcessIdentity
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from emabench.records import Claim, CostReading, Environment, MetricPoint, StepProgress
+from emabench.events import StepProgress
+from emabench.records import Claim, CostReading, Environment, MetricPoint
 
 
 class Ledger(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emabench.records import EpochProgress, Event, Notice, PhaseProgress
+from emabench.events import EpochProgress, Event, Notice, PhaseProgress
 
 
 class Narrator:

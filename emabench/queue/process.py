@@ -18,10 +18,11 @@ from types import FrameType
 from typing import Any
 
 from emabench.errors import EmabenchError, StoreError
+from emabench.events import Event
 from emabench.queue.attempt import begin_log, log_to_stderr, make, say
 from emabench.queue.submission import Task
 from emabench.queue.trouble import Trouble, cause_of_death
-from emabench.records import Event, RunningAttempt
+from emabench.records import RunningAttempt
 from emabench.store.run_store import RunStore
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"

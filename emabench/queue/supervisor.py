@@ -16,19 +16,11 @@ from emabench.errors import (
     NotFoundError,
     StoreError,
 )
+from emabench.events import Event, JobEnded, JobProgress, JobStarted, Notice
 from emabench.queue.heartbeat import StaleWatch
 from emabench.queue.submission import Engine, Submission, Task
 from emabench.queue.worker import Workplace
-from emabench.records import (
-    Claim,
-    Event,
-    JobEnded,
-    JobProgress,
-    JobStarted,
-    JobState,
-    Notice,
-    RunningAttempt,
-)
+from emabench.records import Claim, JobState, RunningAttempt
 from emabench.store.files import delete_files, scan_files
 from emabench.store.run_store import RunStore
 

@@ -26,10 +26,11 @@ from emabench.errors import (
     WeightsError,
 )
 from emabench.evaluation.weights_file import digest
+from emabench.events import Event, StepProgress
 from emabench.experiment import Listener, Outcome
 from emabench.queue.heartbeat import Heartbeat
 from emabench.queue.ledger import Ledger
-from emabench.records import Claim, Event, JobKind, StepProgress
+from emabench.records import Claim, JobKind
 from emabench.spec import ExperimentSpec
 from emabench.training.weights import weights_file
 

@@ -17,7 +17,8 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from emabench.errors import FencedError
-from emabench.records import Claim, CostReading, Environment, JobState, MetricPoint, StepProgress
+from emabench.events import StepProgress
+from emabench.records import Claim, CostReading, Environment, JobState, MetricPoint
 from emabench.store.locking import NO_KEY
 from emabench.store.points import write_points
 from emabench.store.processes import ProcessIdentity

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from emabench.errors import FencedError
+from emabench.events import StepProgress
 from emabench.records import (
     Claim,
     CostReading,
@@ -13,7 +14,6 @@ from emabench.records import (
     MetricPoint,
     QueueRecord,
     RunningAttempt,
-    StepProgress,
 )
 from emabench.store.attempts import (
     beat,

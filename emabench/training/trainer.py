@@ -19,9 +19,10 @@ from emabench.ema import DecaySchedule
 from emabench.errors import InterruptedRunError, TrainingError
 from emabench.evaluation.features import extract_features
 from emabench.evaluation.online_probe import OnlineProbe
+from emabench.events import EpochProgress, Event, StepProgress
 from emabench.methods._method import TrainingSet
 from emabench.monitors.gradients import GradientMonitor
-from emabench.records import EpochProgress, Event, MetricPoint, StepProgress
+from emabench.records import MetricPoint
 from emabench.spec import PretrainSpec
 from emabench.spec.streams import derive
 from emabench.training.checkpoint import CheckpointClock

@@ -29,8 +29,8 @@ from torchvision.datasets import ImageFolder
 
 from emabench import device as devices
 from emabench.errors import InterruptedRunError
+from emabench.events import Event, StepProgress
 from emabench.networks.backbone import build_backbone
-from emabench.records import Event, StepProgress
 from emabench.spec import PretrainSpec
 
 

@@ -18,7 +18,7 @@ from measuring import machine, parser, ratio, spec_of, trainer_of
 
 from emabench import device as devices
 from emabench.errors import InterruptedRunError
-from emabench.records import Event, StepProgress
+from emabench.events import Event, StepProgress
 from emabench.training.learner import Learner
 from emabench.training.optimizer import build_optimizer
 

@@ -5,17 +5,15 @@ from rich.console import Console
 
 from emabench.cli.console import err
 from emabench.cli.progress import Bars, Lines, listener, sentence
-from emabench.records import (
+from emabench.events import (
     EpochProgress,
-    JobState,
     Notice,
     PhaseProgress,
-    PlannedRun,
-    QueuedRun,
     RunFinished,
     RunStarted,
     StepProgress,
 )
+from emabench.records import JobState, PlannedRun, QueuedRun
 
 SPEC = {"pretrain": {"method": {"name": "moco"}, "ema": {"scope": "full"}, "seed": 3}}
 PLAN = PlannedRun(spec=SPEC, identity={}, fingerprint="f", command="c")

@@ -17,8 +17,9 @@ from emabench.artifacts import LOG, attempt_folder
 from emabench.cli.console import err
 from emabench.cli.watching import watch_as_json
 from emabench.errors import FencedError, StoreError
+from emabench.events import StepProgress
 from emabench.queue.heartbeat import Heartbeat
-from emabench.records import JobState, StepProgress
+from emabench.records import JobState
 from emabench.store import RunStore, opening
 
 COMMANDS = [["status"], ["cancel", "ab"], ["retry", "ab"], ["rm", "ab", "--yes"], ["reap"]]

@@ -9,17 +9,8 @@ from rich.console import Console
 
 from emabench.cli.console import err
 from emabench.cli.work_progress import WorkBars, work_listener
-from emabench.records import (
-    Claim,
-    JobEnded,
-    JobKind,
-    JobProgress,
-    JobStarted,
-    JobState,
-    Notice,
-    PhaseProgress,
-    StepProgress,
-)
+from emabench.events import JobEnded, JobProgress, JobStarted, Notice, PhaseProgress, StepProgress
+from emabench.records import Claim, JobKind, JobState
 
 SPEC = {"pretrain": {"method": {"name": "moco"}, "ema": {"scope": "full"}, "seed": 3}}
 FIRST = Claim("ab12", JobKind.PRETRAIN, 2, SPEC, None, 0.0, run_id="ab12")

@@ -17,7 +17,8 @@ import pytest
 from engines import Site, local, on_ray, on_slurm, on_submitit, plans
 
 from emabench.errors import InterruptedRunError
-from emabench.records import JobEnded, JobProgress, JobStarted, JobState, MetricPoint
+from emabench.events import JobEnded, JobProgress, JobStarted
+from emabench.records import JobState, MetricPoint
 
 # submitit waits for none of its processes.
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")

@@ -10,7 +10,8 @@ from seeding import ENVIRONMENT, complete, plan
 from sqlalchemy import func, select
 
 from emabench.errors import FencedError, NotFoundError, UsageError
-from emabench.records import Claim, CostReading, JobKind, JobState, MetricPoint, StepProgress
+from emabench.events import StepProgress
+from emabench.records import Claim, CostReading, JobKind, JobState, MetricPoint
 from emabench.store import RunStore
 from emabench.store.tables import Table
 from emabench.store.watching import NEWER_EMABENCH

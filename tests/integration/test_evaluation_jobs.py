@@ -13,8 +13,9 @@ from emabench.artifacts import Keep, attempt_folder
 from emabench.data.images import load_dataset
 from emabench.errors import EmabenchError, InterruptedRunError, NotFoundError
 from emabench.evaluation import accuracies
+from emabench.events import Notice, PhaseProgress
 from emabench.queue.worker import Workplace, work
-from emabench.records import JobState, Notice, PhaseProgress
+from emabench.records import JobState
 from emabench.reevaluation import resolve_evaluation
 from emabench.spec import DataSpec
 from emabench.spec.settings import experiment_at

@@ -13,9 +13,10 @@ import pytest
 from emabench import experiment
 from emabench.artifacts import attempt_folders
 from emabench.engines.local import serve
+from emabench.events import JobEnded, JobProgress, JobStarted
 from emabench.queue.supervisor import Slot
 from emabench.queue.worker import Workplace
-from emabench.records import JobEnded, JobKind, JobProgress, JobStarted, JobState
+from emabench.records import JobKind, JobState
 from emabench.spec.settings import experiments
 from emabench.store import RunStore
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil, torch
 from emabench import experiment
 from emabench.cost.meter import CostMeter
-from emabench.records import EpochProgress
+from emabench.events import EpochProgress
 from emabench.spec import ExperimentSpec
 from emabench.spec.settings import experiment_at
 

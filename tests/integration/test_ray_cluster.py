@@ -12,7 +12,8 @@ import psutil
 import pytest
 from engines import CPU, Site, local, on_ray, plans, without_dashboard
 
-from emabench.records import JobEnded, JobState
+from emabench.events import JobEnded
+from emabench.records import JobState
 
 pytestmark = pytest.mark.external
 

@@ -8,9 +8,10 @@ import pytest
 from emabench import experiment
 from emabench.artifacts import Keep, attempt_folder
 from emabench.errors import EmabenchError, FencedError
+from emabench.events import EpochProgress, StepProgress
 from emabench.methods import load_method
 from emabench.queue.worker import Workplace, work
-from emabench.records import EpochProgress, JobState, StepProgress
+from emabench.records import JobState
 from emabench.spec.settings import experiments
 from emabench.store import RunStore
 

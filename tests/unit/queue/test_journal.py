@@ -9,10 +9,11 @@ import pytest
 from seeding import ENVIRONMENT, plan
 
 from emabench.errors import EmabenchError, FencedError
+from emabench.events import EpochProgress, StepProgress
 from emabench.queue.ingest import Ingest
 from emabench.queue.journal import Beat, Finished, Journal, read_words
 from emabench.queue.trouble import Trouble
-from emabench.records import CostReading, EpochProgress, JobState, MetricPoint, StepProgress
+from emabench.records import CostReading, JobState, MetricPoint
 from emabench.store import RunStore
 
 STEP = StepProgress(3, 9, 1, 3, 3, 1.5, 100.0)
