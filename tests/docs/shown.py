@@ -48,7 +48,7 @@ NO_COMMANDS = (
 """How blocks begin that show output, files or drawings."""
 _MENTION = re.compile(r"emabench( (db|plot|spec|studies))?( [a-z]+)?$")
 _PRINTED = re.compile(r"^<!-- printed: (emabench .*) -->\n(?:.*\n)*?<!-- end -->$", re.MULTILINE)
-_COMMAND_LINE = re.compile(r"(\$ )?emabench [a-z]+", re.M)
+_COMMAND_LINE = re.compile(r"^\s*(\$ )?emabench [a-z]+", re.M)
 
 
 @dataclass(frozen=True)
