@@ -27,7 +27,11 @@ _TEXT = str | None
 
 PresetFlag = Annotated[
     _TEXT,
-    _flag("preset", "NAME", "Preset underneath, quick by default: see 'emabench spec presets'."),
+    _flag(
+        "preset",
+        "NAME",
+        "Preset underneath, quick by default (bench: cifar10): see 'emabench spec presets'.",
+    ),
 ]
 
 SPEC_FLAGS: dict[str, Any] = {

@@ -57,7 +57,7 @@ def command(
     Examples:
         emabench run --method moco --ema-scope projector
         emabench run --method simclr --ema-scope none,projector,full --seed 0..4
-        emabench run --dataset folder --data-dir images --set ema.decay=0.99,0.996
+        emabench run --dataset folder --data-dir images --ema-scope full --set ema.decay=0.99,0.996
         emabench run study.yaml --dry-run
     """
     points = [profiled(point) if profile else point for point in grid(ctx.params)]
