@@ -1,5 +1,11 @@
 """Choosing devices and precisions on whatever machine this is."""
 
+import mmap
+import platform
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 
@@ -41,6 +47,31 @@ def test_threads_are_restored():
     with device.threads(1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_memory_that_was_freed_serves_the_next_step():
+    program = textwrap.dedent(
+        """
+        import resource, sys, torch
+        from contextlib import nullcontext
+        from emabench import device
+        faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        with device.threads(1) if sys.argv[1] == "inside" else nullcontext():
+            for step in range(4):
+                before = faults()
+                blocks = [torch.ones(12_000_000) for _ in range(3)]
+                del blocks
+            print(faults() - before)
+        """
+    )
+    last = {
+        where: int(subprocess.check_output([sys.executable, "-c", program, where]))
+        for where in ("inside", "outside")
+    }
+    pages = 3 * 48_000_000 // mmap.PAGESIZE
+    assert last["inside"] < pages / 20
+    assert last["outside"] > pages / 2  # else this test could not fail
 
 
 def test_the_environment_says_where_a_run_ran():
