@@ -40,7 +40,7 @@ def kill_one(url):
 def test_a_sweep_from_the_queue_to_another_store(call, url, new_url, monkeypatch):
     from concurrent.futures import ThreadPoolExecutor
 
-    queued = call("queue", *TINY, "--epochs", "30", "--ema-scope", "none,full", "--json")
+    queued = call("queue", *TINY, "--epochs", "12", "--ema-scope", "none,full", "--json")
     runs = [run["id"] for run in json.loads(queued.out)["runs"]]
     status = json.loads(call("status", "--json").out)
     assert status["counts"]["queued"] == 4

@@ -141,8 +141,10 @@ def test_a_folder_without_the_right_to_write_is_one_line(tmp_path):
         *(pytest.param(each, marks=pytest.mark.slow) for each in ("replaced", "overwritten")),
     ],
 )
-def test_a_store_that_is_lost_under_a_worker_ends_it_and_leaves_its_checkpoint(tmp_path, fate):
-    assert finish(start(tmp_path, *TINY))[0] == 0
+def test_a_store_that_is_lost_under_a_worker_ends_it_and_leaves_its_checkpoint(
+    tmp_path, emabench, fate
+):
+    assert emabench(TINY).code == 0
     (done,) = runs(tmp_path)
     process = start(tmp_path, *LONG)
     wait_for(process, "epoch 2/")
@@ -209,21 +211,19 @@ def test_the_second_ctrl_c_stops_at_once(tmp_path):
     assert runs(tmp_path)[0].state is JobState.QUEUED
 
 
-def test_a_spec_of_a_newer_version_is_refused_and_its_jobs_are_left_alone(tmp_path):
-    (tmp_path / "new.yaml").write_text("spec_version: 2\npreset: smoke\npretrain: {seed: 1}\n")
-    code, text = finish(start(tmp_path, "run", "new.yaml"))
-    assert code == 2
-    assert "spec_version is 2" in text
-    assert "upgrade emabench" in text
-    queued = subprocess.run(
-        [*EMABENCH, "queue", *TINY[1:]], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    database = sqlite3.connect(tmp_path / "results.db")
+def test_a_spec_of_a_newer_version_is_refused_and_its_jobs_are_left_alone(folder, emabench):
+    (folder / "new.yaml").write_text("spec_version: 2\npreset: smoke\npretrain: {seed: 1}\n")
+    refused = emabench(["run", "new.yaml"])
+    assert refused.code == 2
+    assert "spec_version is 2" in refused.err
+    assert "upgrade emabench" in refused.hint
+    queued = emabench(["queue", *TINY[1:]])
+    database = sqlite3.connect("results.db")
     database.execute("UPDATE jobs SET spec_version = 2")
     database.commit()
     database.close()
-    code, text = finish(start(tmp_path, "work", "--device", "cpu", "--idle-exit"))
-    assert code == 0
-    assert "newer" in text
-    assert runs(tmp_path)[0].id == queued.stdout.split()[0]
-    assert runs(tmp_path)[0].state is JobState.QUEUED
+    worked = emabench(["work", "--device", "cpu", "--idle-exit"])
+    assert worked.code == 0
+    assert "newer" in worked.err
+    assert runs(folder)[0].id == queued.out.split()[0]
+    assert runs(folder)[0].state is JobState.QUEUED
