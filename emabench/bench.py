@@ -9,14 +9,13 @@ Like ``experiment.py``, it knows no database.
 from __future__ import annotations
 
 import itertools
-import json
-import os
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from emabench.device import Device
 from emabench.errors import EmabenchError, InterruptedRunError, SpecError
 from emabench.events import PhaseProgress
 from emabench.experiment import Listener, Outcome, bind_device, resolve
+from emabench.peak_memory import measure_alone
 from emabench.records import MetricPoint, PlannedRun
 from emabench.spec import BenchSpec, EmaSpec, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.training.trainer import Trainer
@@ -124,9 +124,8 @@ def measure(
         with meter.phase("train"):
             _take_turns(arms, rounds, device, on_event, stop)
     results: dict[str, float] = {}
-    for index, arm in enumerate(arms):
-        on_event(PhaseProgress("peak memory", index, len(arms)))
-        found = arm.figures() | _alone(specs[index])
+    for index, (arm, alone) in enumerate(zip(arms, _alone(specs, on_event), strict=True)):
+        found = arm.figures() | alone
         results |= {f"{name}:{index}": value for name, value in found.items() if value is not None}
     record(
         MetricPoint(number, 1, f"step_ms:{index}", 1000 * seconds)
@@ -213,23 +212,25 @@ def _take_turns(
             raise InterruptedRunError("stopped")
 
 
-def _alone(spec: PretrainSpec) -> dict[str, float | None]:
-    """Measure the peak memory of an arm in a process of its own; see ``peak_memory.py``.
+def _alone(specs: Sequence[PretrainSpec], on_event: Listener) -> list[dict[str, float | None]]:
+    """Measure each arm in a process of its own; see ``peak_memory.py``.
+
+    The processes are forked where the system can from one that has imported torch already and done
+    nothing else.
 
     Raises:
-        EmabenchError: the process failed.
+        EmabenchError: a process failed.
     """
-    package = str(Path(__file__).resolve().parent.parent)
-    paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        [sys.executable, "-m", "emabench.peak_memory"],
-        input=spec.model_dump_json(),
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": paths},
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no reason was left"])[-1]
-        raise EmabenchError(f"the process that measures the peak memory failed: {last}")
-    found: dict[str, float | None] = json.loads(done.stdout)
+    forks = "forkserver" in multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
+    if forks:
+        context.set_forkserver_preload([measure_alone.__module__])
+    found = []
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        for index, spec in enumerate(specs):
+            on_event(PhaseProgress("peak memory", index, len(specs)))
+            try:
+                found.append(pool.submit(measure_alone, spec).result())
+            except BrokenProcessPool as error:
+                raise EmabenchError("the process that measures the peak memory died") from error
     return found

@@ -1,14 +1,7 @@
-"""The peak memory and the energy of one arm of a bench, in a process that does nothing else.
-
-    python -m emabench.peak_memory < pretrain.json
-
-Reads a resolved pretraining as JSON, and prints JSON.
-"""
+"""The peak memory and the energy of one arm of a bench, in a process that does nothing else."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -31,9 +24,10 @@ _ENERGY_SECONDS = 2.0
 
 
 def measure_alone(spec: PretrainSpec) -> dict[str, float | None]:
-    """Make some steps, and return ``peak_memory_bytes`` and ``energy_j_per_step``.
+    """Make some steps of a resolved pretraining; return what only a process of its own can tell.
 
-    The peak is that of the device's allocations, or of the whole process on a CPU. None is unknown.
+    That is ``peak_memory_bytes``, of the device's allocations or on a CPU of the whole process, and
+    ``energy_j_per_step``. None is unknown.
     """
     device = bind_device(spec)
     meter = CostMeter(device)
@@ -60,7 +54,3 @@ def _energy(trainer: Trainer, batches: Iterator[Batch], device: Device) -> float
         device.synchronize()
     joules = counter.joules()
     return None if joules is None else joules / steps
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure_alone(PretrainSpec.model_validate_json(sys.stdin.read()))))  # noqa: T201

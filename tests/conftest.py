@@ -43,6 +43,12 @@ class CommandResult:
 CommandLine = Callable[[Sequence[str]], CommandResult]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs from all tests but those about them: only a CPU gives the same bits twice."""
+    if config.option.markexpr != "accelerator":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory

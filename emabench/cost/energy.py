@@ -1,7 +1,6 @@
 """Energy, where the device counts it: NVML's counter of NVIDIA GPUs.
 
-It counts what the whole board takes, whoever works on it. Written against NVML's documentation and
-never run on a GPU.
+It counts what the whole board takes, whoever works on it.
 """
 
 from __future__ import annotations

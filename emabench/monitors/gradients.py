@@ -110,9 +110,9 @@ class GradientMonitor:
         samples = {name: torch.stack(values) for name, values in self._samples.items()}
         return {"samples": samples, "previous": dict(self._previous)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken."""
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue where ``state_dict`` was taken, with the gradients on a device."""
         self._samples = defaultdict(list)
         for name, values in state["samples"].items():
-            self._samples[name] = list(values.unbind())
-        self._previous = dict(state["previous"])
+            self._samples[name] = list(values.to(device).unbind())
+        self._previous = {name: mean.to(device) for name, mean in state["previous"].items()}

@@ -330,4 +330,4 @@ class Trainer:
         self._epoch_losses = list(state["epoch_losses"])
         self.online_top1 = state["online_top1"]
         self.representation = dict(state["representation"])
-        self._gradients.load_state_dict(state["gradients"])
+        self._gradients.load_state_dict(state["gradients"], self._device.torch)

@@ -138,12 +138,23 @@ def test_a_pair_that_a_checkpoint_divides_is_still_a_pair():
     for monitor in (whole, before):
         one_step(monitor, torch.ones(2, 2), 1.0)
     after = GradientMonitor(["a", "b"], 4)
-    after.load_state_dict(before.state_dict())
+    after.load_state_dict(before.state_dict(), torch.device("cpu"))
     for monitor in (whole, after):
         one_step(monitor, torch.eye(2), 1.5)
     figures = whole.end_epoch()
     assert after.end_epoch() == figures
     assert "grad_cosine:b" in figures
+
+
+def test_what_a_checkpoint_brings_goes_to_the_device_of_the_training():
+    before, after = GradientMonitor(["a", "b"], 4), GradientMonitor(["a", "b"], 4)
+    one_step(before, torch.ones(2, 2), 1.0)
+    elsewhere = torch.device("meta")  # the one device beside the CPU that every machine has
+    after.load_state_dict(before.state_dict(), elsewhere)
+    state = after.state_dict()
+    brought = [*state["samples"].values(), *state["previous"].values()]
+    assert brought
+    assert {tensor.device for tensor in brought} == {elsewhere}
 
 
 def test_a_block_without_weights_has_no_gradient():
