@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from emabench.spec.data import DataSpec
 _PIECE_BYTES = 2**22
 _DEFAULT_SIZE = 224
 _NATIVE_SIZES = range(8, 1025)
+_SMALL_PIXELS = 64**2
+"""Up to here a file takes less time than threads lose to each other by Python's lock."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = N
     kept, done = [], 0
     for split, key, shape in zip(splits, keys, shapes, strict=True):
         images = FileImages(split.files, size, spec.crop)
-        pieces = _decoding(images, progress, done, len(files))
+        pieces = _decoding(images, progress, done, len(files), _threads(split.facts))
         kept.append(keep(cache, mode, key, shape, pieces, images))
         done += len(images)
     (train_images, statistics), (test_images, _) = kept
@@ -148,8 +150,16 @@ def _key(split: _Split, size: int, crop: CropRule) -> str:
     return key.hexdigest()
 
 
-def _decoding(images: FileImages, progress: Progress | None, done: int, total: int) -> Pieces:
-    """Return what decodes a split on all cores; ``done`` and ``total`` place it in the progress."""
+def _threads(facts: Sequence[FileFacts]) -> int | None:
+    """Return how many threads decode the files; None is one per core."""
+    large = any(fact.width * fact.height > _SMALL_PIXELS for fact in facts)
+    return None if large else 1
+
+
+def _decoding(
+    images: FileImages, progress: Progress | None, done: int, total: int, threads: int | None
+) -> Pieces:
+    """Return what decodes a split; ``done`` and ``total`` place it in the progress."""
 
     def work(start: int, stop: int) -> np.ndarray:
         return decode_all(images.files(slice(start, stop)), images.size, images.crop)
@@ -157,7 +167,7 @@ def _decoding(images: FileImages, progress: Progress | None, done: int, total: i
     def pieces() -> Iterator[np.ndarray]:
         made = done
         piece_rows = max(1, _PIECE_BYTES // (3 * images.size**2))
-        for piece in in_pieces(work, len(images), piece_rows):
+        for piece in in_pieces(work, len(images), piece_rows, threads=threads):
             yield piece
             made += len(piece)
             if progress is not None:

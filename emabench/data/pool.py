@@ -18,16 +18,24 @@ def workers() -> int:
     return os.cpu_count() or 1
 
 
-def in_pieces(work: Callable[[int, int], T], total: int, piece: int) -> Iterator[T]:
+def in_pieces(
+    work: Callable[[int, int], T], total: int, piece: int, *, threads: int | None = None
+) -> Iterator[T]:
     """Call ``work(start, stop)`` for consecutive pieces of ``range(total)``.
 
     Threads suffice: file reads and Pillow's decoders release the interpreter lock. Only a few
     pieces are under way at a time, so results that nobody has fetched do not pile up.
 
+    Args:
+        work: done to a piece, given its start and stop.
+        total: length of the list.
+        piece: length of a piece.
+        threads: how many work; one per core unless given.
+
     Yields:
         The results in order. The first error, in order, ends the work and is raised.
     """
-    threads = workers()
+    threads = threads or workers()
     pending: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:

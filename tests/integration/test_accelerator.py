@@ -252,6 +252,7 @@ def test_workers_share_the_device_and_one_that_is_stopped_goes_on(emabench, fold
     work = [sys.executable, "-m", "emabench", "work", "--device", "cuda:0,cpu", "--idle-exit"]
     first = subprocess.Popen(work, stderr=subprocess.PIPE, text=True)
     while not states(emabench, "running"):
+        assert first.poll() is None, first.stderr.read()
         time.sleep(0.5)
     time.sleep(5)
     first.send_signal(signal.SIGINT)

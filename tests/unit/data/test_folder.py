@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emabench.data import folder as folders
 from emabench.data import manifest
 from emabench.data.decode import decode
 from emabench.data.images import Dataset, load_dataset
@@ -186,6 +187,29 @@ def test_mixed_sizes_are_stored_at_224(make_tree: MakeTree, cache: Path) -> None
     root = make_tree("train", "test", count=1)
     Image.new("RGB", (20, 30)).save(root / "test" / "cat" / "oblong.png")
     assert load(root, cache).image_size == 224
+
+
+@pytest.mark.parametrize(("side", "threads"), [(64, 1), (65, None)])
+def test_small_files_are_decoded_by_one_thread(
+    make_tree: MakeTree,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    side: int,
+    threads: int | None,
+) -> None:
+    root = make_tree("train", "test", count=1)
+    for split in ("train", "test"):
+        Image.new("RGB", (side, side)).save(root / split / "cat" / "largest.png")
+    asked = []
+    in_pieces = folders.in_pieces
+
+    def spy(*arguments, threads):  # type: ignore[no-untyped-def]
+        asked.append(threads)
+        return in_pieces(*arguments, threads=threads)
+
+    monkeypatch.setattr(folders, "in_pieces", spy)
+    load(root, cache, image_size=12)
+    assert asked == [threads, threads]
 
 
 def test_litter_is_ignored_and_subfolders_belong_to_their_class(
