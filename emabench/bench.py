@@ -99,7 +99,7 @@ def measure(
         spec: the resolved spec.
         on_event: told of progress.
         record: given the milliseconds of every step: ``step_ms:0`` for the first arm, and so on.
-        stop: asked after every round.
+        stop: asked after every round, and before each measurement of peak memory.
         meter: of the job, not of the steps.
 
     Returns:
@@ -124,7 +124,7 @@ def measure(
         with meter.phase("train"):
             _take_turns(arms, rounds, device, on_event, stop)
     results: dict[str, float] = {}
-    for index, (arm, alone) in enumerate(zip(arms, _alone(specs, on_event), strict=True)):
+    for index, (arm, alone) in enumerate(zip(arms, _alone(specs, on_event, stop), strict=True)):
         found = arm.figures() | alone
         results |= {f"{name}:{index}": value for name, value in found.items() if value is not None}
     record(
@@ -212,7 +212,9 @@ def _take_turns(
             raise InterruptedRunError("stopped")
 
 
-def _alone(specs: Sequence[PretrainSpec], on_event: Listener) -> list[dict[str, float | None]]:
+def _alone(
+    specs: Sequence[PretrainSpec], on_event: Listener, stop: Callable[[], bool]
+) -> list[dict[str, float | None]]:
     """Measure each arm in a process of its own; see ``peak_memory.py``.
 
     The processes are forked where the system can from one that has imported torch already and done
@@ -220,6 +222,7 @@ def _alone(specs: Sequence[PretrainSpec], on_event: Listener) -> list[dict[str, 
 
     Raises:
         EmabenchError: a process failed.
+        InterruptedRunError: it was stopped.
     """
     forks = "forkserver" in multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
@@ -229,6 +232,8 @@ def _alone(specs: Sequence[PretrainSpec], on_event: Listener) -> list[dict[str, 
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
         for index, spec in enumerate(specs):
             on_event(PhaseProgress("peak memory", index, len(specs)))
+            if stop():
+                raise InterruptedRunError("stopped")
             try:
                 found.append(pool.submit(measure_alone, spec).result())
             except BrokenProcessPool as error:

@@ -152,16 +152,20 @@ def test_cost_of_no_training_and_of_no_store_is_one_line(emabench):
 
 
 @pytest.mark.slow
-def test_a_bench_that_is_stopped_leaves_nothing_queued(folder):
-    command = [sys.executable, "-m", "emabench", "bench", *TINY, "--seconds", "600"]
+@pytest.mark.parametrize(
+    ("length", "phase"), [(["--seconds", "600"], "timed steps"), (["--steps", "2"], "peak memory")]
+)
+def test_a_bench_that_is_stopped_leaves_nothing_queued(folder, length, phase):
+    command = [sys.executable, "-m", "emabench", "bench", *TINY, *length]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("timed steps"):
+        if line.startswith(phase):
             break
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate()
     assert process.returncode == 130, rest
+    assert "its steps are lost" in rest
     with closing(sqlite3.connect("results.db")) as database:
         assert database.execute("SELECT kind, state FROM jobs").fetchall() == [
             ("bench", "cancelled")

@@ -55,20 +55,21 @@ def command(
     try:
         outcomes, benches = execute(plans, db=db, place=place, force=True)
     except InterruptedRunError as error:
-        _cancel(plans, db)
-        raise InterruptedRunError(error.message, hint="its steps are lost; run it again") from None
+        lost = _cancel(plans, db)
+        hint = "its steps are lost; run it again" if lost else "'compare --bench' prints it"
+        raise InterruptedRunError(error.message, hint=hint) from None
     _print(list(benches.values()), db=db, json=json)
     raise_unless_done(outcomes, what="benches")
 
 
-def _cancel(plans: Sequence[PlannedRun], db: str) -> None:
-    """Leave no bench in the queue: half of one is worth nothing."""
+def _cancel(plans: Sequence[PlannedRun], db: str) -> bool:
+    """Leave no bench in the queue: half of one is worth nothing. Return whether one was there."""
     from emabench.store import RunStore
 
     mine = {plan.fingerprint for plan in plans}
     with RunStore.open(db, mode="write") as store:
         found = [bench for bench in store.benches() if bench.fingerprint in mine]
-        store.cancel([job.id for bench in found for job in bench.jobs])
+        return bool(store.cancel([job.id for bench in found for job in bench.jobs]))
 
 
 def _print(benches: Sequence[RunRecord], *, db: str, json: bool) -> None:
