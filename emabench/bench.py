@@ -12,8 +12,6 @@ import itertools
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +27,7 @@ from emabench.device import Device
 from emabench.errors import EmabenchError, InterruptedRunError, SpecError
 from emabench.events import PhaseProgress
 from emabench.experiment import Listener, Outcome, bind_device, resolve
-from emabench.peak_memory import measure_alone
+from emabench.peak_memory import tell_alone
 from emabench.records import MetricPoint, PlannedRun
 from emabench.spec import BenchSpec, EmaSpec, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.training.trainer import Trainer
@@ -227,15 +225,19 @@ def _alone(
     forks = "forkserver" in multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
     if forks:
-        context.set_forkserver_preload([measure_alone.__module__])
+        context.set_forkserver_preload([tell_alone.__module__])
     found = []
-    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
-        for index, spec in enumerate(specs):
-            on_event(PhaseProgress("peak memory", index, len(specs)))
-            if stop():
-                raise InterruptedRunError("stopped")
-            try:
-                found.append(pool.submit(measure_alone, spec).result())
-            except BrokenProcessPool as error:
-                raise EmabenchError("the process that measures the peak memory died") from error
+    for index, spec in enumerate(specs):
+        on_event(PhaseProgress("peak memory", index, len(specs)))
+        if stop():
+            raise InterruptedRunError("stopped")
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=tell_alone, args=(spec, sender))
+        process.start()
+        sender.close()
+        try:
+            found.append(receiver.recv())
+        except EOFError:
+            raise EmabenchError("the process that measures the peak memory failed") from None
+        process.join()
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from itertools import islice
+from multiprocessing.connection import Connection
 
 import torch
 
@@ -21,6 +22,11 @@ from emabench.training.trainer import Trainer
 _STEPS = 2
 _ENERGY_SECONDS = 2.0
 """The counter of a GPU moves on some ten times a second."""
+
+
+def tell_alone(spec: PretrainSpec, channel: Connection) -> None:
+    """Send through a pipe what ``measure_alone`` returns; nothing if it fails."""
+    channel.send(measure_alone(spec))
 
 
 def measure_alone(spec: PretrainSpec) -> dict[str, float | None]:

@@ -7,12 +7,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from emabench import bench
+from emabench.errors import EmabenchError
 from emabench.report.bench_table import PHASES
+from emabench.spec import DataSpec, PretrainSpec
 from emabench.store.maintenance import check
 
 ROOT = Path(__file__).parents[2]
@@ -153,21 +157,35 @@ def test_cost_of_no_training_and_of_no_store_is_one_line(emabench):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("length", "phase"), [(["--seconds", "600"], "timed steps"), (["--steps", "2"], "peak memory")]
+    ("length", "phase", "presses"),
+    [
+        (["--seconds", "600"], "timed steps", 1),
+        (["--steps", "2"], "peak memory", 1),
+        (["--steps", "2"], "peak memory", 2),
+    ],
 )
-def test_a_bench_that_is_stopped_leaves_nothing_queued(folder, length, phase):
+def test_a_bench_that_is_stopped_leaves_nothing_queued(folder, length, phase, presses):
     command = [sys.executable, "-m", "emabench", "bench", *TINY, *length]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith(phase):
             break
-    process.send_signal(signal.SIGINT)
+    for _ in range(presses):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
     _, rest = process.communicate()
     assert process.returncode == 130, rest
-    assert "its steps are lost" in rest
+    assert "leaked" not in rest
+    assert presses == 2 or "its steps are lost" in rest
     with closing(sqlite3.connect("results.db")) as database:
         assert database.execute("SELECT kind, state FROM jobs").fetchall() == [
             ("bench", "cancelled")
         ]
     assert check("results.db") == []
+
+
+def test_peak_memory_that_cannot_be_measured_is_an_error():
+    data = DataSpec(dataset="folder", data_dir="nowhere")
+    with pytest.raises(EmabenchError, match="process that measures the peak memory failed"):
+        bench._alone([PretrainSpec(data=data)], lambda event: None, lambda: False)

@@ -58,6 +58,9 @@ def command(
         lost = _cancel(plans, db)
         hint = "its steps are lost; run it again" if lost else "'compare --bench' prints it"
         raise InterruptedRunError(error.message, hint=hint) from None
+    except KeyboardInterrupt:
+        _cancel(plans, db)
+        raise
     _print(list(benches.values()), db=db, json=json)
     raise_unless_done(outcomes, what="benches")
 
