@@ -236,8 +236,11 @@ def _alone(
         process.start()
         sender.close()
         try:
-            found.append(receiver.recv())
+            told = receiver.recv()
         except EOFError:
-            raise EmabenchError("the process that measures the peak memory failed") from None
+            told = "it was killed (out of memory?)"
         process.join()
+        if isinstance(told, str):
+            raise EmabenchError(f"the process that measures the peak memory failed: {told}")
+        found.append(told)
     return found

@@ -25,8 +25,11 @@ _ENERGY_SECONDS = 2.0
 
 
 def tell_alone(spec: PretrainSpec, channel: Connection) -> None:
-    """Send through a pipe what ``measure_alone`` returns; nothing if it fails."""
-    channel.send(measure_alone(spec))
+    """Send through a pipe what ``measure_alone`` returns, or in words why it failed."""
+    try:
+        channel.send(measure_alone(spec))
+    except Exception as error:  # whatever it is, the bench says it in one line
+        channel.send(str(error) or type(error).__name__)
 
 
 def measure_alone(spec: PretrainSpec) -> dict[str, float | None]:

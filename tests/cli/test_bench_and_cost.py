@@ -185,7 +185,8 @@ def test_a_bench_that_is_stopped_leaves_nothing_queued(folder, length, phase, pr
     assert check("results.db") == []
 
 
-def test_peak_memory_that_cannot_be_measured_is_an_error():
+def test_peak_memory_that_cannot_be_measured_is_an_error(capfd):
     data = DataSpec(dataset="folder", data_dir="nowhere")
-    with pytest.raises(EmabenchError, match="process that measures the peak memory failed"):
+    with pytest.raises(EmabenchError, match="peak memory failed: nowhere: there is no such folder"):
         bench._alone([PretrainSpec(data=data)], lambda event: None, lambda: False)
+    assert "Traceback" not in capfd.readouterr().err
