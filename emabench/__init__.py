@@ -1,3 +1,5 @@
 """emabench: what does a momentum encoder cost, and what does it buy?"""
 
-__version__ = "0.1.0"
+from emabench.version import __version__
+
+__all__ = ["__version__"]

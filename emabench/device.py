@@ -23,9 +23,9 @@ from typing import Any
 import psutil
 import torch
 
-from emabench import __version__
 from emabench.errors import UnknownNameError, UsageError
 from emabench.records import Environment
+from emabench.version import __version__
 
 
 @dataclass(frozen=True)

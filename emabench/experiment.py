@@ -21,11 +21,11 @@ from torch import nn
 
 from emabench import device as devices
 from emabench.cost.meter import CostMeter
-from emabench.data.loading import load_data
+from emabench.data.load_with_progress import load_data
 from emabench.device import Device
 from emabench.errors import SpecError
 from emabench.evaluation.accuracies import accuracies
-from emabench.evaluation.settling import check_size, evaluated_images, settle_evaluation
+from emabench.evaluation.resolve_evaluation import check_size, evaluated_images, settle_evaluation
 from emabench.evaluation.weights_file import load_weights
 from emabench.events import Event, Notice
 from emabench.methods import load_method

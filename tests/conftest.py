@@ -72,7 +72,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def emabench(folder: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """Runs a command line in this process, in an empty folder."""
-    from emabench.cli.app import run
+    from emabench.cli.app.main import run
 
     def call(arguments: Sequence[str]) -> CommandResult:
         capsys.readouterr()

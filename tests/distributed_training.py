@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from emabench.cost.meter import CostMeter
-from emabench.data.loading import load_data
+from emabench.data.load_with_progress import load_data
 from emabench.device import Device
 from emabench.methods import byol
 from emabench.spec import EmaScope, PretrainSpec

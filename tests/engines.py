@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from emabench import experiment
-from emabench.artifacts import attempt_folders
+from emabench.artifacts.layout import attempt_folders
 from emabench.engines.exchange import Exchange
 from emabench.engines.local import serve
 from emabench.events import Event

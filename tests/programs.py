@@ -19,7 +19,7 @@ PATIENCE = 120.0
 _START = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from emabench.cli.app import run
+from emabench.cli.app.main import run
 sys.exit(run(sys.argv[1:]))
 """
 

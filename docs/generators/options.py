@@ -10,8 +10,8 @@ from typing import Any
 
 import typer
 
-from emabench.cli.app import app
-from emabench.cli.discovery import command_names, load_command
+from emabench.cli.app.discovery import command_names, load_command
+from emabench.cli.app.main import app
 from generators.markdown import code, prose, table
 
 

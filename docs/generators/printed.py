@@ -8,7 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
-from emabench.cli.app import run
+from emabench.cli.app.main import run
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Column, DateTime, String
 
 from emabench import records
-from emabench.store import tables
+from emabench.store.schema import tables
 from generators.markdown import code, prose, table
 
 EVERYWHERE = {

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from emabench.data.arrays import load_embedded, load_torchvision
-from emabench.data.cache import ImageCache, cache_folder
-from emabench.data.catalogue import DatasetInfo, list_datasets
-from emabench.data.folder import load_folder
-from emabench.data.rows import Images, take
-from emabench.data.source import Source
+from emabench.data.cache.image_cache import ImageCache, cache_folder
+from emabench.data.cache.image_rows import Images, take
+from emabench.data.sources.arrays import load_embedded, load_torchvision
+from emabench.data.sources.catalogue import DatasetInfo, list_datasets
+from emabench.data.sources.folder import load_folder
+from emabench.data.sources.source import Source
+from emabench.data.sources.synthetic import load_synthetic
 from emabench.data.subset import balanced_subset
-from emabench.data.synthetic import load_synthetic
 from emabench.errors import DataError, UnknownNameError
 from emabench.spec.data import DataSpec
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emabench.data.cache.image_rows import FileImages, Images
 from emabench.data.images import ImageSet
 from emabench.data.reading import one_ahead, read_batches
-from emabench.data.rows import FileImages, Images
 from emabench.device import Upload
 from emabench.errors import SpecError
 from emabench.spec.streams import derive

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from emabench.data.cache_mode import read_ahead_bytes
-from emabench.data.rows import FileImages, Images
+from emabench.data.cache.cache_mode import read_ahead_bytes
+from emabench.data.cache.image_rows import FileImages, Images
 from emabench.data.workers import decoded_ahead
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from typing import Any
 
 import fsspec
 
-from emabench.artifacts import (
+from emabench.artifacts.layout import (
     CHECKPOINT,
     JOURNAL,
     LOG,

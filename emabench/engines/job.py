@@ -16,12 +16,12 @@ from types import FrameType
 
 from filelock import FileLock, Timeout
 
-from emabench.artifacts import JOURNAL, attempt_folder, attempt_folders, attempt_number
+from emabench.artifacts.layout import JOURNAL, attempt_folder, attempt_folders, attempt_number
 from emabench.engines.node import STOP_SIGNALS
 from emabench.engines.ticket import Ticket
 from emabench.queue.attempt import log_to_stderr, make, say
+from emabench.queue.failure import Trouble
 from emabench.queue.journal import Journal
-from emabench.queue.trouble import Trouble
 from emabench.queue.worker import Workplace
 
 _PATIENCE_SECONDS = 60.0

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from emabench import __version__
-from emabench.artifacts import LOG, attempt_folder
+from emabench.artifacts.layout import LOG, attempt_folder
 from emabench.engines.exchange import NOW, Exchange, Sender
 from emabench.engines.ticket import Ticket
 from emabench.errors import EngineError
 from emabench.records import JobKind
+from emabench.version import __version__
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """Slurm signals a job before its time is up, and every process of it when it is cancelled."""

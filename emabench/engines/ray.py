@@ -16,8 +16,8 @@ from emabench.engines.exchange import Exchange
 from emabench.engines.node import make_attempt
 from emabench.engines.remote import RemoteJob, take_in
 from emabench.errors import EngineError
+from emabench.queue.failure import cause_of_death
 from emabench.queue.submission import Task
-from emabench.queue.trouble import cause_of_death
 from emabench.records import RunningAttempt
 from emabench.store.run_store import RunStore
 

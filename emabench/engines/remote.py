@@ -7,22 +7,15 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from emabench.artifacts import (
-    CHECKPOINT,
-    JOURNAL,
-    LOG,
-    PREVIOUS_CHECKPOINT,
-    WEIGHTS,
-    Keep,
-)
+from emabench.artifacts.layout import CHECKPOINT, JOURNAL, LOG, PREVIOUS_CHECKPOINT, WEIGHTS, Keep
 from emabench.engines.exchange import NOW, SOFTLY, Exchange
 from emabench.engines.ticket import Ticket
 from emabench.errors import FencedError
 from emabench.queue.attempt import begin_log
+from emabench.queue.failure import Trouble
 from emabench.queue.ingest import Ingest, Shown
 from emabench.queue.journal import Failed, Finished, Released, read_words
 from emabench.queue.submission import Task
-from emabench.queue.trouble import Trouble
 from emabench.records import Claim, JobKind, JobState, RunningAttempt
 from emabench.store.run_store import RunStore
 

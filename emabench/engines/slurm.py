@@ -20,8 +20,8 @@ from emabench.engines.exchange import Exchange
 from emabench.engines.remote import RemoteJob, take_in
 from emabench.engines.slurm_task import run_task
 from emabench.errors import EngineError
+from emabench.queue.failure import cause_of_death
 from emabench.queue.submission import Task
-from emabench.queue.trouble import cause_of_death
 from emabench.records import RunningAttempt
 from emabench.store.run_store import RunStore
 

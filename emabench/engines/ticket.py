@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import TypeAdapter
 
-from emabench import __version__
-from emabench.artifacts import Keep
+from emabench.artifacts.layout import Keep
 from emabench.records import Claim, JobKind
+from emabench.version import __version__
 
 if TYPE_CHECKING:
     from emabench.queue.submission import Task

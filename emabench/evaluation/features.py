@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emabench.data.augment import normalize
+from emabench.data.augmentation.augment import normalize
 from emabench.data.images import ImageSet
 from emabench.data.reading import read_batches
 from emabench.device import Device

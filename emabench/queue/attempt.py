@@ -15,10 +15,10 @@ from emabench.errors import (
     StoreError,
 )
 from emabench.events import Event
-from emabench.queue.ledger import Ledger
-from emabench.queue.narration import Narrator
+from emabench.queue.attempt_writer import Ledger
+from emabench.queue.event_lines import Narrator
+from emabench.queue.failure import Trouble
 from emabench.queue.submission import Task
-from emabench.queue.trouble import Trouble
 from emabench.queue.worker import Workplace, work
 from emabench.records import Claim
 

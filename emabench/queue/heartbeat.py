@@ -13,7 +13,7 @@ from typing import Self
 
 from emabench.errors import FencedError, StoreError, StoreLostError
 from emabench.events import StepProgress
-from emabench.queue.ledger import Ledger
+from emabench.queue.attempt_writer import Ledger
 from emabench.records import Claim, RunningAttempt
 
 _log = logging.getLogger(__name__)

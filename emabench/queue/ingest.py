@@ -7,17 +7,8 @@ from dataclasses import replace
 
 from emabench.errors import FencedError
 from emabench.events import EpochProgress, Notice, PhaseProgress, StepProgress
-from emabench.queue.journal import (
-    Beat,
-    Begun,
-    Failed,
-    Finished,
-    Recorded,
-    Released,
-    Said,
-    Word,
-)
-from emabench.queue.trouble import Trouble
+from emabench.queue.failure import Trouble
+from emabench.queue.journal import Beat, Begun, Failed, Finished, Recorded, Released, Said, Word
 from emabench.records import Claim
 from emabench.store.run_store import RunStore
 

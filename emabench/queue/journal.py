@@ -17,9 +17,9 @@ from pydantic import ConfigDict, TypeAdapter
 
 from emabench.errors import EmabenchError, FencedError
 from emabench.events import EpochProgress, Notice, PhaseProgress, StepProgress
-from emabench.queue.trouble import Trouble
+from emabench.queue.failure import Trouble
 from emabench.records import Claim, CostReading, Environment, MetricPoint
-from emabench.store.processes import ProcessIdentity
+from emabench.store.queue.processes import ProcessIdentity
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from typing import Any
 from emabench.errors import EmabenchError, StoreError
 from emabench.events import Event
 from emabench.queue.attempt import begin_log, log_to_stderr, make, say
+from emabench.queue.failure import Trouble, cause_of_death
 from emabench.queue.submission import Task
-from emabench.queue.trouble import Trouble, cause_of_death
 from emabench.records import RunningAttempt
 from emabench.store.run_store import RunStore
 

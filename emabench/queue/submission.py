@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from emabench.artifacts import LOG, attempt_folder
-from emabench.queue.trouble import Trouble
+from emabench.artifacts.layout import LOG, attempt_folder
+from emabench.queue.failure import Trouble
 from emabench.queue.worker import Workplace
 from emabench.records import Claim, RunningAttempt
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from typing import Protocol
 
+from emabench.artifacts.files import delete_files, scan_files
 from emabench.errors import (
     EmabenchError,
     EngineError,
@@ -21,7 +22,6 @@ from emabench.queue.heartbeat import StaleWatch
 from emabench.queue.submission import Engine, Submission, Task
 from emabench.queue.worker import Workplace
 from emabench.records import Claim, JobState, RunningAttempt
-from emabench.store.files import delete_files, scan_files
 from emabench.store.run_store import RunStore
 
 _POLL_SECONDS = 0.5

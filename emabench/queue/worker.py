@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emabench import bench, experiment, several_devices
 from emabench import device as devices
-from emabench.artifacts import (
+from emabench import experiment
+from emabench.artifacts.layout import (
     Keep,
     attempt_folder,
     attempt_folders,
@@ -28,13 +28,14 @@ from emabench.errors import (
 from emabench.evaluation.weights_file import digest
 from emabench.events import Event, StepProgress
 from emabench.experiment import Listener, Outcome
+from emabench.jobs import bench, multi_device
+from emabench.queue.attempt_writer import Ledger
 from emabench.queue.heartbeat import Heartbeat
-from emabench.queue.ledger import Ledger
 from emabench.records import Claim, JobKind
 from emabench.spec import ExperimentSpec
 from emabench.training.weights import weights_file
 
-Meter = CostMeter | several_devices.Readings
+Meter = CostMeter | multi_device.Readings
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def work(
     except EmabenchError as error:
         store.fail(claim, reason=error.message, cost=None, retry=error.may_pass)
         raise
-    meter: Meter = CostMeter(device) if count == 1 else several_devices.Readings()
+    meter: Meter = CostMeter(device) if count == 1 else multi_device.Readings()
     try:
         with Heartbeat(store, claim, seconds=place.heartbeat_s) as heartbeat:
 
@@ -142,8 +143,8 @@ def _run(
 ) -> Outcome:
     folder = attempt_folder(place.artifacts, claim.job_id, claim.attempt)
     earlier = [f for f in attempt_folders(place.artifacts, claim.job_id) if f != folder]
-    if isinstance(meter, several_devices.Readings):
-        return several_devices.pretrain(
+    if isinstance(meter, multi_device.Readings):
+        return multi_device.pretrain(
             spec.pretrain,
             folder=folder,
             earlier=earlier,

@@ -17,13 +17,12 @@ from emabench.records import (
     QueuedRun,
     RunRecord,
 )
-from emabench.store.comparing import find_correct_of, find_neighbours, find_series_means
-from emabench.store.enqueue import existing_run, insert_run
-from emabench.store.job_queue import JobQueue
-from emabench.store.opening import open_for_reading, open_for_writing
-from emabench.store.points import find_points
-from emabench.store.queueing import remove_experiments
-from emabench.store.reader import (
+from emabench.store.connection.opening import open_for_reading, open_for_writing
+from emabench.store.queue.enqueue import existing_run, insert_run, remove_experiments
+from emabench.store.queue.job_queue import JobQueue
+from emabench.store.runs.compared_values import find_correct_of, find_neighbours, find_series_means
+from emabench.store.runs.points import find_points
+from emabench.store.runs.reader import (
     experiment_of,
     find_benches,
     find_correct,
@@ -33,7 +32,7 @@ from emabench.store.reader import (
     find_run,
     find_runs,
 )
-from emabench.store.study_runs import join_study
+from emabench.store.runs.studies import join_study
 
 
 class RunStore(JobQueue):

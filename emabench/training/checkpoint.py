@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import torch
 
-from emabench.artifacts import CHECKPOINT, PREVIOUS_CHECKPOINT
+from emabench.artifacts.layout import CHECKPOINT, PREVIOUS_CHECKPOINT
 from emabench.errors import CheckpointError
 from emabench.spec import PretrainSpec
 

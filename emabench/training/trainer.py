@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from emabench.cost.meter import CostMeter
-from emabench.data.augment import Augmenter
+from emabench.data.augmentation.augment import Augmenter
 from emabench.data.images import Dataset
 from emabench.data.loader import Batch, EpochLoader
 from emabench.device import Device

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from emabench.data.augment import Augmenter
+from emabench.data.augmentation.augment import Augmenter
 from emabench.data.images import Dataset
 from emabench.device import Device
 from emabench.monitors.representation import (

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from emabench.artifacts import attempt_folders
+from emabench.artifacts.layout import attempt_folders
 from emabench.errors import NotFoundError
 from emabench.networks.backbone import build_backbone
 from emabench.spec import PretrainSpec

@@ -21,8 +21,8 @@ import torchvision
 from PIL import Image
 from torchvision import transforms as T
 
-from emabench.data.augment import Augmenter
-from emabench.data.fashion_mini import read_split
+from emabench.data.augmentation.augment import Augmenter
+from emabench.data.sources.fashion_mini import read_split
 from emabench.spec.data import ViewSpec
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)

@@ -25,7 +25,7 @@ from sqlalchemy import insert, select, text
 from emabench.records import CostReading, JobKind, JobState, PlannedRun
 from emabench.spec import ExperimentSpec, fingerprint
 from emabench.store import RunStore
-from emabench.store.tables import Experiment, Job
+from emabench.store.schema.tables import Experiment, Job
 
 SHORT = 100
 _AT_ONCE = 5000

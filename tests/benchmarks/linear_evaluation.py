@@ -29,8 +29,8 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor, nn
 
-from emabench.cli.options import artifacts_folder
-from emabench.data.augment import Augmenter
+from emabench.cli.options.shared import artifacts_folder
+from emabench.data.augmentation.augment import Augmenter
 from emabench.data.images import Dataset, load_dataset
 from emabench.device import Device
 from emabench.evaluation.features import extract_features

@@ -117,7 +117,7 @@ def steps_of(arguments: argparse.Namespace, data: Any) -> Callable[[Any], None]:
     import torch
     import torch.nn.functional as F
 
-    from emabench.data.augment import Augmenter
+    from emabench.data.augmentation.augment import Augmenter
     from emabench.device import Device, choose_precision
     from emabench.networks.backbone import build_backbone
     from emabench.spec.data import ViewSpec
@@ -260,7 +260,7 @@ def report(
 ) -> None:
     import torch
 
-    from emabench.data.cache_mode import parse_bytes
+    from emabench.data.cache.cache_mode import parse_bytes
     from emabench.device import choose_precision
 
     precision = choose_precision(torch.device("cpu"))

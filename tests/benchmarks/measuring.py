@@ -10,10 +10,10 @@ import torch
 
 from emabench import device as devices
 from emabench import experiment
+from emabench.analysis.statistics import paired_ratio
 from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
 from emabench.device import Device
-from emabench.report.statistics import paired_ratio
 from emabench.spec import ExperimentSpec, PretrainSpec
 from emabench.spec.settings import experiment_at
 from emabench.training.trainer import Trainer

@@ -31,11 +31,11 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
+from emabench.analysis.stability import QUANTITIES
 from emabench.records import CostReading, JobKind, JobState
-from emabench.report.stability import QUANTITIES
 from emabench.spec import ExperimentSpec, fingerprint
 from emabench.store import RunStore
-from emabench.store.tables import (
+from emabench.store.schema.tables import (
     Attempt,
     Cost,
     EnvironmentRow,

@@ -10,7 +10,7 @@ import pytest
 from seeding import complete, plan
 from studied import study
 
-from emabench.cli.app import run
+from emabench.cli.app.main import run
 from emabench.store import RunStore
 
 pytestmark = pytest.mark.external

@@ -6,8 +6,8 @@ import pytest
 from seeding import complete, plan
 
 from emabench import __version__
-from emabench.cli import app
-from emabench.cli.discovery import command_names, load_command, summary
+from emabench.cli.app import main as app
+from emabench.cli.app.discovery import command_names, load_command, summary
 from emabench.errors import DataError, EmabenchError, InterruptedRunError
 from emabench.store import RunStore
 
@@ -19,7 +19,7 @@ def imported_by(*arguments):
     """Run a command line in a fresh interpreter; return its process and what it imported."""
     code = (
         "import sys\n"
-        "from emabench.cli.app import run\n"
+        "from emabench.cli.app.main import run\n"
         f"code = run({list(arguments)!r})\n"
         f"print('IMPORTED', *({SLOW!r} & set(sys.modules)), file=sys.stderr)\n"
         "sys.exit(code)\n"
@@ -207,7 +207,7 @@ def test_an_interruption_inside_a_command_exits_130(emabench, monkeypatch):
     def interrupt(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("emabench.cli.console.print_json", interrupt)
+    monkeypatch.setattr("emabench.cli.app.console.print_json", interrupt)
     result = emabench(["spec", "schema"])
     assert (result.code, result.err) == (130, "error: interrupted\n")
 
@@ -242,5 +242,5 @@ def test_a_closed_pipe_ends_quietly(arguments):
 
 
 def test_the_exit_code_of_a_command_is_kept(emabench, monkeypatch):
-    monkeypatch.setattr("emabench.cli.app._invoke", lambda words: 4)
+    monkeypatch.setattr("emabench.cli.app.main._invoke", lambda words: 4)
     assert emabench(["run"]).code == 4

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from emabench import bench
 from emabench.errors import EmabenchError
-from emabench.report.bench_table import PHASES
+from emabench.jobs import bench
+from emabench.report.tables.bench_table import PHASES
 from emabench.spec import DataSpec, PretrainSpec
-from emabench.store.maintenance import check
+from emabench.store.transfer.soundness import check
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--preset", "smoke", "--method", "simclr", "--batch-size", "8", "--set", "threads=1"]

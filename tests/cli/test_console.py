@@ -8,7 +8,7 @@ import sys
 import pytest
 from rich.table import Table
 
-from emabench.cli.console import err, out, print_json
+from emabench.cli.app.console import err, out, print_json
 
 LONG = "x" * 500
 

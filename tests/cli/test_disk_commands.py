@@ -10,10 +10,10 @@ import torch
 from programs import on_terminal
 from seeding import ENVIRONMENT, complete, plan
 
-from emabench.artifacts import CHECKPOINT, LOG, PREVIOUS_CHECKPOINT, attempt_folder
+from emabench.artifacts.files import JobFile, delete_files, scan_files
+from emabench.artifacts.layout import CHECKPOINT, LOG, PREVIOUS_CHECKPOINT, attempt_folder
 from emabench.records import CostReading
 from emabench.store import RunStore
-from emabench.store.files import JobFile, delete_files, scan_files
 from emabench.training.checkpoint import save_checkpoint
 
 ROOT = Path("results-artifacts")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from seeding import ENVIRONMENT, plan
 
-from emabench.artifacts import JOURNAL, LOG, attempt_folder
+from emabench.artifacts.layout import JOURNAL, LOG, attempt_folder
 from emabench.queue.journal import Journal
 from emabench.records import CostReading, MetricPoint
 from emabench.store import RunStore

@@ -16,8 +16,8 @@ import timm
 from safetensors.torch import save_file
 from seeding import complete, evaluated, evaluation, plan
 
-from emabench.artifacts import attempt_folder
-from emabench.cli import app
+from emabench.artifacts.layout import attempt_folder
+from emabench.cli.app import main as app
 from emabench.networks.backbone import build_backbone
 from emabench.spec import PretrainSpec
 from emabench.spec.paths import nest

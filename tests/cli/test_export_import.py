@@ -19,7 +19,7 @@ from seeding import complete, plan
 
 from emabench.records import CostReading, JobState, MetricPoint
 from emabench.store import RunStore
-from emabench.store.transfer import import_runs
+from emabench.store.transfer.bundle_file import import_runs
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_bundle_goes_through_a_pipe_and_a_compressed_file(emabench, runs, monk
 def test_a_slow_pipe_keeps_nobody_from_writing(emabench, runs):
     head, rest = emabench(["export", "-o", "-"]).out.split("\n", 1)
     padding = " " * 1_000_000  # more than a pipe holds: the other end reads once it is written
-    program = "from emabench.cli.app import main; main()"
+    program = "from emabench.cli.app.main import main; main()"
     with RunStore.open("target.db", mode="write") as store:
         mine = store.add_run(plan(seed=50))
         with subprocess.Popen(
@@ -156,7 +156,14 @@ def test_a_bundle_is_plain_ascii_whatever_the_names_are(folder):
     with RunStore.open("results.db", mode="write") as store:
         run = complete(store, plan(name="名前 \N{SNOWMAN}"))
     exported = subprocess.run(
-        [sys.executable, "-c", "from emabench.cli.app import main; main()", "export", "-o", "-"],
+        [
+            sys.executable,
+            "-c",
+            "from emabench.cli.app.main import main; main()",
+            "export",
+            "-o",
+            "-",
+        ],
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         check=True,

@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from emabench.cli.interrupt import StopRequest
+from emabench.cli.app.interrupt import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -3,8 +3,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from emabench.cli.loading import loading_code
 from emabench.networks.backbone import build_backbone, chosen_stem
+from emabench.networks.loading_code import loading_code
 from emabench.spec import BackboneSpec
 
 SMALL_RESNET = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}

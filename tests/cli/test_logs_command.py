@@ -9,7 +9,7 @@ import pytest
 from programs import in_pipe
 from seeding import ENVIRONMENT, complete, plan
 
-from emabench.artifacts import LOG, attempt_folder
+from emabench.artifacts.layout import LOG, attempt_folder
 from emabench.records import CostReading
 from emabench.store import RunStore
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from emabench.cli.options import artifacts_folder, where_filters
+from emabench.cli.options.shared import artifacts_folder, where_filters
 from emabench.errors import UsageError
 
 

@@ -114,7 +114,7 @@ def test_a_password_is_on_no_page(emabench):
 def test_neither_loads_torch(store, words):
     study(store, arms=2, seeds=1)
     code = (
-        "import sys; from emabench.cli.app import run;"
+        "import sys; from emabench.cli.app.main import run;"
         f"assert run({words!r}) == 0; assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from emabench.cli.console import err
-from emabench.cli.progress import Bars, Lines, listener, sentence
+from emabench.cli.app.console import err
+from emabench.cli.show.progress import Bars, Lines, listener, sentence
 from emabench.events import (
     EpochProgress,
     Notice,

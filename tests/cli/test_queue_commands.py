@@ -13,14 +13,15 @@ import pytest
 from programs import in_pipe, on_terminal
 from seeding import ENVIRONMENT, complete, plan
 
-from emabench.artifacts import LOG, attempt_folder
-from emabench.cli.console import err
-from emabench.cli.watching import watch_as_json
+from emabench.artifacts.layout import LOG, attempt_folder
+from emabench.cli.app.console import err
+from emabench.cli.show.watch import watch_as_json
 from emabench.errors import FencedError, StoreError
 from emabench.events import StepProgress
 from emabench.queue.heartbeat import Heartbeat
 from emabench.records import JobState
-from emabench.store import RunStore, opening
+from emabench.store import RunStore
+from emabench.store.connection import opening
 
 COMMANDS = [["status"], ["cancel", "ab"], ["retry", "ab"], ["rm", "ab", "--yes"], ["reap"]]
 PROGRESS = StepProgress(

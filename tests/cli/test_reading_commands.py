@@ -9,7 +9,7 @@ import stat
 import pytest
 from seeding import complete, plan
 
-from emabench.cli.app import run
+from emabench.cli.app.main import run
 from emabench.store import RunStore
 
 

@@ -9,8 +9,8 @@ import typer
 import yaml
 
 from emabench import errors
-from emabench.cli.app import app
-from emabench.cli.discovery import command_names, load_command
+from emabench.cli.app.discovery import command_names, load_command
+from emabench.cli.app.main import app
 from emabench.spec import ExperimentSpec
 from emabench.spec.experiment import parse_scalar
 from emabench.spec.paths import all_paths, value_at

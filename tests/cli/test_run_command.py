@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from emabench.cli import app
+from emabench.cli.app import main as app
 
 SMOKE = ["run", "--preset", "smoke", "--set", "max_steps=2"]
 TINY = [*SMOKE, "--epochs", "1"]

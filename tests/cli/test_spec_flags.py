@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emabench.cli.spec_flags import axes, command_line, grid
+from emabench.cli.options.spec_flags import axes, command_line, grid
 from emabench.errors import NotFoundError, SpecError, UnknownNameError
 from emabench.spec.paths import SHORT_NAMES
 from emabench.spec.settings import experiment_at

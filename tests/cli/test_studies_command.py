@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from emabench.cli import study_plans
-from emabench.cli.discovery import load_command
-from emabench.cli.spec_flags import grid
+from emabench.cli.app.discovery import load_command
+from emabench.cli.options.spec_flags import grid
+from emabench.plans import studies as study_plans
+from emabench.plans.study_grids import study_runs
 from emabench.spec.study import load_study, study_names
-from emabench.spec.study_runs import study_runs
 from emabench.store import RunStore
 
 BLOCKS = ("stem", "layer1", "layer2", "layer3", "layer4", "projector")
@@ -74,7 +74,7 @@ def test_without_a_command_the_studies_are_listed(emabench):
 
 def test_the_list_is_made_without_torch(folder):
     program = (
-        "import sys; from emabench.cli.app import run; assert run(['studies']) == 0; "
+        "import sys; from emabench.cli.app.main import run; assert run(['studies']) == 0; "
         "assert not {'torch', 'timm'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
@@ -82,7 +82,7 @@ def test_the_list_is_made_without_torch(folder):
 
 
 def test_the_reader_may_leave_early(folder):
-    program = "from emabench.cli.app import main; main()"
+    program = "from emabench.cli.app.main import main; main()"
     command = f"{shlex.join([sys.executable, '-c', program])} studies show projector-vs-full"
     done = subprocess.run(f"{command} | head -1", shell=True, capture_output=True, check=True)
     assert done.stderr == b""

@@ -9,7 +9,7 @@ from benchmarks.claim import fill, measure, queues
 from sqlalchemy import Engine, event, text, update
 
 from emabench.records import JobState
-from emabench.store.tables import Job
+from emabench.store.schema.tables import Job
 
 JOBS = 2000
 

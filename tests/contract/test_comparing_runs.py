@@ -7,11 +7,11 @@ import math
 import numpy as np
 from seeding import ENVIRONMENT, complete, plan
 
+from emabench.analysis.comparison import compare
+from emabench.analysis.metric_values import read_measured
+from emabench.analysis.metrics import parse_metrics
 from emabench.records import MetricPoint
-from emabench.report.comparison import compare
-from emabench.report.measured import read_measured
-from emabench.report.metrics import parse_metrics
-from emabench.store import comparing
+from emabench.store.runs import compared_values as comparing
 
 
 def trained(store, planned, points):

@@ -15,8 +15,8 @@ from sqlalchemy import make_url, text
 
 from emabench.records import JobKind, JobState
 from emabench.store import RunStore
-from emabench.store.attempts import beat, begin_attempt
-from emabench.store.processes import ProcessIdentity
+from emabench.store.queue.attempts import beat, begin_attempt
+from emabench.store.queue.processes import ProcessIdentity
 
 PROCESSES = 4
 STEPS = 250

@@ -15,11 +15,13 @@ from sqlalchemy import MetaData, Table, create_engine, make_url, select, text
 
 from emabench.errors import NotFoundError, SchemaVersionError, StoreError
 from emabench.records import CostReading, JobState, MetricPoint
-from emabench.store import RunStore, schema, tables
-from emabench.store.maintenance import check
-from emabench.store.opening import open_for_writing
-from emabench.store.transfer import export_runs, import_runs
-from emabench.store.upgrading import upgrade
+from emabench.store import RunStore
+from emabench.store.connection.opening import open_for_writing
+from emabench.store.schema import tables
+from emabench.store.schema import version as schema
+from emabench.store.transfer.bundle_file import export_runs, import_runs
+from emabench.store.transfer.soundness import check
+from emabench.store.transfer.upgrade import upgrade
 
 FROZEN = Path(__file__).parents[1] / "assets" / "stores"
 TABLES = ("experiments", "jobs", "environments", "attempts", "metrics", "results", "costs")

@@ -12,9 +12,9 @@ from sqlalchemy import text
 from emabench.errors import DataError, NotFoundError, UsageError
 from emabench.records import CostReading, JobKind, JobState
 from emabench.store import RunStore
-from emabench.store.maintenance import check
-from emabench.store.opening import open_for_writing
-from emabench.store.transfer import export_runs, import_runs
+from emabench.store.connection.opening import open_for_writing
+from emabench.store.transfer.bundle_file import export_runs, import_runs
+from emabench.store.transfer.soundness import check
 
 DIGEST = "e" * 64
 

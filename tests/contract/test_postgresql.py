@@ -20,9 +20,10 @@ from sqlalchemy import inspect, make_url, text
 
 from emabench.errors import FencedError, NotFoundError, StoreError
 from emabench.records import CostReading, JobState, MetricPoint
-from emabench.store import RunStore, schema
-from emabench.store import server as server_module
-from emabench.store.tables import Table
+from emabench.store import RunStore
+from emabench.store.connection import postgresql as server_module
+from emabench.store.schema import version as schema
+from emabench.store.schema.tables import Table
 
 pytestmark = pytest.mark.external
 

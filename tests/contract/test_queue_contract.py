@@ -13,8 +13,8 @@ from emabench.errors import FencedError, NotFoundError, UsageError
 from emabench.events import StepProgress
 from emabench.records import Claim, CostReading, JobKind, JobState, MetricPoint
 from emabench.store import RunStore
-from emabench.store.tables import Table
-from emabench.store.watching import NEWER_EMABENCH
+from emabench.store.queue.watching import NEWER_EMABENCH
+from emabench.store.schema.tables import Table
 
 PROGRESS = StepProgress(
     step=3, total_steps=8, epoch=1, epochs=2, steps_per_epoch=4, loss=2.5, images_per_second=99.0
@@ -92,7 +92,7 @@ def test_only_jobs_for_the_kind_of_device_are_claimed(store):
 
 def test_jobs_of_a_newer_spec_version_are_left_to_newer_workers(store, monkeypatch):
     store.add_run(plan())
-    for module in ("claiming", "watching"):
+    for module in ("queue.claiming", "queue.watching"):
         monkeypatch.setattr(f"emabench.store.{module}.SPEC_VERSION", 0)
     assert store.claim_next("cpu") is None
     assert store.queued_by_need() == {NEWER_EMABENCH: 2}

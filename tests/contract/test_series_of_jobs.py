@@ -10,8 +10,8 @@ from sqlalchemy import event, func, select
 
 from emabench.errors import FencedError
 from emabench.records import MetricPoint
-from emabench.store.maintenance import check
-from emabench.store.tables import Metric, Series
+from emabench.store.schema.tables import Metric, Series
+from emabench.store.transfer.soundness import check
 
 NAMES = [f"grad_norm:layer{number}" for number in range(700)]
 """More than one statement may have values on every database."""

@@ -11,8 +11,8 @@ from seeding import complete, plan
 
 from emabench.errors import NotFoundError
 from emabench.store import RunStore, run_store
-from emabench.store.maintenance import check
-from emabench.store.transfer import export_runs, import_runs
+from emabench.store.transfer.bundle_file import export_runs, import_runs
+from emabench.store.transfer.soundness import check
 
 
 def of(study, **fields):

@@ -202,7 +202,7 @@ def pages(root: Path) -> list[Path]:
 
 def help_examples() -> list[Shown]:
     """Return the examples of every ``--help``."""
-    from emabench.cli.discovery import command_names, load_command
+    from emabench.cli.app.discovery import command_names, load_command
 
     found = []
     for name in command_names():

@@ -11,7 +11,7 @@ import shown
 from changes import CHANGES
 from page import Page, changes_of
 
-from emabench.cli.discovery import command_names
+from emabench.cli.app.discovery import command_names
 
 CLI = "docs/reference/cli.md"
 

@@ -18,7 +18,7 @@ PROGRAM = """#!{python} -SE
 import array, json, os, socket, sys
 place = os.environ.pop("DOCS_WARM_PROCESS", "")
 if not place:
-    start = "import sys; from emabench.cli.app import main; sys.argv[0] = 'emabench'; main()"
+    start = "import sys; from emabench.cli.app.main import main; sys.argv[0] = 'emabench'; main()"
     os.execv(sys.executable, [sys.executable, "-c", start, *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
 server.connect(place)
@@ -67,7 +67,7 @@ def _run(asked: socket.socket, length: int, files: list[int]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    from emabench.cli.app import run
+    from emabench.cli.app.main import run
 
     sys.argv = ["emabench", *arguments]
     code = 1

@@ -17,7 +17,7 @@ import torch
 from emabench import device as devices
 from emabench.cost.meter import CostMeter
 from emabench.data import loader
-from emabench.data.augment import Augmenter
+from emabench.data.augmentation.augment import Augmenter
 from emabench.data.images import load_dataset
 from emabench.data.loader import EpochLoader
 from emabench.errors import InterruptedRunError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from emabench.data.fashion_mini import read_split
+from emabench.data.sources.fashion_mini import read_split
 from emabench.store import RunStore
 
 

@@ -13,8 +13,8 @@ import sys
 
 import pytest
 
+from emabench.analysis.statistics import paired_difference
 from emabench.methods import method_names
-from emabench.report.statistics import paired_difference
 
 pytestmark = pytest.mark.slow
 

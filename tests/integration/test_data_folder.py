@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from emabench.data.fashion_mini import read_split
 from emabench.data.images import load_dataset
+from emabench.data.sources.fashion_mini import read_split
 from emabench.spec.data import DataSpec
 
 LOAD = """

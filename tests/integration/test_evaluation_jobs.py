@@ -9,14 +9,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from emabench import experiment
-from emabench.artifacts import Keep, attempt_folder
+from emabench.artifacts.layout import Keep, attempt_folder
 from emabench.data.images import load_dataset
 from emabench.errors import EmabenchError, InterruptedRunError, NotFoundError
 from emabench.evaluation import accuracies
 from emabench.events import Notice, PhaseProgress
+from emabench.jobs.reevaluation import resolve_evaluation
 from emabench.queue.worker import Workplace, work
 from emabench.records import JobState
-from emabench.reevaluation import resolve_evaluation
 from emabench.spec import DataSpec
 from emabench.spec.settings import experiment_at
 from emabench.store import RunStore

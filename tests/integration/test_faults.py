@@ -17,7 +17,7 @@ import time
 import pytest
 from test_training import resolved, train
 
-from emabench.artifacts import CHECKPOINT, attempt_folders
+from emabench.artifacts.layout import CHECKPOINT, attempt_folders
 from emabench.errors import InterruptedRunError
 from emabench.records import JobState
 from emabench.store import RunStore

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from emabench import experiment
-from emabench.artifacts import attempt_folders
+from emabench.artifacts.layout import attempt_folders
 from emabench.engines.local import serve
 from emabench.events import JobEnded, JobProgress, JobStarted
 from emabench.queue.supervisor import Slot

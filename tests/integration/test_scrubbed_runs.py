@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from emabench.data.fashion_mini import read_split
+from emabench.data.sources.fashion_mini import read_split
 from emabench.store import RunStore
-from emabench.store.scrubbing import scrub_store
+from emabench.store.transfer.scrubbing import scrub_store
 
 HOST = re.compile(rf"(?<![\w-]){re.escape(socket.gethostname())}(?![\w-])")
 
 
 def emabench(*words: str, folder: Path) -> int:
-    program = "import sys; from emabench.cli.app import run; sys.exit(run(sys.argv[1:]))"
+    program = "import sys; from emabench.cli.app.main import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", program, *words, "--set", "threads=1"]
     return subprocess.run(command, cwd=folder, capture_output=True).returncode
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from seeding import complete, plan, recorded
 
-from emabench.report.comparison import compare
-from emabench.report.image_error import image_error
-from emabench.report.metrics import parse_metrics
-from emabench.report.verdicts import Verdict
+from emabench.analysis.comparison import compare
+from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.statistics import image_error
+from emabench.analysis.verdicts import Verdict
 from emabench.store import RunStore
 
 STUDIES = 1000

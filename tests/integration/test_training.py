@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from emabench.cost.meter import CostMeter
-from emabench.data.augment import Augmenter
+from emabench.data.augmentation.augment import Augmenter
 from emabench.data.images import load_dataset
 from emabench.data.loader import EpochLoader
 from emabench.device import Device

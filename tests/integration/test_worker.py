@@ -6,7 +6,7 @@ import math
 import pytest
 
 from emabench import experiment
-from emabench.artifacts import Keep, attempt_folder
+from emabench.artifacts.layout import Keep, attempt_folder
 from emabench.errors import EmabenchError, FencedError
 from emabench.events import EpochProgress, StepProgress
 from emabench.methods import load_method

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emabench.report.statistics import paired_difference, paired_ratio, summary
+from emabench.analysis.statistics import paired_difference, paired_ratio, summary
 
 costs = st.floats(1e-3, 1e6)
 pairs = st.lists(st.tuples(costs, costs), min_size=1, max_size=10)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 _WITHOUT = """
 import sys
 sys.modules.update(dict.fromkeys(["ray", "submitit"]))  # an import of None fails
-from emabench.cli.app import run
+from emabench.cli.app.main import run
 sys.exit(run(sys.argv[1:]))
 """
 

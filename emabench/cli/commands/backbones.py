@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.cli.options import JsonOption
+from emabench.cli.options.shared import JsonOption
 from emabench.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def command(
 def _list(search: str | None, *, json: bool) -> None:
     import timm
 
-    from emabench.cli.console import print_json
+    from emabench.cli.app.console import print_json
     from emabench.networks.backbone import family_of
 
     pattern = search if search is None or set(search) & set("*?[") else f"*{search}*"
@@ -66,7 +66,7 @@ def _list(search: str | None, *, json: bool) -> None:
 
 
 def _show(name: str, image_size: int, stem: str, *, json: bool) -> None:
-    from emabench.cli.console import print_json
+    from emabench.cli.app.console import print_json
     from emabench.cost.flops import block_costs
     from emabench.networks.backbone import PIXELS, build_backbone, chosen_stem, family_of
     from emabench.spec import BackboneSpec
@@ -95,7 +95,7 @@ def _print_blocks(title: str, costs: list[BlockCost]) -> None:
     from rich import box
     from rich.table import Table
 
-    from emabench.cli.console import out
+    from emabench.cli.app.console import out
 
     table = Table(box=box.SIMPLE_HEAD, show_footer=True)
     table.add_column("block", "all")

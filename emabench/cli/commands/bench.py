@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
-from emabench.cli.spec_flags import takes_spec_flags
+from emabench.cli.options.shared import (
+    DEFAULT_DB,
+    ArtifactsOption,
+    DbOption,
+    JsonOption,
+    artifacts_folder,
+)
+from emabench.cli.options.spec_flags import takes_spec_flags
 
 if TYPE_CHECKING:
     from emabench.records import PlannedRun, RunRecord
@@ -43,9 +49,9 @@ def command(
         emabench bench --backbone resnet50 --image-size 224 --batch-size 64 --steps 20
         emabench bench --method moco --dataset folder --data-dir images --json
     """
-    from emabench.cli.bench_plans import bench_plans
-    from emabench.cli.execution import execute, raise_unless_done
+    from emabench.cli.show.execution import execute, raise_unless_done
     from emabench.errors import InterruptedRunError
+    from emabench.plans.benches import bench_plans
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
 
@@ -76,7 +82,7 @@ def _cancel(plans: Sequence[PlannedRun], db: str) -> bool:
 
 
 def _print(benches: Sequence[RunRecord], *, db: str, json: bool) -> None:
-    from emabench.cli.bench_view import print_benches
+    from emabench.cli.show.benches import print_benches
     from emabench.records import JobState
     from emabench.store import RunStore
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from emabench.cli.job_choice import IdsArgument
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.job_ids import IdsArgument
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
 
 
 def command(
@@ -20,8 +20,8 @@ def command(
         emabench cancel @last
         emabench cancel 3fa9 77c1 --json
     """
-    from emabench.cli.console import err
-    from emabench.cli.job_choice import chosen_jobs, existing_store, print_changes
+    from emabench.cli.app.console import err
+    from emabench.cli.options.job_ids import chosen_jobs, existing_store, print_changes
     from emabench.records import JobState
 
     with existing_store(db) as store:

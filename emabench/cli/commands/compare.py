@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.bench_view import print_stored_benches
-from emabench.cli.comparing import Asked, print_comparison, read_comparison
-from emabench.cli.options import (
+from emabench.cli.options.shared import (
     DEFAULT_DB,
     CsvOption,
     DbOption,
@@ -18,6 +16,8 @@ from emabench.cli.options import (
     StudyOption,
     WhereOption,
 )
+from emabench.cli.show.benches import print_stored_benches
+from emabench.cli.show.comparison import Asked, print_comparison, read_comparison
 from emabench.errors import UsageError
 
 
@@ -116,7 +116,7 @@ def command(
         emabench compare --csv > comparison.csv
         emabench compare --bench --where method=simclr
     """
-    from emabench.report.tables import choose_format
+    from emabench.table import choose_format
 
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
     if bench:

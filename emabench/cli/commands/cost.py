@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption, PriceOption
-from emabench.cli.spec_flags import takes_spec_flags
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, PriceOption
+from emabench.cli.options.spec_flags import takes_spec_flags
 
 if TYPE_CHECKING:
+    from emabench.jobs.scope_costs import ScopeCost
     from emabench.records import RunRecord
-    from emabench.report.cost_table import CostRow
-    from emabench.scope_costs import ScopeCost
+    from emabench.report.tables.cost_table import CostRow
 
 
 @takes_spec_flags
@@ -38,11 +38,11 @@ def command(
         emabench cost --preset cifar10 --dataset synthetic --train-subset 50000 --method byol
         emabench cost --method simclr --from-store --price-per-hour 2.5
     """
-    from emabench.cli.console import err, out, print_json
-    from emabench.cli.progress import listener
-    from emabench.cli.spec_flags import grid
-    from emabench.report.cost_table import cost_notes, cost_table, cost_values
-    from emabench.scope_costs import scope_costs
+    from emabench.cli.app.console import err, out, print_json
+    from emabench.cli.options.spec_flags import grid
+    from emabench.cli.show.progress import listener
+    from emabench.jobs.scope_costs import scope_costs
+    from emabench.report.tables.cost_table import cost_notes, cost_table, cost_values
     from emabench.spec.grid import expand_values
 
     flags = dict(ctx.params)
@@ -91,8 +91,8 @@ def _rows(
     costs: list[ScopeCost], earlier: list[RunRecord] | None, price_per_hour: float | None
 ) -> list[CostRow]:
     from emabench import device as devices
-    from emabench.report.cost_table import CostRow, with_prediction
-    from emabench.report.pace import paces
+    from emabench.analysis.pace import paces
+    from emabench.report.tables.cost_table import CostRow, with_prediction
 
     flops = {cost.ema_scope: cost.flops_per_step for cost in costs}
     plan = costs[0].plan

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.comparing import Asked
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
-from emabench.cli.pages import (
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
+from emabench.cli.show.comparison import Asked
+from emabench.cli.show.pages import (
     BaselineOption,
     ByOption,
     MarginOption,
     MetricsOption,
     PageQuestion,
 )
-from emabench.cli.pictures import NameOption, SmokeOption
+from emabench.cli.show.pictures import NameOption, SmokeOption
 
 
 def command(
@@ -70,8 +70,8 @@ def command(
     import json as json_module
     import signal
 
-    from emabench.cli.console import err
-    from emabench.cli.watching import leave
+    from emabench.cli.app.console import err
+    from emabench.cli.show.watch import leave
     from emabench.report.page.server import Dashboard, PageSource, check_access
     from emabench.store import store_label
 

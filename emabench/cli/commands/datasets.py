@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from emabench.cli.options import JsonOption
+from emabench.cli.options.shared import JsonOption
 
 
 def command(json: JsonOption = False) -> None:
@@ -17,7 +17,7 @@ def command(json: JsonOption = False) -> None:
     from rich import box
     from rich.table import Table
 
-    from emabench.cli.console import out, print_json
+    from emabench.cli.app.console import out, print_json
     from emabench.data.images import list_datasets
 
     found = list_datasets()

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.discovery import NamedCommands
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.app.discovery import NamedCommands
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
 
@@ -40,8 +40,8 @@ def upgrade(
         emabench db upgrade
         emabench db upgrade old.db --no-backup
     """
-    from emabench.cli.console import print_json
-    from emabench.store.upgrading import upgrade as upgrade_store
+    from emabench.cli.app.console import print_json
+    from emabench.store.transfer.upgrade import upgrade as upgrade_store
 
     place = location or db
     done = upgrade_store(place, backup=not no_backup)
@@ -71,8 +71,8 @@ def check(
         emabench db check
         emabench db check results.db --json
     """
-    from emabench.cli.console import print_json
-    from emabench.store.maintenance import check as check_store
+    from emabench.cli.app.console import print_json
+    from emabench.store.transfer.soundness import check as check_store
 
     place = location or db
     problems = check_store(place)
@@ -101,8 +101,8 @@ def backup(
         emabench db backup -o monday.db
         emabench db backup results.db -o latest.db --force
     """
-    from emabench.cli.console import print_json
-    from emabench.store.copying import copy_store
+    from emabench.cli.app.console import print_json
+    from emabench.store.transfer.copying import copy_store
 
     copy_store(location or db, output, overwrite=force)
     size = output.stat().st_size
@@ -129,8 +129,8 @@ def scrub(
         emabench db scrub -o public.db
         emabench db scrub results.db -o public.db --force
     """
-    from emabench.cli.console import print_json
-    from emabench.store.scrubbing import scrub_store
+    from emabench.cli.app.console import print_json
+    from emabench.store.transfer.scrubbing import scrub_store
 
     replaced = scrub_store(location or db, output, overwrite=force)
     size = output.stat().st_size
@@ -151,8 +151,8 @@ def vacuum(
     Examples:
         emabench db vacuum
     """
-    from emabench.cli.console import print_json
-    from emabench.store.maintenance import vacuum as vacuum_store
+    from emabench.cli.app.console import print_json
+    from emabench.store.transfer.soundness import vacuum as vacuum_store
 
     place = location or db
     before, after = vacuum_store(place)
@@ -164,6 +164,6 @@ def vacuum(
 
 def _shown(place: str) -> str:
     """Return the name of a store without the password of its URL."""
-    from emabench.store.location import Location
+    from emabench.store.connection.location import Location
 
     return Location.parse(place).label

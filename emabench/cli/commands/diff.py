@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.console import err, out, print_json
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.app.console import err, out, print_json
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
 
 
 def command(
@@ -28,7 +28,7 @@ def command(
         emabench diff 3fa9 81c2
         emabench diff 3fa9 @last --json
     """
-    from emabench.report.run_diff import diff_runs, diff_tables
+    from emabench.analysis.run_diff import diff_runs, diff_tables
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="read") as store:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "sqlalchemy", "pydantic")
 
@@ -35,7 +35,7 @@ def command(json: JsonOption = False, db: DbOption = DEFAULT_DB) -> None:
         emabench doctor
         emabench doctor --db shared.db --json
     """
-    from emabench.cli.console import print_json
+    from emabench.cli.app.console import print_json
 
     checks = [_versions(), *_devices(), _threads(), _cache(), _store(db)]
     failed = any(check.state == "fail" for check in checks)
@@ -96,7 +96,7 @@ def _threads() -> Check:
 
 
 def _cache() -> Check:
-    from emabench.data.cache import cache_folder
+    from emabench.data.cache.image_cache import cache_folder
 
     folder = cache_folder()
     try:
@@ -112,7 +112,7 @@ def _cache() -> Check:
 def _store(db: str) -> Check:
     from emabench.errors import EmabenchError, NotFoundError
     from emabench.store import RunStore
-    from emabench.store.location import Location
+    from emabench.store.connection.location import Location
 
     try:
         shown = Location.parse(db).label  # without a password

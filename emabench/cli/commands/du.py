@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from emabench.cli.console import err, out, print_json
-from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+from emabench.cli.app.console import err, out, print_json
+from emabench.cli.options.shared import (
+    DEFAULT_DB,
+    ArtifactsOption,
+    DbOption,
+    JsonOption,
+    artifacts_folder,
+)
 
 
 def command(
@@ -19,9 +25,14 @@ def command(
         emabench du
         emabench du --json
     """
-    from emabench.report.disk_usage import disk_usage, readable_size, usage_table, usage_values
+    from emabench.artifacts.files import scan_files
+    from emabench.report.tables.disk_table import (
+        disk_usage,
+        readable_size,
+        usage_table,
+        usage_values,
+    )
     from emabench.store import RunStore
-    from emabench.store.files import scan_files
 
     folder = artifacts_folder(db, artifacts)
     files = scan_files(folder)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options import (
+from emabench.cli.options.shared import (
     DEFAULT_DB,
     ArtifactsOption,
     CacheBudgetOption,
@@ -94,8 +94,8 @@ def command(
         emabench eval 3fa9 77c1 --dataset cifar100 --set evaluation.knn.k=20,200
         emabench eval resnet18.safetensors --backbone resnet18 --set backbone.stem=original
     """
-    from emabench.cli.evaluation_plans import resolved_plans
-    from emabench.cli.execution import execute, raise_unless_done
+    from emabench.cli.show.execution import execute, raise_unless_done
+    from emabench.plans.evaluations import resolved_plans
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
 
@@ -113,8 +113,8 @@ def command(
 
 
 def _queue(plans: Sequence[PlannedRun], *, db: str, force: bool, json: bool) -> None:
-    from emabench.cli.console import err, print_json
-    from emabench.report.queue_status import what
+    from emabench.cli.app.console import err, print_json
+    from emabench.report.tables.queue_table import what
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="write") as store:
@@ -140,8 +140,8 @@ def _queue(plans: Sequence[PlannedRun], *, db: str, force: bool, json: bool) -> 
 
 
 def _print(evaluations: Sequence[RunRecord], *, existed: set[str], json: bool) -> None:
-    from emabench.cli.console import out, print_json
-    from emabench.report.evaluation_table import evaluation_table, evaluation_values
+    from emabench.cli.app.console import out, print_json
+    from emabench.report.tables.evaluation_table import evaluation_table, evaluation_values
 
     if json:
         rows = [evaluation_values(each) | {"existed": each.id in existed} for each in evaluations]

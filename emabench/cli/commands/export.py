@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options import (
+from emabench.cli.options.shared import (
     DEFAULT_DB,
     DbOption,
     JsonOption,
@@ -50,8 +50,8 @@ def command(
         emabench export @last -o - | ssh host emabench import -
         emabench export --where method=moco -o moco.jsonl
     """
-    from emabench.cli.console import err, print_json
-    from emabench.store.transfer import STANDARD_STREAM, export_runs
+    from emabench.cli.app.console import err, print_json
+    from emabench.store.transfer.bundle_file import STANDARD_STREAM, export_runs
 
     if ids and (where or name is not None or study is not None):
         raise UsageError(

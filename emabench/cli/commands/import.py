@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
 
 
 def command(
@@ -25,8 +25,8 @@ def command(
         emabench import runs.jsonl.gz
         emabench import runs.jsonl --db postgresql://user@host/results
     """
-    from emabench.cli.console import print_json
-    from emabench.store.transfer import import_runs
+    from emabench.cli.app.console import print_json
+    from emabench.store.transfer.bundle_file import import_runs
 
     inserted, existing = import_runs(db, file)
     if json:

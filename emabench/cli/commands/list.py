@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.console import err, out, print_json
-from emabench.cli.options import (
+from emabench.cli.app.console import err, out, print_json
+from emabench.cli.options.shared import (
     DEFAULT_DB,
     CsvOption,
     DbOption,
@@ -52,10 +52,10 @@ def command(
         emabench list --limit 5 --json
         emabench list --evaluations
     """
-    from emabench.report import evaluation_table, run_table
-    from emabench.report.run_choice import choose_runs
-    from emabench.report.tables import choose_format
+    from emabench.report.tables import evaluation_table, run_table
+    from emabench.report.tables.run_table import choose_runs
     from emabench.store import RunStore
+    from emabench.table import choose_format
 
     if evaluations and study is not None:
         raise UsageError("evaluations belong to no study", hint="leave out --study")

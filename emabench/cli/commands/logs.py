@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+from emabench.cli.options.shared import (
+    DEFAULT_DB,
+    ArtifactsOption,
+    DbOption,
+    JsonOption,
+    artifacts_folder,
+)
 
 if TYPE_CHECKING:
+    from emabench.artifacts.logs import Log
     from emabench.records import JobRecord
-    from emabench.report.job_logs import Log
 
 
 def command(
@@ -44,10 +50,10 @@ def command(
         emabench logs -f 3fa9 --tail 20
         emabench logs 3fa9 --attempt 1
     """
-    from emabench.cli.console import print_json
-    from emabench.cli.job_choice import chosen_jobs
-    from emabench.cli.watching import leave, notice_lost_reader
-    from emabench.report.job_logs import find_logs, follow_logs, no_log
+    from emabench.artifacts.logs import find_logs, follow_logs, no_log
+    from emabench.cli.app.console import print_json
+    from emabench.cli.options.job_ids import chosen_jobs
+    from emabench.cli.show.watch import leave, notice_lost_reader
     from emabench.store import RunStore
 
     folder = artifacts_folder(db, artifacts)

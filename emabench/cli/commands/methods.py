@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emabench.cli.options import JsonOption
+from emabench.cli.options.shared import JsonOption
 
 
 def command(
@@ -21,7 +21,7 @@ def command(
         emabench methods
         emabench methods moco --json
     """
-    from emabench.cli.console import print_json
+    from emabench.cli.app.console import print_json
     from emabench.methods import method_names
 
     found = [describe(each) for each in ([name] if name else method_names())]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.cli.discovery import NamedCommands
-from emabench.cli.options import DEFAULT_DB, DbOption, StudyOption, WhereOption
-from emabench.cli.pictures import (
+from emabench.cli.app.discovery import NamedCommands
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, StudyOption, WhereOption
+from emabench.cli.show.pictures import (
     DataOption,
     NameOption,
     PictureOption,
@@ -28,8 +28,8 @@ from emabench.cli.pictures import (
 from emabench.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from emabench.report.charts.chosen import Chosen
-    from emabench.report.charts.cost import Whole
+    from emabench.report.figures.chosen import Chosen
+    from emabench.report.figures.cost_data import Whole
     from emabench.store import RunStore
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
@@ -61,10 +61,10 @@ def pareto(
         emabench plot pareto -o pareto.png
         emabench plot pareto --metric knn_top1 --cost total_s --study which-block -o blocks.pdf
     """
-    from emabench.report.charts.pareto import pareto
-    from emabench.report.measured import read_measured
-    from emabench.report.metrics import parse_metric
-    from emabench.report.plots.pareto import draw_pareto
+    from emabench.analysis.metric_values import read_measured
+    from emabench.analysis.metrics import parse_metric
+    from emabench.report.figures.pareto import draw_pareto
+    from emabench.report.figures.pareto_data import pareto
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
         height, price = parse_metric(metric), parse_metric(cost)
@@ -100,8 +100,8 @@ def curves(
         emabench plot curves -o curves.png
         emabench plot curves --metric loss --where method=simclr -o loss.svg
     """
-    from emabench.report.charts.curves import curves
-    from emabench.report.plots.curves import draw_curves
+    from emabench.report.figures.curves import draw_curves
+    from emabench.report.figures.curves_data import curves
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
         return curves(chosen, store.metrics, metric)
@@ -130,8 +130,8 @@ def cost(
         emabench plot cost -o step.png
         emabench plot cost --of run -o run.png
     """
-    from emabench.report.charts.cost import cost_breakdown
-    from emabench.report.plots.cost import draw_cost
+    from emabench.report.figures.cost import draw_cost
+    from emabench.report.figures.cost_data import cost_breakdown
 
     whole = _whole(of)
 
@@ -161,8 +161,8 @@ def stability(
     Examples:
         emabench plot stability -o stability.png
     """
-    from emabench.report.plots import draw_stability
-    from emabench.report.stability import stability
+    from emabench.analysis.stability import stability
+    from emabench.report.figures.stability import draw_stability
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
         shown = stability(chosen.runs, store.metrics, quantity)
@@ -189,10 +189,10 @@ def blocks(
     Examples:
         emabench plot blocks --study which-block -o blocks.png
     """
-    from emabench.report.charts.blocks import block_accuracies
-    from emabench.report.measured import read_measured
-    from emabench.report.metrics import parse_metric
-    from emabench.report.plots.blocks import draw_blocks
+    from emabench.analysis.metric_values import read_measured
+    from emabench.analysis.metrics import parse_metric
+    from emabench.report.figures.blocks import draw_blocks
+    from emabench.report.figures.blocks_data import block_accuracies
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
         height = parse_metric(metric)
@@ -221,10 +221,10 @@ def seeds(
         emabench plot seeds -o seeds.png
         emabench plot seeds --metric throughput -o speed.png
     """
-    from emabench.report.charts.seeds import seeds
-    from emabench.report.measured import read_measured
-    from emabench.report.metrics import parse_metric
-    from emabench.report.plots.seeds import draw_seeds
+    from emabench.analysis.metric_values import read_measured
+    from emabench.analysis.metrics import parse_metric
+    from emabench.report.figures.seeds import draw_seeds
+    from emabench.report.figures.seeds_data import seeds
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
         axis = parse_metric(metric)

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+from emabench.cli.options.shared import (
+    DEFAULT_DB,
+    ArtifactsOption,
+    DbOption,
+    JsonOption,
+    artifacts_folder,
+)
 
 if TYPE_CHECKING:
-    from emabench.store.pruning import Surplus
+    from emabench.artifacts.pruning import Surplus
 
 
 def command(
@@ -44,18 +50,18 @@ def command(
         emabench prune --dry-run
         emabench prune --weights --yes
     """
-    from emabench.cli.consent import agreed
-    from emabench.cli.console import err, out, print_json
+    from emabench.artifacts.files import delete_files, scan_files
+    from emabench.artifacts.pruning import find_prunable
+    from emabench.cli.app.confirm import agreed
+    from emabench.cli.app.console import err, out, print_json
     from emabench.errors import EmabenchError
-    from emabench.report.pruning import (
+    from emabench.report.tables.pruning_table import (
         pruning_reasons,
         pruning_summary,
         pruning_table,
         pruning_values,
     )
     from emabench.store import RunStore
-    from emabench.store.files import delete_files, scan_files
-    from emabench.store.pruning import find_prunable
 
     folder = artifacts_folder(db, artifacts)
     files = scan_files(folder)
@@ -95,7 +101,7 @@ def command(
 
 
 def _kinds(*, weights: bool, logs: bool, orphans: bool) -> set[Surplus]:
-    from emabench.store.pruning import Surplus
+    from emabench.artifacts.pruning import Surplus
 
     asked = {Surplus.WEIGHTS: weights, Surplus.LOGS: logs, Surplus.ORPHAN: orphans}
     return {kind for kind in Surplus if asked.get(kind, True)}

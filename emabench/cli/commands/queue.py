@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.console import print_json
-from emabench.cli.options import (
+from emabench.cli.app.console import print_json
+from emabench.cli.options.shared import (
     DEFAULT_DB,
     CacheBudgetOption,
     CacheOption,
@@ -15,7 +15,8 @@ from emabench.cli.options import (
     JoinStudyOption,
     JsonOption,
 )
-from emabench.cli.queueing import (
+from emabench.cli.options.spec_flags import grid, takes_spec_flags
+from emabench.cli.show.queueing import (
     ForceOption,
     MaxAttemptsOption,
     PreviewOption,
@@ -26,7 +27,6 @@ from emabench.cli.queueing import (
     queued_values,
     resolve_all,
 )
-from emabench.cli.spec_flags import grid, takes_spec_flags
 from emabench.records import DEFAULT_MAX_ATTEMPTS
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
 
 if TYPE_CHECKING:
     from emabench.queue.reaping import Reaped
@@ -38,10 +38,10 @@ def command(
         emabench reap
         emabench reap --stale-after 0
     """
-    from emabench.cli.console import err, print_json
-    from emabench.cli.job_choice import existing_store
+    from emabench.cli.app.console import err, print_json
+    from emabench.cli.options.job_ids import existing_store
     from emabench.queue.reaping import reap
-    from emabench.report.numbers import duration
+    from emabench.table import duration
 
     def tell(watched: Sequence[RunningAttempt]) -> None:
         ids = ", ".join(attempt.job_id for attempt in watched)
@@ -61,7 +61,7 @@ def command(
 
 def _line(reaped: Reaped) -> str:
     from emabench.records import JobState
-    from emabench.report.queue_status import what
+    from emabench.report.tables.queue_table import what
 
     attempt = reaped.attempt
     title = f"{attempt.job_id} {attempt.kind} {what(attempt.spec)}, attempt {attempt.number}"

@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.comparing import Asked
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
-from emabench.cli.pages import (
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
+from emabench.cli.show.comparison import Asked
+from emabench.cli.show.pages import (
     BaselineOption,
     ByOption,
     MarginOption,
     MetricsOption,
     PageQuestion,
 )
-from emabench.cli.pictures import NameOption, SmokeOption
+from emabench.cli.show.pictures import NameOption, SmokeOption
 
 
 def command(
@@ -45,8 +45,8 @@ def command(
         emabench report --study projector-vs-full -o report.html
         emabench report --metric knn_top1,total_s --margin knn_top1=0.5 -o report.html
     """
-    from emabench.cli.console import err, print_json
-    from emabench.cli.pictures import warn
+    from emabench.cli.app.console import err, print_json
+    from emabench.cli.show.pictures import warn
     from emabench.report.page.file import check_page, write_page
 
     check_page(output)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.job_choice import IDS_HELP
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.job_ids import IDS_HELP
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
 from emabench.errors import UsageError
 
 
@@ -29,7 +29,7 @@ def command(
     """
     if not ids and not failed:
         raise UsageError("nothing is named to be tried again", hint="name ids, or --failed for all")
-    from emabench.cli.job_choice import chosen_jobs, existing_store, print_changes
+    from emabench.cli.options.job_ids import chosen_jobs, existing_store, print_changes
     from emabench.records import JobState
 
     ended_badly = (JobState.FAILED, JobState.CANCELLED)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+from emabench.cli.options.shared import (
+    DEFAULT_DB,
+    ArtifactsOption,
+    DbOption,
+    JsonOption,
+    artifacts_folder,
+)
 from emabench.errors import EmabenchError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -33,12 +39,12 @@ def command(
         emabench rm 3fa9
         emabench rm 3fa9 77c1 --yes
     """
-    from emabench.cli.consent import agreed
-    from emabench.cli.console import print_json
-    from emabench.cli.job_choice import existing_store
-    from emabench.report.disk_usage import readable_size
-    from emabench.report.queue_status import what
-    from emabench.store.files import delete_files, scan_files
+    from emabench.artifacts.files import delete_files, scan_files
+    from emabench.cli.app.confirm import agreed
+    from emabench.cli.app.console import print_json
+    from emabench.cli.options.job_ids import existing_store
+    from emabench.report.tables.disk_table import readable_size
+    from emabench.report.tables.queue_table import what
 
     folder = artifacts_folder(db, artifacts)
     with existing_store(db) as store:
@@ -104,7 +110,7 @@ def _run(store: RunStore, text: str) -> RunRecord:
 
 def _in_words(runs: list[RunRecord], size: str) -> str:
     from emabench.records import JobState
-    from emabench.report.queue_status import what
+    from emabench.report.tables.queue_table import what
 
     done = sum(run.state is JobState.DONE for run in runs)
     (first, *others) = runs

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.artifacts import Keep
-from emabench.cli.options import (
+from emabench.artifacts.layout import Keep
+from emabench.cli.options.shared import (
     DEFAULT_DB,
     ArtifactsOption,
     CacheBudgetOption,
@@ -19,7 +19,7 @@ from emabench.cli.options import (
     KeepOption,
     artifacts_folder,
 )
-from emabench.cli.spec_flags import grid, profiled, takes_spec_flags
+from emabench.cli.options.spec_flags import grid, profiled, takes_spec_flags
 
 if TYPE_CHECKING:
     from emabench.queue.worker import Workplace
@@ -61,9 +61,9 @@ def command(
         emabench run study.yaml --dry-run
     """
     points = [profiled(point) if profile else point for point in grid(ctx.params)]
-    from emabench.cli.console import print_json
-    from emabench.cli.plans import plan_values, print_plans
-    from emabench.cli.queueing import resolve_all
+    from emabench.cli.app.console import print_json
+    from emabench.cli.show.plans import plan_values, print_plans
+    from emabench.cli.show.queueing import resolve_all
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
 
@@ -84,8 +84,8 @@ def command(
 def _execute(
     plans: Sequence[PlannedRun], *, db: str, place: Workplace, force: bool, json: bool
 ) -> None:
-    from emabench.cli.console import print_json
-    from emabench.cli.execution import execute, raise_unless_done
+    from emabench.cli.app.console import print_json
+    from emabench.cli.show.execution import execute, raise_unless_done
 
     outcomes, runs = execute(plans, db=db, place=place, force=force)
     existed = {outcome.run.id for outcome in outcomes if outcome.run.existed}
@@ -101,7 +101,7 @@ def _print_table(runs: Sequence[RunRecord]) -> None:
     from rich import box
     from rich.table import Table
 
-    from emabench.cli.console import out
+    from emabench.cli.app.console import out
 
     # 80 columns hold it: the headers fold, the values do not.
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.console import out, print_json
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption, PriceOption
+from emabench.cli.app.console import out, print_json
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, PriceOption
 
 
 def command(
@@ -32,10 +32,10 @@ def command(
         emabench show 3fa9 --json
     """
     from emabench.records import JobKind, JobState
-    from emabench.report.bench_table import bench_details, bench_rows, bench_tables
-    from emabench.report.evaluation_table import evaluation_values
-    from emabench.report.run_sheet import run_sheet
-    from emabench.report.run_table import last_points, run_details
+    from emabench.report.tables.bench_table import bench_details, bench_rows, bench_tables
+    from emabench.report.tables.evaluation_table import evaluation_values
+    from emabench.report.tables.run_sheet import run_sheet
+    from emabench.report.tables.run_table import last_points, run_details
     from emabench.spec.experiment import to_yaml
     from emabench.store import RunStore
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.discovery import NamedCommands
-from emabench.cli.options import JsonOption
-from emabench.cli.spec_flags import PresetFlag, grid, takes_spec_flags
+from emabench.cli.app.discovery import NamedCommands
+from emabench.cli.options.shared import JsonOption
+from emabench.cli.options.spec_flags import PresetFlag, grid, takes_spec_flags
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
 
@@ -29,7 +29,7 @@ def show(
         emabench spec show --preset cifar10 --method moco > moco.yaml
         emabench spec show --ema-scope none,full --json
     """
-    from emabench.cli.console import print_json
+    from emabench.cli.app.console import print_json
 
     points = list(grid(ctx.params))
     if json:
@@ -49,7 +49,7 @@ def schema() -> None:
     Examples:
         emabench spec schema > experiment.schema.json
     """
-    from emabench.cli.console import print_json
+    from emabench.cli.app.console import print_json
     from emabench.spec import ExperimentSpec
     from emabench.spec.settings import DEFAULT_PRESET
 
@@ -70,7 +70,7 @@ def presets(json: JsonOption = False) -> None:
     Examples:
         emabench spec presets
     """
-    from emabench.cli.console import print_json
+    from emabench.cli.app.console import print_json
     from emabench.spec.settings import DEFAULT_PRESET, load_preset, preset_names
 
     found = [(name, load_preset(name)) for name in preset_names()]
@@ -97,7 +97,7 @@ def validate(
     Examples:
         emabench spec validate moco.yaml
     """
-    from emabench.cli.console import print_json
+    from emabench.cli.app.console import print_json
     from emabench.errors import SpecError
     from emabench.methods import load_method
     from emabench.spec.experiment import load_fields

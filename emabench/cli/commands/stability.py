@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.console import err, out, print_json
-from emabench.cli.options import (
+from emabench.cli.app.console import err, out, print_json
+from emabench.cli.options.shared import (
     DEFAULT_DB,
     CsvOption,
     DbOption,
@@ -62,11 +62,12 @@ def command(
         emabench stability --where method=moco -o stability.png
         emabench stability 3fa9 81c2 --quantity grad_cosine
     """
+    from emabench.analysis.stability import stability
     from emabench.records import JobState
-    from emabench.report.plots import check_path, draw_stability
-    from emabench.report.stability import stability
-    from emabench.report.tables import choose_format
+    from emabench.report.figures.sheet import check_path
+    from emabench.report.figures.stability import draw_stability
     from emabench.store import RunStore
+    from emabench.table import choose_format
 
     form = choose_format(json=json, csv=csv, markdown=markdown)
     if output is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
 
 if TYPE_CHECKING:
     from emabench.records import QueueRecord
@@ -41,8 +41,8 @@ def command(
         emabench status --watch
         emabench status --watch --interval 30 --json > progress.jsonl
     """
-    from emabench.cli.console import err, out, print_json
-    from emabench.cli.watching import (
+    from emabench.cli.app.console import err, out, print_json
+    from emabench.cli.show.watch import (
         is_live,
         leave,
         print_queue,
@@ -50,7 +50,7 @@ def command(
         watch_in_pipe,
         watch_on_terminal,
     )
-    from emabench.report.queue_status import queue_values
+    from emabench.report.tables.queue_table import queue_values
     from emabench.store import RunStore
 
     def look() -> QueueRecord:

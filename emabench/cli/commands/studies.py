@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.cli.console import err, out, print_json
-from emabench.cli.discovery import NamedCommands
-from emabench.cli.options import (
+from emabench.cli.app.console import err, out, print_json
+from emabench.cli.app.discovery import NamedCommands
+from emabench.cli.options.shared import (
     DEFAULT_DB,
     CacheBudgetOption,
     CacheOption,
     DbOption,
     JsonOption,
 )
-from emabench.cli.queueing import (
+from emabench.cli.options.spec_flags import axes, takes_setting_flags
+from emabench.cli.show.queueing import (
     ForceOption,
     MaxAttemptsOption,
     PreviewOption,
@@ -34,9 +35,8 @@ from emabench.cli.queueing import (
     queued_values,
     resolve_all,
 )
-from emabench.cli.spec_flags import axes, takes_setting_flags
-from emabench.cli.study_plans import equal_commands, next_commands, run_count, study_points
 from emabench.errors import UnknownNameError
+from emabench.plans.studies import equal_commands, next_commands, run_count, study_points
 from emabench.records import DEFAULT_MAX_ATTEMPTS
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def list_(json: JsonOption = False) -> None:
         emabench studies
         emabench studies list --json
     """
-    from emabench.report.tables import Table
     from emabench.spec.study import Budgets, load_study, study_names
+    from emabench.table import Table
 
     budgets = tuple(Budgets.model_fields)
     studies = [load_study(name) for name in study_names()]
@@ -149,8 +149,8 @@ def run(
         emabench studies run which-block --budget cpu --backbone resnet34 --seed 0..4
         emabench studies run my-study.yaml --budget cpu --dry-run
     """
-    from emabench.report.metrics import parse_metrics
-    from emabench.report.stability import QUANTITIES
+    from emabench.analysis.metrics import parse_metrics
+    from emabench.analysis.stability import QUANTITIES
     from emabench.spec.study import load_study
 
     found = load_study(study)
@@ -192,7 +192,7 @@ def _details(study: Study, runs: dict[str, int], commands: dict[str, list[str]])
 
 
 def _about(study: Study) -> Any:
-    from emabench.report.tables import Table
+    from emabench.table import Table
 
     spec = study.spec
     margins = ", ".join(f"{metric} {margin:g}" for metric, margin in spec.margin.items())

@@ -6,8 +6,8 @@ from typing import Any
 
 import typer
 
-from emabench.cli.engine_choice import SharedArtifactsOption
-from emabench.cli.options import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.engine_options import SharedArtifactsOption
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
 
 
 def command(
@@ -25,12 +25,12 @@ def command(
         emabench sync
         emabench sync --artifacts s3://bucket/night
     """
-    from emabench.cli.console import print_json
-    from emabench.cli.engine_choice import local_artifacts
-    from emabench.cli.job_choice import existing_store
+    from emabench.cli.app.console import print_json
+    from emabench.cli.options.engine_options import local_artifacts
+    from emabench.cli.options.job_ids import existing_store
     from emabench.engines.exchange import Exchange
     from emabench.engines.remote import dismiss, take_in
-    from emabench.report.queue_status import what
+    from emabench.report.tables.queue_table import what
 
     is_url = artifacts is not None and "://" in artifacts
     exchange = Exchange(artifacts if is_url and artifacts else str(local_artifacts(db, artifacts)))

@@ -10,7 +10,13 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options import DEFAULT_DB, ArtifactsOption, DbOption, JsonOption, artifacts_folder
+from emabench.cli.options.shared import (
+    DEFAULT_DB,
+    ArtifactsOption,
+    DbOption,
+    JsonOption,
+    artifacts_folder,
+)
 from emabench.errors import EmabenchError, NotFoundError, UnknownNameError, UsageError
 
 _NETWORKS = ("online", "target")
@@ -43,8 +49,8 @@ def command(
         raise UsageError(f"{output} exists already", hint="--force overwrites it")
     if not output.parent.is_dir():
         raise NotFoundError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
-    from emabench.cli.console import print_json
-    from emabench.cli.loading import loading_code
+    from emabench.cli.app.console import print_json
+    from emabench.networks.loading_code import loading_code
     from emabench.store import RunStore
     from emabench.training.weights import weights_file
 

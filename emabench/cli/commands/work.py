@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.artifacts import Keep
-from emabench.cli.engine_choice import (
+from emabench.artifacts.layout import Keep
+from emabench.cli.options.engine_options import (
     AddressOption,
     EngineName,
     EngineOption,
@@ -17,7 +17,7 @@ from emabench.cli.engine_choice import (
     SharedArtifactsOption,
     TimeLimitOption,
 )
-from emabench.cli.options import (
+from emabench.cli.options.shared import (
     DEFAULT_DB,
     CacheBudgetOption,
     CacheOption,
@@ -91,11 +91,11 @@ def command(
         emabench work --engine ray --address auto --artifacts /shared/night
         emabench work --engine slurm --partition gpu --time-limit 120
     """
-    from emabench.cli.console import err, print_json
-    from emabench.cli.engine_choice import EngineChoice, local_artifacts, opened_engine
-    from emabench.cli.interrupt import StopRequest
-    from emabench.cli.job_choice import existing_store
-    from emabench.cli.work_progress import work_listener
+    from emabench.cli.app.console import err, print_json
+    from emabench.cli.app.interrupt import StopRequest
+    from emabench.cli.options.engine_options import EngineChoice, local_artifacts, opened_engine
+    from emabench.cli.options.job_ids import existing_store
+    from emabench.cli.show.work_progress import work_listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
     from emabench.queue.worker import Workplace
@@ -163,7 +163,7 @@ def _as_json(tally: Tally) -> dict[str, object]:
 
 def _note_what_is_left(store: RunStore, slots: Sequence[Slot]) -> None:
     """Say so if jobs wait for a kind of device, or a program, that this worker is not."""
-    from emabench.cli.console import err
+    from emabench.cli.app.console import err
 
     mine = {slot.kind for slot in slots}
     for kind, count in store.queued_by_need().items():

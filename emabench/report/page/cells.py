@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from emabench.report.comparison import Comparison
-from emabench.report.comparison_columns import data_columns
-from emabench.report.numbers import UNKNOWN
+from emabench.analysis.comparison import Comparison
+from emabench.report.tables.comparison_columns import data_columns
+from emabench.table import UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import emabench
+from emabench.analysis.arms import SEED, Arm
+from emabench.analysis.cautions import Caution
+from emabench.analysis.comparison import Comparison
+from emabench.analysis.metric_values import read_measured
+from emabench.analysis.stability import FLUCTUATION
 from emabench.errors import EmabenchError
 from emabench.records import QueueRecord, RunRecord
-from emabench.report.arms import SEED, Arm
-from emabench.report.cautions import Caution
-from emabench.report.charts.chosen import Chosen, ShownArm, source_line
-from emabench.report.comparison import Comparison
-from emabench.report.measured import read_measured
-from emabench.report.numbers import UNKNOWN
+from emabench.report.figures.chosen import Chosen, ShownArm, source_line
 from emabench.report.page.cells import Cell, HtmlTable, Row, arms_table
-from emabench.report.page.figures import Drawable, FigureGroup, figure_groups, wanted_points
+from emabench.report.page.page_figures import Drawable, FigureGroup, figure_groups, wanted_points
 from emabench.report.page.run_views import RunView, common_fields, run_view, runs_table
-from emabench.report.queue_status import counts_line, queue_tables
-from emabench.report.stability import FLUCTUATION
-from emabench.report.tables import Table, show_value
+from emabench.report.tables.queue_table import counts_line, queue_tables
+from emabench.table import UNKNOWN, Table, show_value
+from emabench.version import __version__
 
 if TYPE_CHECKING:
     from emabench.spec.study import StudySpec
@@ -70,7 +69,7 @@ class PageContent:
     source: str
     command: str
     made: str
-    version: str = emabench.__version__
+    version: str = __version__
     problem: tuple[str, str | None] | None = None
     cautions: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()

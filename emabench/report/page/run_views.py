@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emabench.analysis.arms import flat_fields
+from emabench.analysis.metric_values import Measured
+from emabench.analysis.metrics import MetricInfo, state_in_words
 from emabench.records import RunRecord
-from emabench.report.arms import flat_fields
-from emabench.report.collapse import state_in_words
-from emabench.report.comparison_columns import mean_and_sd
-from emabench.report.measured import Measured
-from emabench.report.metrics import MetricInfo
-from emabench.report.numbers import UNKNOWN, duration
 from emabench.report.page.cells import Cell, HtmlTable, Row
-from emabench.report.run_sheet import run_sheet
-from emabench.report.run_table import spec_value
-from emabench.report.tables import Table, show_value
+from emabench.report.tables.comparison_columns import mean_and_sd
+from emabench.report.tables.run_sheet import run_sheet
+from emabench.report.tables.run_table import spec_value
+from emabench.table import UNKNOWN, Table, duration, show_value
 
 _SECTIONS = ("results", "cost of all attempts", "environment", "attempts")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from emabench.data.fashion_mini import read_split
+from emabench.data.sources.fashion_mini import read_split
 
 
 def tinted(count: int, size: int) -> np.ndarray:

@@ -10,8 +10,8 @@ import pytest
 from conftest_images import tinted
 from torchvision.datasets import CIFAR10, cifar
 
-from emabench.data.fashion_mini import read_split
 from emabench.data.images import load_dataset
+from emabench.data.sources.fashion_mini import read_split
 from emabench.errors import DataError
 from emabench.spec.data import DataSpec
 

@@ -8,10 +8,10 @@ from scipy.stats import binomtest, chisquare, ks_2samp
 from torchvision.transforms import ColorJitter, GaussianBlur, InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from emabench.data import augment
-from emabench.data.augment import Augmenter, ViewParameters, normalize
-from emabench.data.blur import kernel_size
-from emabench.data.parameters import sample_parameters
+from emabench.data.augmentation import augment
+from emabench.data.augmentation.augment import Augmenter, ViewParameters, normalize
+from emabench.data.augmentation.blur import kernel_size
+from emabench.data.augmentation.parameters import sample_parameters
 from emabench.spec.data import ViewSpec
 
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emabench.data import cache_mode
-from emabench.data.cache_mode import CacheMode, parse_bytes, settle_mode
+from emabench.data.cache import cache_mode
+from emabench.data.cache.cache_mode import CacheMode, parse_bytes, settle_mode
 from emabench.errors import UnknownNameError, UsageError
 
 

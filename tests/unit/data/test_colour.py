@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from emabench.data import blur, colour
+from emabench.data.augmentation import blur, colour
 
 Operation = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -10,8 +10,13 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
-from emabench.data import crop
-from emabench.data.crop import AxisResampler, resize_weights, resized_crop, sample_boxes
+from emabench.data.augmentation import crop
+from emabench.data.augmentation.crop import (
+    AxisResampler,
+    resize_weights,
+    resized_crop,
+    sample_boxes,
+)
 from emabench.spec.data import ViewSpec
 
 CPU = torch.device("cpu")

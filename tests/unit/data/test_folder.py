@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emabench.data import folder as folders
-from emabench.data import manifest
 from emabench.data.decode import decode
 from emabench.data.images import Dataset, load_dataset
+from emabench.data.sources import folder as folders
+from emabench.data.sources import manifest
 from emabench.errors import DataError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emabench.data import cache as cache_module
-from emabench.data.cache import ImageCache, cache_folder, write_atomically
-from emabench.data.channels import channel_statistics
+from emabench.data.cache import image_cache as cache_module
+from emabench.data.cache.channels import channel_statistics
+from emabench.data.cache.image_cache import ImageCache, cache_folder, write_atomically
 
 SHAPE = (10, 4, 4, 3)
 

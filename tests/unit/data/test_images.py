@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emabench.data import fashion_mini
-from emabench.data.fashion_mini import make
 from emabench.data.images import DatasetInfo, list_datasets, load_dataset
+from emabench.data.sources import fashion_mini
+from emabench.data.sources.fashion_mini import make
 from emabench.errors import DataError, SpecError, UnknownNameError
 from emabench.spec.data import DataSpec
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from conftest_images import tinted
 
+from emabench.data.cache.image_rows import ChosenRows, FileImages, HeldImages, take
 from emabench.data.decode import decode
 from emabench.data.images import Dataset, ImageSet, load_dataset
-from emabench.data.rows import ChosenRows, FileImages, HeldImages, take
 from emabench.spec.data import DataSpec
 
 MakeTree = Callable[..., Path]

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from emabench.data import workers
+from emabench.data.cache.image_rows import FileImages
 from emabench.data.images import ImageSet
 from emabench.data.loader import EpochLoader
 from emabench.data.reading import one_ahead, read_batches
-from emabench.data.rows import FileImages
 from emabench.data.workers import decoded_ahead
 from emabench.errors import DataError
 
@@ -115,7 +115,7 @@ DECODE = """
 import multiprocessing, sys, time
 from pathlib import Path
 import numpy as np
-from emabench.data.rows import FileImages
+from emabench.data.cache.image_rows import FileImages
 from emabench.data.reading import read_batches
 
 def main():

@@ -10,9 +10,9 @@ from seeding import ENVIRONMENT, plan
 
 from emabench.errors import EmabenchError, FencedError
 from emabench.events import EpochProgress, StepProgress
+from emabench.queue.failure import Trouble
 from emabench.queue.ingest import Ingest
 from emabench.queue.journal import Beat, Finished, Journal, read_words
-from emabench.queue.trouble import Trouble
 from emabench.records import CostReading, JobState, MetricPoint
 from emabench.store import RunStore
 

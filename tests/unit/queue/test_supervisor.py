@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seeding import ENVIRONMENT, plan
 
-from emabench.artifacts import CHECKPOINT
+from emabench.artifacts.layout import CHECKPOINT
 from emabench.queue.submission import Task
 from emabench.queue.supervisor import Slot, Supervisor
 from emabench.queue.worker import Workplace

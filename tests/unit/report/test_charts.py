@@ -9,17 +9,17 @@ from scipy import stats
 from seeding import complete, plan
 from studied import BLOCKS, SCOPES, averaged, study, top1_of
 
+from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.statistics import Estimate
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import MetricPoint
-from emabench.report.charts.blocks import block_accuracies
-from emabench.report.charts.chosen import choose_arms, source_line
-from emabench.report.charts.cost import CostBar, cost_breakdown
-from emabench.report.charts.curves import curves, seconds_by_epoch
-from emabench.report.charts.estimate import Estimate
-from emabench.report.charts.pareto import pareto
-from emabench.report.charts.reach import bounds
-from emabench.report.charts.seeds import seeds
-from emabench.report.metrics import parse_metrics
+from emabench.report.figures.blocks_data import block_accuracies
+from emabench.report.figures.chosen import choose_arms, source_line
+from emabench.report.figures.cost_data import CostBar, cost_breakdown
+from emabench.report.figures.curves_data import curves, seconds_by_epoch
+from emabench.report.figures.pareto_data import pareto
+from emabench.report.figures.reach import bounds
+from emabench.report.figures.seeds_data import seeds
 from emabench.store import RunStore, store_label
 
 

@@ -10,10 +10,11 @@ import pytest
 from markdown_it import MarkdownIt
 from seeding import plan, recorded
 
+from emabench.analysis.comparison import compare
+from emabench.analysis.metrics import parse_metrics
 from emabench.errors import UnknownNameError, UsageError
-from emabench.report.comparison import compare
-from emabench.report.comparison_columns import chosen_columns, data_columns, reading_columns
-from emabench.report.comparison_table import (
+from emabench.report.tables.comparison_columns import chosen_columns, data_columns, reading_columns
+from emabench.report.tables.comparison_table import (
     data_table,
     headlines,
     reading_table,
@@ -21,8 +22,7 @@ from emabench.report.comparison_table import (
     runs_table,
     verdict_table,
 )
-from emabench.report.metrics import parse_metrics
-from emabench.report.tables import Table
+from emabench.table import Table
 
 MARGINS = {"top1": 0.5, "throughput": 0.02}
 

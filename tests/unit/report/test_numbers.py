@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emabench.report.numbers import duration, significant
+from emabench.table import duration, significant
 
 
 @given(value=st.floats(1e-6, 1e6))

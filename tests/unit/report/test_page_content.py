@@ -12,11 +12,11 @@ import pytest
 from seeding import complete, plan
 from studied import study
 
+from emabench.analysis.comparison import compare
+from emabench.analysis.factor import Factor
+from emabench.analysis.metric_values import read_measured
+from emabench.analysis.metrics import parse_metrics
 from emabench.errors import NotFoundError
-from emabench.report.comparison import compare
-from emabench.report.factor import Factor
-from emabench.report.measured import read_measured
-from emabench.report.metrics import parse_metrics
 from emabench.report.page.content import Request, page_content
 from emabench.report.page.render import render_page
 from emabench.spec.study import load_study

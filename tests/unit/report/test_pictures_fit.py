@@ -12,20 +12,20 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from studied import PHASES, study
 
-from emabench.report.charts.blocks import block_accuracies
-from emabench.report.charts.chosen import choose_arms, source_line
-from emabench.report.charts.cost import cost_breakdown
-from emabench.report.charts.curves import curves
-from emabench.report.charts.pareto import pareto
-from emabench.report.charts.seeds import seeds
-from emabench.report.metrics import parse_metrics
-from emabench.report.plots import draw_stability
-from emabench.report.plots.blocks import draw_blocks
-from emabench.report.plots.cost import draw_cost
-from emabench.report.plots.curves import draw_curves
-from emabench.report.plots.pareto import draw_pareto
-from emabench.report.plots.seeds import draw_seeds
-from emabench.report.stability import stability
+from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.stability import stability
+from emabench.report.figures.blocks import draw_blocks
+from emabench.report.figures.blocks_data import block_accuracies
+from emabench.report.figures.chosen import choose_arms, source_line
+from emabench.report.figures.cost import draw_cost
+from emabench.report.figures.cost_data import cost_breakdown
+from emabench.report.figures.curves import draw_curves
+from emabench.report.figures.curves_data import curves
+from emabench.report.figures.pareto import draw_pareto
+from emabench.report.figures.pareto_data import pareto
+from emabench.report.figures.seeds import draw_seeds
+from emabench.report.figures.seeds_data import seeds
+from emabench.report.figures.stability import draw_stability
 from emabench.store import RunStore
 
 (TOP1,) = parse_metrics("top1")

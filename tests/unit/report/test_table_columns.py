@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from seeding import complete, plan
 
+from emabench.analysis.comparison import compare
+from emabench.analysis.metrics import parse_metrics
 from emabench.errors import UnknownNameError
 from emabench.records import MetricPoint
-from emabench.report import comparison_table, run_table
-from emabench.report.comparison import compare
-from emabench.report.metrics import parse_metrics
-from emabench.report.run_choice import choose_runs
+from emabench.report.tables import comparison_table, run_table
+from emabench.report.tables.run_table import choose_runs
 from emabench.store import RunStore
 
 

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from emabench.report.metrics import parse_metrics
-from emabench.report.stability import QUANTITIES
+from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.stability import QUANTITIES
+from emabench.plans.study_grids import study_runs
 from emabench.spec.study import load_study, study_names
-from emabench.spec.study_runs import study_runs
 
 BLOCKS = ["stem", "layer1", "layer2", "layer3", "layer4", "projector"]
 BUDGETS = ("smoke", "cpu", "gpu")
@@ -104,7 +104,7 @@ def test_studies_are_read_without_torch():
     program = (
         "import sys\n"
         "from emabench.spec.study import load_study, study_names\n"
-        "from emabench.spec.study_runs import study_runs\n"
+        "from emabench.plans.study_grids import study_runs\n"
         "for name in study_names():\n"
         f"    assert study_runs(load_study(name), 'cpu', blocks_of=lambda spec: {BLOCKS})\n"
         "assert not {'torch', 'timm'} & set(sys.modules)\n"

@@ -2,13 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from emabench.errors import SpecError
-from emabench.spec import (
-    AugmentationSpec,
-    BackboneSpec,
-    ExperimentSpec,
-    MethodSpec,
-    PretrainSpec,
-)
+from emabench.spec import AugmentationSpec, BackboneSpec, ExperimentSpec, MethodSpec, PretrainSpec
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from emabench.errors import NotFoundError, SpecError, UnknownNameError, UsageError
+from emabench.plans.study_grids import study_runs
 from emabench.spec.study import load_study, study_names
-from emabench.spec.study_runs import study_runs
 
 FIELDS = {
     "title": "t",

@@ -18,9 +18,11 @@ from sqlalchemy import create_engine
 
 from emabench.errors import SchemaVersionError, StoreError, UsageError
 from emabench.records import JobState
-from emabench.store import RunStore, schema, tables
-from emabench.store.maintenance import check
-from emabench.store.upgrading import upgrade
+from emabench.store import RunStore
+from emabench.store.schema import tables
+from emabench.store.schema import version as schema
+from emabench.store.transfer.soundness import check
+from emabench.store.transfer.upgrade import upgrade
 
 FROZEN = Path(__file__).parents[2] / "assets" / "stores"
 VERSIONS = sorted(path.stem for path in FROZEN.glob("*.db"))
@@ -182,7 +184,7 @@ def test_an_upgrade_that_is_killed_is_undone_and_can_be_repeated(frozen):
 def test_of_several_upgrades_at_once_one_does_the_work(frozen):
     path = frozen("0001")
     before = rows(path)
-    program = "import sys; from emabench.cli.app import main; main()"
+    program = "import sys; from emabench.cli.app.main import main; main()"
     with contextlib.ExitStack() as stack:
         processes = [
             stack.enter_context(

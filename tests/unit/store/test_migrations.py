@@ -8,7 +8,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from emabench.errors import SchemaVersionError, StoreError
-from emabench.store import RunStore, tables
+from emabench.store import RunStore
+from emabench.store.schema import tables
 
 
 @pytest.fixture

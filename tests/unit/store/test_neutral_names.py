@@ -2,7 +2,7 @@
 
 import pytest
 
-from emabench.store.neutral_names import NeutralNames
+from emabench.store.transfer.scrubbing import NeutralNames
 
 
 @pytest.fixture

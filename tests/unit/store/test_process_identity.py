@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import psutil
 
-from emabench.store.processes import ProcessIdentity
+from emabench.store.queue.processes import ProcessIdentity
 
 
 def test_the_process_that_asks_is_alive():

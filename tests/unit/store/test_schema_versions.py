@@ -11,7 +11,9 @@ from sqlalchemy import create_engine, inspect
 
 from emabench.errors import SchemaVersionError
 from emabench.records import CostReading, Environment
-from emabench.store import RunStore, schema, tables
+from emabench.store import RunStore
+from emabench.store.schema import tables
+from emabench.store.schema import version as schema
 
 
 def test_the_newest_revision_is_the_one_the_program_expects():

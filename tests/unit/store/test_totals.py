@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from emabench.records import AttemptRecord, CostReading, JobKind, JobRecord, JobState
-from emabench.store import totals
-from emabench.store.totals import run_cost, run_environment, run_state
+from emabench.store.runs import run_summary as totals
+from emabench.store.runs.run_summary import run_cost, run_environment, run_state
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 Q, R, D, F, C = (

@@ -7,7 +7,8 @@ import pytest
 from seeding import ENVIRONMENT, complete, plan
 
 from emabench.records import CostReading, JobState
-from emabench.store import RunStore, whole_runs
+from emabench.store import RunStore
+from emabench.store.runs import whole_runs
 
 
 def test_many_runs_are_those_that_are_read_one_by_one(

@@ -1,0 +1,217 @@
+"""Arms: runs that agree on everything except the seed, and the fields in which arms differ."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from emabench.records import RunRecord
+from emabench.table import show_value
+
+METHOD = "pretrain.method.name"
+SCOPE = "pretrain.ema.scope"
+SEED = "pretrain.seed"
+TARGET_GRADIENT = "pretrain.ema.target_gradient"
+IDENTITY = ("device_kind", "precision", "threads", "data")
+"""Names of the identity of a run: they stand beside the field paths, and have no dots."""
+
+_METHOD_OPTIONS = "pretrain.method.options."
+TOLD_BY_IDENTITY = {
+    "device_kind": ("pretrain.device",),
+    "precision": ("pretrain.precision",),
+    "threads": ("pretrain.threads",),
+    "data": ("pretrain.data.data_dir",),
+    "evaluation_data": ("evaluation.data.data_dir",),
+}
+"""Fields that only say how the identity was chosen: ``auto`` and ``cpu`` may be the same device."""
+_ADDED_LATER: dict[str, Any] = {
+    "pretrain.compile": False,
+    "pretrain.devices": 1,
+    "profile": False,
+}
+"""Fields that specs of older runs do not have, with what they meant."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs that differ only in their seed, one per seed.
+
+    Attributes:
+        fields: every field of the spec by its path, and the identity; the seed left out.
+        runs: by seed, in the order of seeds.
+    """
+
+    fields: Mapping[str, Any]
+    runs: Mapping[int, RunRecord]
+
+    @cached_property
+    def texts(self) -> Mapping[str, str]:
+        """The fields as text that is equal where they are; what is null is left out."""
+        return {path: _key(value) for path, value in self.fields.items() if value is not None}
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return str(self.fields.get(METHOD))
+
+    @property
+    def scope(self) -> str:
+        """The EMA scope in its canonical spelling."""
+        return str(self.fields.get(SCOPE))
+
+
+def fields_of(run: RunRecord) -> dict[str, Any]:
+    """Return every field of a run's spec by its path, and its identity."""
+    fields = _ADDED_LATER | flat_fields(run.spec)
+    fields.update(run.identity)
+    for name in run.identity:
+        for path in TOLD_BY_IDENTITY.get(name, ()):
+            fields.pop(path, None)
+    return fields
+
+
+def group(
+    runs: Iterable[RunRecord], fields: Callable[[RunRecord], dict[str, Any]] = fields_of
+) -> tuple[list[Arm], int]:
+    """Put runs into arms; of several runs with one seed the newest counts.
+
+    Args:
+        runs: finished runs, newest last.
+        fields: what tells the arm of a run, and its seed.
+
+    Returns:
+        The arms in the order of their first run, and the number of repeats left out.
+    """
+    known: dict[str, dict[str, Any]] = {}
+    # Flattening and sorting the fields of each run takes longest, and all seeds of an arm tell the
+    # same; one arm may have several of these texts, such as those of older specs.
+    by_text: dict[str, tuple[str, dict[str, Any]]] = {}
+    members: dict[str, dict[int, RunRecord]] = defaultdict(dict)
+    repeats = 0
+    for run in runs:
+        seed, text = _without_seed(run)
+        if text not in by_text:
+            found = fields(run)
+            found.pop(SEED, None)
+            by_text[text] = _key(found), found
+        key, known[key] = by_text[text]
+        repeats += seed in members[key]
+        members[key][seed] = run
+    return [Arm(known[key], dict(sorted(seeds.items()))) for key, seeds in members.items()], repeats
+
+
+def differing_fields(arms: Sequence[Arm]) -> list[str]:
+    """Return the fields in which arms differ, beside method and scope.
+
+    An option of the method counts only where it differs among arms of one method, and
+    ``target_gradient`` only among arms of one method and scope: elsewhere the method or the scope
+    tells it.
+    """
+    paths = dict.fromkeys(path for arm in arms for path in arm.fields)
+    return [path for path in paths if path not in (METHOD, SCOPE) and _differs(arms, path)]
+
+
+def scope_rank(scope: str) -> tuple[int, int, str]:
+    """Return a key that sorts scopes by how much they average: ``none`` first, ``full`` last."""
+    if scope == "none":
+        return 0, 0, scope
+    if scope.startswith("from:"):
+        number = re.search(r"\d+$", scope)
+        return 2, -int(number[0]) if number else 0, scope
+    if scope == "backbone":
+        return 3, 0, scope
+    if scope in ("full", "encoder"):
+        return 4, 0, scope
+    return 1, scope.count("+"), scope
+
+
+def value_rank(value: Any) -> tuple[int, float, tuple[int, int, str]]:
+    """Return a key that sorts the values of a factor: numbers by size, scopes by their blocks."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return (0 if value is None else 2), 0.0, scope_rank(show_value(value))
+    return 1, float(value), (0, 0, "")
+
+
+def disagreement(first: Arm, second: Arm) -> set[str]:
+    """Return the fields in which two arms differ, method and scope included."""
+    return {path for path, _ in first.texts.items() ^ second.texts.items()}
+
+
+def _differs(arms: Sequence[Arm], path: str) -> bool:
+    values: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for arm in arms:
+        told_by: tuple[str, ...] = ()
+        if path.startswith(_METHOD_OPTIONS):
+            told_by = (arm.method,)
+        elif path == TARGET_GRADIENT:
+            told_by = (arm.method, arm.scope)
+        values[told_by].add(arm.texts.get(path, ""))
+    return any(len(different) > 1 for different in values.values())
+
+
+def _without_seed(run: RunRecord) -> tuple[int, str]:
+    """Return the seed of a run, and all else that can tell its arm as text, in any order."""
+    pretrain = dict(run.spec.get("pretrain") or {})
+    seed = pretrain.pop("seed", 0)
+    commit = None if run.environment is None else run.environment.commit
+    told = [{**run.spec, "pretrain": pretrain}, run.identity, run.name, commit]
+    return seed, json.dumps(told, default=str)
+
+
+def flat_fields(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested fields by their dotted paths."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        # A dict is what JSON gives; asking whether it is a Mapping takes ten times as long.
+        if isinstance(value, dict):
+            flat.update(flat_fields(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def arm_label(arm: Arm, arms: Sequence[Arm], differing: Sequence[str]) -> str:
+    """Return method and scope, as far as needed, and the other fields in which arms differ.
+
+    Args:
+        arm: one of ``arms``.
+        arms: all that are shown beside it.
+        differing: the fields in which they differ, see ``arms.differing_fields``.
+    """
+    alike = sum((each.method, each.scope) == (arm.method, arm.scope) for each in arms)
+    with_method = len({each.method for each in arms}) > 1
+    return _label(arm, differing, with_method=with_method, is_alone=alike == 1)
+
+
+def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
+    """Return what ``arm_label`` returns for every arm, in time that grows with their number."""
+    alike = Counter((arm.method, arm.scope) for arm in arms)
+    with_method = len({method for method, _ in alike}) > 1
+    return [
+        _label(arm, differing, with_method=with_method, is_alone=alike[arm.method, arm.scope] == 1)
+        for arm in arms
+    ]
+
+
+def _label(arm: Arm, differing: Sequence[str], *, with_method: bool, is_alone: bool) -> str:
+    parts = [arm.method] if with_method else []
+    parts.append(arm.scope)
+    for path in differing:
+        told_otherwise = path == TARGET_GRADIENT and is_alone
+        if path in arm.fields and not told_otherwise:
+            parts.append(f"{path.rpartition('.')[2]}={_shortened(show_value(arm.fields[path]))}")
+    return " ".join(parts)
+
+
+def _shortened(text: str, most: int = 24) -> str:
+    """Cut what no label has room for, such as the hash of the images."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

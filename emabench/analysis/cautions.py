@@ -1,0 +1,212 @@
+"""What the reader of a comparison must know before believing it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from emabench.analysis.metric_values import Measured
+from emabench.analysis.metrics import is_collapsed
+from emabench.records import Environment, JobKind, JobState, RunRecord
+
+FEW_PAIRS = 3
+"""Fewer pairs than that say next to nothing."""
+_SHOWN = 6
+"""Ids in one message; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One warning.
+
+    Attributes:
+        code: tells kinds of warnings apart: ``few-pairs``, ``devices``, ``failed``…
+        message: one line, without a capital and a full stop.
+        runs: ids of the runs that it is about; empty if it is about all of them.
+        hint: what to do about it.
+    """
+
+    code: str
+    message: str
+    runs: tuple[str, ...] = ()
+    hint: str | None = None
+
+
+def failed_runs(runs: Iterable[RunRecord]) -> list[Caution]:
+    """Name the runs that failed for good, with the reason of the first."""
+    failed = [run for run in runs if run.state is JobState.FAILED]
+    if not failed:
+        return []
+    reason = next((job.reason for run in failed for job in run.jobs if job.reason), None)
+    why = f" ({reason})" if reason else ""
+    words = _counted(failed, "failed and count nowhere", "failed and counts nowhere")
+    message = f"{words}: {_ids(failed)}{why}"
+    return [
+        Caution("failed", message, _run_ids(failed), hint="emabench logs tells why; retry repeats")
+    ]
+
+
+def collapsed_runs(runs: Iterable[RunRecord]) -> list[Caution]:
+    """Name the runs whose embeddings collapsed; they count like any other."""
+    found = [run for run in runs if is_collapsed(run)]
+    if not found:
+        return []
+    return [Caution("collapsed", f"{_counted(found, 'collapsed')}: {_ids(found)}", _run_ids(found))]
+
+
+def smoke_runs(runs: Iterable[RunRecord]) -> list[Caution]:
+    """Name the smoke runs that take part because they were asked for."""
+    found = [run for run in runs if run.smoke]
+    if not found:
+        return []
+    words = _counted(found, "are smoke tests", "is a smoke test")
+    message = f"{words}, which tell whether the program works and nothing else: {_ids(found)}"
+    return [Caution("smoke", message, _run_ids(found))]
+
+
+def mixed_environments(
+    groups: Sequence[Sequence[RunRecord]], *, with_costs: bool, factor: str
+) -> list[Caution]:
+    """Warn where runs that stand in one mean or ratio come from unlike places.
+
+    Args:
+        groups: the runs of each arm and its baseline.
+        with_costs: whether costs are compared; a device changes nothing else.
+        factor: what is compared; its own values may differ, but for costs.
+    """
+    found = []
+    for kind in _KINDS:
+        if kind.only_costs and not with_costs:
+            continue
+        if kind.code == "commits" and factor == "commit":
+            continue
+        values = {value for runs in groups for value in _mixed(runs, kind.read)}
+        if values:
+            shown = ", ".join(sorted(values))
+            found.append(Caution(kind.code, f"{kind.words}: {shown}{kind.consequence}"))
+    return found
+
+
+def dirty_trees(runs: Iterable[RunRecord]) -> list[Caution]:
+    """Name the runs whose code was no commit."""
+    found = [run for run in runs if run.environment is not None and run.environment.dirty]
+    if not found:
+        return []
+    message = f"{_counted(found, 'come from a dirty tree', 'comes from a dirty tree')}: their code "
+    return [Caution("dirty", f"{message}is no commit: {_ids(found)}", _run_ids(found))]
+
+
+def disturbed_costs(runs: Sequence[RunRecord], measured: Measured) -> list[Caution]:
+    """Name the runs whose costs are not those of one undisturbed attempt."""
+    found = []
+    busy = [run for run in runs if measured.neighbours.get(run.id)]
+    if busy:
+        words = f"{_counted(busy, 'trained beside other work on the device')}"
+        found.append(
+            Caution(
+                "busy",
+                f"{words}, so that costs are too high: {_ids(busy)}",
+                _run_ids(busy),
+                hint="work with one job per device, or compare costs with emabench bench",
+            )
+        )
+    interrupted = [run for run in runs if _attempts(run) > 1]
+    if interrupted:
+        words = _counted(interrupted, "needed several attempts")
+        message = f"{words}; times are sums over all of them: {_ids(interrupted)}"
+        found.append(Caution("interrupted", message, _run_ids(interrupted)))
+    return found
+
+
+def few_pairs(pairs: Mapping[str, int]) -> list[Caution]:
+    """Warn of arms that have fewer than three pairs; of those that have none, others tell.
+
+    Args:
+        pairs: number of pairs by the label of the arm.
+    """
+    few = {label: n for label, n in pairs.items() if 0 < n < FEW_PAIRS}
+    if not few:
+        return []
+    shown = ", ".join(f"{label} (n={n})" for label, n in few.items())
+    message = f"fewer than {FEW_PAIRS} pairs say next to nothing: {shown}"
+    return [Caution("few-pairs", message, hint="run more seeds, for example --seed 0..4")]
+
+
+def own_warnings(runs: Iterable[RunRecord]) -> list[Caution]:
+    """Pass on what the runs themselves warned of, each text once."""
+    told = Counter(text for run in runs for text in dict.fromkeys(run.warnings))
+    return [
+        Caution("run", text if count == 1 else f"{text} ({count} runs)")
+        for text, count in told.items()
+    ]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    code: str
+    words: str
+    consequence: str
+    read: Callable[[Environment], Iterable[str]]
+    only_costs: bool = False
+
+
+_KINDS = (
+    _Kind(
+        "devices",
+        "costs were measured on different devices",
+        "; their means and ratios are not of one machine",
+        lambda e: [_hardware(e)],
+        only_costs=True,
+    ),
+    _Kind(
+        "threads",
+        "costs were measured with different numbers of threads",
+        "; their ratios are not of one machine",
+        lambda e: [str(e.threads)],
+        only_costs=True,
+    ),
+    _Kind("precisions", "runs of different precision are compared", "", lambda e: [e.precision]),
+    _Kind(
+        "versions",
+        "runs with different versions are compared",
+        "",
+        lambda e: [f"{name} {version}" for name, version in e.versions.items()],
+    ),
+    _Kind(
+        "commits",
+        "runs of different commits are compared",
+        "",
+        lambda e: [] if e.commit is None else [e.commit[:12]],
+    ),
+)
+
+
+def _mixed(runs: Iterable[RunRecord], read: Callable[[Environment], Iterable[str]]) -> set[str]:
+    """Return what not all of the runs that know it have in common."""
+    known = [set(read(run.environment)) for run in runs if run.environment is not None]
+    told = [values for values in known if values]
+    return set[str]().union(*told) - told[0].intersection(*told) if told else set()
+
+
+def _attempts(run: RunRecord) -> int:
+    """Return how often the pretraining was tried."""
+    return sum(len(job.attempts) for job in run.jobs if job.kind is JobKind.PRETRAIN)
+
+
+def _counted(runs: Sequence[RunRecord], words: str, one: str | None = None) -> str:
+    return f"1 run {one or words}" if len(runs) == 1 else f"{len(runs)} runs {words}"
+
+
+def _ids(runs: Sequence[RunRecord]) -> str:
+    shown = ", ".join(run.id for run in runs[:_SHOWN])
+    return shown if len(runs) <= _SHOWN else f"{shown} and {len(runs) - _SHOWN} more"
+
+
+def _run_ids(runs: Iterable[RunRecord]) -> tuple[str, ...]:
+    return tuple(run.id for run in runs)
+
+
+def _hardware(environment: Environment) -> str:
+    count, compiled = environment.device_count, ", compiled" if environment.compiled else ""
+    return f"{f'{count} x ' if count > 1 else ''}{environment.device}{compiled}"

@@ -1,0 +1,263 @@
+"""The rows of a comparison: each arm, paired seed by seed with the arm it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from emabench.analysis.arms import TARGET_GRADIENT, Arm, arm_labels, disagreement, value_rank
+from emabench.analysis.baseline import Baselines, reference_arm
+from emabench.analysis.cautions import Caution
+from emabench.analysis.factor import Factor
+from emabench.analysis.metric_values import Measured
+from emabench.analysis.metrics import MetricInfo
+from emabench.analysis.statistics import (
+    ImageError,
+    Interval,
+    Paired,
+    holm,
+    image_error,
+    paired_difference,
+    paired_ratio,
+    summary,
+)
+from emabench.analysis.verdicts import Headline, Judged, Verdict, headline, in_words, judge
+from emabench.records import RunRecord
+from emabench.table import show_value
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one arm: ``values`` in the order of the seeds, None where unknown.
+
+    Attributes:
+        mean: over the seeds that are known, in the unit of the metric.
+        sd: sample standard deviation; None for one seed.
+        values: one per seed of the row.
+        baseline: the comparison with the baseline; None without a pair.
+        verdict: what its interval says; None for fewer than two pairs.
+        words: the verdict for people, with the margin: ``not worse (margin 0.5)``.
+        image_error: what the finite test set adds; None where the images are not known.
+    """
+
+    mean: float | None
+    sd: float | None
+    values: tuple[float | None, ...]
+    baseline: Paired | None = None
+    verdict: Verdict | None = None
+    words: str | None = None
+    image_error: ImageError | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm of a comparison.
+
+    Attributes:
+        label: what tells it from the other rows, short: ``projector``, ``moco full decay=0.9``.
+        method: name of the method.
+        ema_scope: canonical.
+        value: of the factor.
+        differing: by path, the fields that are not the same in all rows, method and scope aside.
+        runs: in the order of their seeds.
+        seeds: ascending.
+        metrics: by name.
+        is_baseline: whether others are compared with it.
+        reference: index of the row that it is compared with; None where there is none.
+        unpaired: its seeds that the reference lacks.
+        missing: seeds of the reference that it lacks.
+        headline: whether it is cheaper and not worse; None without a reference, or where the
+            metrics hold no accuracy or no cost.
+    """
+
+    label: str
+    method: str
+    ema_scope: str
+    value: Any
+    differing: Mapping[str, Any]
+    runs: tuple[RunRecord, ...]
+    seeds: tuple[int, ...]
+    metrics: Mapping[str, Cell]
+    is_baseline: bool = False
+    reference: int | None = None
+    unpaired: tuple[int, ...] = ()
+    missing: tuple[int, ...] = ()
+    headline: Headline | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return len(self.seeds)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of every arm, as ``comparison.compare`` takes it."""
+
+    metrics: Sequence[MetricInfo]
+    margins: Mapping[str, float]
+    interval: Interval
+    measured: Measured
+    factor: Factor
+    baseline: Any
+    differing: Sequence[str]
+
+
+def build_rows(arms: Sequence[Arm], asked: Asked, cautions: list[Caution]) -> list[Row]:
+    """Compare every arm with its baseline, if it has one.
+
+    Args:
+        arms: in any order.
+        asked: by what, and with what.
+        cautions: gets a line for every arm without a baseline.
+
+    Returns:
+        The rows, sorted by method, other fields, EMA scope and the value of the factor.
+    """
+    ordered = sorted(arms, key=lambda arm: _order(arm, asked))
+    references = _references(ordered, asked, cautions)
+    labels = arm_labels(ordered, asked.differing)
+    rows = [_row(place, label, ordered, references, asked) for place, label in enumerate(labels)]
+    return _corrected(rows, asked.metrics)
+
+
+def _order(arm: Arm, asked: Asked) -> tuple[Any, ...]:
+    last = (asked.factor.path, TARGET_GRADIENT)
+    others = tuple(value_rank(arm.fields.get(path)) for path in asked.differing if path not in last)
+    value = value_rank(asked.factor.value(arm.fields))
+    return arm.method, others, value_rank(arm.scope), value, str(arm.fields.get(TARGET_GRADIENT))
+
+
+def _references(arms: Sequence[Arm], asked: Asked, found: list[Caution]) -> dict[int, int]:
+    """Return, by the index of an arm, that of the arm it is compared with."""
+    if asked.baseline is None:
+        return {}
+    baselines = Baselines(arms, asked.baseline, asked.factor)
+    places = {id(arm): place for place, arm in enumerate(arms)}
+    references = {}
+    for place, arm in enumerate(arms):
+        reference = reference_arm(arm, baselines, found)
+        if reference is not None:
+            references[place] = places[id(reference)]
+    return references
+
+
+def _row(
+    place: int,
+    label: str,
+    arms: Sequence[Arm],
+    references: Mapping[int, int],
+    asked: Asked,
+) -> Row:
+    arm, index = arms[place], references.get(place)
+    reference = None if index is None else arms[index]
+    cells = {metric.name: _cell(arm, metric, reference, asked) for metric in asked.metrics}
+    value = asked.factor.value(arm.fields)
+    is_baseline = asked.baseline is not None and show_value(value) == show_value(asked.baseline)
+    others: Mapping[int, RunRecord] = arm.runs if reference is None else reference.runs
+    return Row(
+        label=label,
+        method=arm.method,
+        ema_scope=arm.scope,
+        value=value,
+        differing={path: arm.fields.get(path) for path in asked.differing},
+        runs=tuple(arm.runs.values()),
+        seeds=tuple(arm.runs),
+        metrics=cells,
+        is_baseline=is_baseline and reference is None,
+        reference=index,
+        unpaired=tuple(seed for seed in arm.runs if seed not in others),
+        missing=tuple(seed for seed in others if seed not in arm.runs),
+        headline=None if reference is None else _headline(cells, asked),
+    )
+
+
+def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, asked: Asked) -> Cell:
+    read = asked.measured.value
+    values = {seed: read(metric, run) for seed, run in arm.runs.items()}
+    known = summary([value for value in values.values() if value is not None])
+    cell = Cell(known.mean, known.sd, tuple(values.values()))
+    if reference is None:
+        return cell
+    pairs = [
+        (seed, value, other)
+        for seed, value in values.items()
+        if value is not None
+        and seed in reference.runs
+        and (other := read(metric, reference.runs[seed])) is not None
+    ]
+    pair = paired_ratio if metric.kind == "ratio" else paired_difference
+    paired = pair([v for _, v, _ in pairs], [other for _, _, other in pairs], asked.interval)
+    if paired is not None:
+        paired = replace(paired, seeds=tuple(seed for seed, _, _ in pairs))
+    margin = asked.margins.get(metric.name)
+    error = _image_error(arm, reference, metric, [seed for seed, _, _ in pairs], asked.measured)
+    agree = error is not None and error.gained == error.lost == 0
+    identical = agree and paired is not None and not any(paired.differences)
+    verdict = judge(paired, metric, margin, identical=identical)
+    words = in_words(verdict, metric, margin)
+    return replace(cell, baseline=paired, verdict=verdict, words=words, image_error=error)
+
+
+def _image_error(
+    arm: Arm, reference: Arm, metric: MetricInfo, seeds: Sequence[int], measured: Measured
+) -> ImageError | None:
+    """Return the error of the test set; None unless it is known of every pair."""
+    if not _same_images(arm, reference):
+        return None
+    pairs = []
+    for seed in seeds:
+        one = measured.correct.get((arm.runs[seed].id, metric.name))
+        two = measured.correct.get((reference.runs[seed].id, metric.name))
+        if one is None or two is None:
+            return None
+        pairs.append((one, two))
+    return image_error(pairs)
+
+
+def _same_images(arm: Arm, reference: Arm) -> bool:
+    """Whether both arms were tested on the same images."""
+    where = ("pretrain.data.", "evaluation.data.")
+    elsewhere = (".data_dir", ".train_subset")
+    return not any(
+        path in ("data", "evaluation_data")
+        or (path.startswith(where) and not path.endswith(elsewhere))
+        for path in disagreement(arm, reference)
+    )
+
+
+def _headline(cells: Mapping[str, Cell], asked: Asked) -> Headline | None:
+    """Return the headline by the first accuracy and the first cost that were asked for."""
+    judged = {
+        metric.role: Judged(
+            metric,
+            asked.margins.get(metric.name),
+            cells[metric.name].baseline,
+            cells[metric.name].verdict,
+        )
+        for metric in reversed(asked.metrics)
+    }
+    if "accuracy" not in judged or "cost" not in judged:
+        return None
+    return headline(judged["accuracy"], judged["cost"], show_value(asked.baseline))
+
+
+def _corrected(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> list[Row]:
+    """Return the rows with the p of every metric corrected for the number of comparisons."""
+    found = list(rows)
+    for metric in metrics:
+        places, compared = [], []
+        for place, row in enumerate(found):
+            paired = row.metrics[metric.name].baseline
+            if paired is not None:
+                places.append(place)
+                compared.append(paired)
+        if len(compared) < 2:
+            continue
+        corrected = holm([paired.p for paired in compared])
+        for place, paired, p in zip(places, compared, corrected, strict=True):
+            row = found[place]
+            cell = replace(row.metrics[metric.name], baseline=replace(paired, p_holm=p))
+            found[place] = replace(row, metrics={**row.metrics, metric.name: cell})
+    return found

@@ -1,0 +1,316 @@
+"""Comparing arms: what each value of a factor costs and buys, seed by seed against a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from emabench.analysis import cautions as caution
+from emabench.analysis.arms import SEED, Arm, differing_fields, group
+from emabench.analysis.baseline import baseline_value
+from emabench.analysis.cautions import Caution
+from emabench.analysis.compared_arms import Asked, Row, build_rows
+from emabench.analysis.factor import EMA_SCOPE, Factor
+from emabench.analysis.metric_values import Measured
+from emabench.analysis.metrics import MetricInfo, is_collapsed
+from emabench.analysis.selection import LeftOut, select
+from emabench.analysis.statistics import CONFIDENCE, Interval, Paired
+from emabench.analysis.verdicts import Verdict, is_flat
+from emabench.errors import NotFoundError
+from emabench.records import RunRecord
+from emabench.spec.paths import SHORT_NAMES, value_at
+from emabench.table import show_value
+
+if TYPE_CHECKING:
+    from emabench.analysis.compared_arms import Cell, Row
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows of a comparison, what it is compared with, and what its reader should know.
+
+    Attributes:
+        factor: the field whose values are compared.
+        baseline: its value that the others are compared with; None is nothing.
+        metrics: in the order in which they were asked for.
+        margins: by metric; of ratio metrics as a fraction.
+        interval: how the 95 % intervals are computed.
+        rows: sorted by method, other fields and the value of the factor.
+        left_out: runs that do not take part, and why.
+        cautions: what the reader must know before believing it.
+        notes: what is only good to know.
+    """
+
+    factor: Factor
+    baseline: Any
+    metrics: tuple[MetricInfo, ...]
+    margins: Mapping[str, float]
+    interval: Interval
+    rows: tuple[Row, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The cautions in words."""
+        return tuple(each.message for each in self.cautions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values of the documented form; see ``docs/explanation/comparison.md``."""
+        return comparison_json(self)
+
+
+def compare(
+    runs: Sequence[RunRecord],
+    metrics: Sequence[MetricInfo],
+    *,
+    by: Factor = EMA_SCOPE,
+    baseline: str | None = None,
+    margins: Mapping[str, float] | None = None,
+    smoke: bool = False,
+    interval: Interval = "t",
+    measured: Measured | None = None,
+) -> Comparison:
+    """Compare finished runs, grouped by everything except the seed.
+
+    Args:
+        runs: runs of any state, newest last; those that are not done are counted and named.
+        metrics: what to compare.
+        by: the factor whose values are compared.
+        baseline: a value of it as it is typed; None takes, of EMA scopes, ``full`` if there is one,
+            else ``none``, else nothing; of other factors the smallest value.
+        margins: by metric: a difference within it is none. In the unit of the metric, or the
+            fraction of a ratio.
+        smoke: whether smoke runs take part.
+        interval: ``t``, or ``bca`` for a bootstrap.
+        measured: what else the store holds of the runs, see ``read_measured``.
+
+    Raises:
+        NotFoundError: no run is left to compare, or none holds any of the metrics.
+        UnknownNameError: no run has the value that was asked for as baseline.
+    """
+    chosen = select(runs, smoke=smoke)
+    measured = Measured() if measured is None else measured
+    arms, repeats = group(chosen.runs, by.fields_of)
+    taking_part = [run for arm in arms for run in arm.runs.values()]
+    value = baseline_value(arms, baseline, by)
+    asked = Asked(metrics, margins or {}, interval, measured, by, value, differing_fields(arms))
+    found = caution.failed_runs(each.run for each in chosen.left_out if each.why != "smoke")
+    found += caution.collapsed_runs(taking_part)
+    found += caution.smoke_runs(taking_part)
+    found += _unknown_metrics(taking_part, metrics, measured)
+    found += _without_baseline(arms, asked)
+    rows = build_rows(arms, asked, found)
+    found += _about_rows(rows, metrics)
+    found += _about_runs(rows, asked)
+    notes = [*chosen.notes, *_notes(arms, repeats, asked, baseline)]
+    kept = {run.id for run in taking_part}
+    repeated = [LeftOut(run, "repeated") for run in chosen.runs if run.id not in kept]
+    return Comparison(
+        by,
+        value,
+        tuple(metrics),
+        asked.margins,
+        interval,
+        tuple(rows),
+        (*chosen.left_out, *repeated),
+        tuple(dict.fromkeys(found)),
+        tuple(notes),
+    )
+
+
+def _unknown_metrics(
+    runs: Sequence[RunRecord], metrics: Sequence[MetricInfo], measured: Measured
+) -> list[Caution]:
+    """Warn of metrics that no run holds.
+
+    Raises:
+        NotFoundError: that are all of them.
+    """
+    held = {m.name for m in metrics if any(measured.value(m, run) is not None for run in runs)}
+    lost = [metric.name for metric in metrics if metric.name not in held]
+    if not lost:
+        return []
+    known = sorted({name for run in runs for name in run.results})
+    hint = f"the runs hold {', '.join(known)} and costs" if known else "emabench show tells"
+    message = f"no run holds {' or '.join(lost)}"
+    if not held:
+        raise NotFoundError(f"nothing to compare: {message}", hint=hint)
+    return [Caution("no-values", message, hint=hint)]
+
+
+def _without_baseline(arms: Sequence[Arm], asked: Asked) -> list[Caution]:
+    """Warn where nothing is compared with anything."""
+    if asked.baseline is not None:
+        return []
+    factor = asked.factor.name
+    values = dict.fromkeys(show_value(asked.factor.value(arm.fields)) for arm in arms)
+    if len(values) == 1:
+        message = f"nothing is compared: all runs have {factor} {next(iter(values))}"
+        hint = f"run another {factor}, or compare by another field with --by"
+    else:
+        message = f"nothing is compared: no {factor} is the baseline"
+        hint = f"--baseline takes one of {', '.join(values)}"
+    return [Caution("no-baseline", message, hint=hint)]
+
+
+def _about_rows(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> list[Caution]:
+    """Warn of seeds without a partner, too few pairs, and differences without any spread."""
+    found = []
+    for row in rows:
+        if row.reference is None or not (row.unpaired or row.missing):
+            continue
+        other = rows[row.reference].label
+        lacks = [
+            f"{who} lacks {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+            for who, seeds in ((other, row.unpaired), (row.label, row.missing))
+            if seeds
+        ]
+        message = f"{row.label} and {other} do not pair up: {', '.join(lacks)}"
+        found.append(Caution("unpaired", message, hint="run the seeds that are missing"))
+    pairs = {
+        row.label: max((c.baseline.n for c in row.metrics.values() if c.baseline), default=0)
+        for row in rows
+        if row.reference is not None
+    }
+    found += caution.few_pairs(pairs)
+    flat = [
+        f"{row.label} {metric.name}"
+        for metric in metrics
+        for row in rows
+        if (cell := row.metrics[metric.name]).baseline is not None
+        and is_flat(cell.baseline)
+        and cell.verdict is Verdict.INCONCLUSIVE
+    ]
+    if flat:
+        message = f"all differences are equal, which tells no spread: {', '.join(flat)}"
+        found.append(Caution("no-spread", message, hint="run more seeds, or test on more images"))
+    return found
+
+
+def _about_runs(rows: Sequence[Row], asked: Asked) -> list[Caution]:
+    """Warn of what is unlike or disturbed among the runs that take part."""
+    with_costs = any(metric.role == "cost" for metric in asked.metrics)
+    runs = [run for row in rows for run in row.runs]
+    groups = [
+        [*row.runs, *(() if row.reference is None else rows[row.reference].runs)] for row in rows
+    ]
+    found = caution.mixed_environments(groups, with_costs=with_costs, factor=asked.factor.path)
+    found += caution.dirty_trees(runs)
+    if with_costs:
+        found += caution.disturbed_costs(runs, asked.measured)
+    return found + caution.own_warnings(runs)
+
+
+def _notes(arms: Sequence[Arm], repeats: int, asked: Asked, baseline: str | None) -> list[str]:
+    notes = []
+    if repeats:
+        notes.append(f"{repeats} repeated runs left out: of each seed the newest counts")
+    notes.extend(metric.note for metric in asked.metrics if metric.note is not None)
+    if asked.baseline is not None and baseline is None and not asked.factor.is_scope:
+        value = show_value(asked.baseline)
+        notes.append(f"{asked.factor.name} {value} is the baseline; --baseline takes another")
+    first = next((m.name for m in asked.metrics if m.role == "accuracy"), None)
+    if first is not None and first not in asked.margins and len(arms) > 1:
+        notes.append(
+            f"without a margin nothing is equivalent or not worse: --margin {first}=0.5, "
+            "fixed before the runs"
+        )
+    return notes
+
+
+SCHEMA_VERSION = 1
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """Return plain values in full precision; None is unknown. Keys are only ever added."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "by": comparison.factor.name,
+        "factor": comparison.factor.path,
+        "baseline": comparison.baseline,
+        "confidence": CONFIDENCE,
+        "interval": comparison.interval,
+        "metrics": [_metric(m, comparison.margins.get(m.name)) for m in comparison.metrics],
+        "rows": [_row(row, comparison) for row in comparison.rows],
+        "left_out": [_left_out(each) for each in comparison.left_out],
+        "warnings": list(comparison.warnings),
+        "cautions": [_caution(each) for each in comparison.cautions],
+        "notes": list(comparison.notes),
+    }
+
+
+def _metric(metric: MetricInfo, margin: float | None) -> dict[str, Any]:
+    scale, unit = (1.0, metric.unit) if metric.shown is None else metric.shown
+    return {
+        "name": metric.name,
+        "unit": metric.unit,
+        "kind": metric.kind,
+        "role": metric.role,
+        "higher_is_better": metric.higher_is_better,
+        "margin": margin,
+        "shown": {"divisor": scale, "unit": unit},
+    }
+
+
+def _row(row: Row, comparison: Comparison) -> dict[str, Any]:
+    line = None if row.headline is None else asdict(row.headline)
+    return {
+        "label": row.label,
+        "method": row.method,
+        "ema_scope": row.ema_scope,
+        **row.differing,
+        "value": row.value,
+        "n": row.n,
+        "seeds": list(row.seeds),
+        "runs": [
+            {"id": run.id, "seed": seed, "collapsed": is_collapsed(run)}
+            for run, seed in zip(row.runs, row.seeds, strict=True)
+        ],
+        "is_baseline": row.is_baseline,
+        "reference": row.reference,
+        "unpaired": {"arm": list(row.unpaired), "baseline": list(row.missing)},
+        "headline": line,
+        "metrics": {metric.name: _cell(row.metrics[metric.name]) for metric in comparison.metrics},
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    found: dict[str, Any] = {"mean": cell.mean, "sd": cell.sd, "values": list(cell.values)}
+    if cell.baseline is not None:
+        found["baseline"] = _paired(cell.baseline)
+        found["verdict"] = None if cell.verdict is None else cell.verdict.value
+        found["words"] = cell.words
+        error = cell.image_error
+        found["test_set"] = None if error is None else asdict(error)
+    return found
+
+
+def _paired(paired: Paired) -> dict[str, Any]:
+    values = asdict(paired)
+    del values["differences"]
+    changes = "differences" if paired.kind == "difference" else "ratios"
+    return {**values, "seeds": list(paired.seeds), changes: list(paired.differences)}
+
+
+def _left_out(left_out: LeftOut) -> dict[str, Any]:
+    run = left_out.run
+    return {
+        "id": run.id,
+        "why": left_out.why,
+        "reason": next((job.reason for job in run.jobs if job.reason), None),
+        "method": value_at(run.spec, SHORT_NAMES["method"]),
+        "ema_scope": value_at(run.spec, SHORT_NAMES["ema_scope"]),
+        "seed": value_at(run.spec, SEED),
+    }
+
+
+def _caution(caution: Caution) -> dict[str, Any]:
+    return {
+        "code": caution.code,
+        "message": caution.message,
+        "runs": list(caution.runs),
+        "hint": caution.hint,
+    }

@@ -1,0 +1,187 @@
+"""The metrics that a comparison knows: unit, direction, and where a run keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from emabench.errors import UnknownNameError, UsageError
+from emabench.records import CostReading, RunRecord
+
+Kind = Literal["difference", "ratio"]
+Role = Literal["accuracy", "cost", "monitor"]
+
+BLOCK_METRIC = "grad_cv"
+"""``grad_cv:<block>`` is how much the gradient at a block's output fluctuates."""
+_BLOCK_SERIES = "grad_norm_cv"
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One metric.
+
+    Attributes:
+        name: as ``--metric`` takes it.
+        unit: of the stored values.
+        kind: how two arms are compared: costs by their ratio, all else by the difference.
+        higher_is_better: the direction.
+        read: gets the value of a run from its record; None is unknown.
+        shown: divides the value for display, and the unit that this gives.
+        note: what the reader of a comparison should know.
+        role: accuracies and costs decide on "cheaper and not worse"; monitors only tell.
+        series: name of the points whose mean over the epochs is the value where the record has
+            none.
+    """
+
+    name: str
+    unit: str
+    kind: Kind
+    higher_is_better: bool
+    read: Callable[[RunRecord], float | None]
+    shown: tuple[float, str] | None = None
+    note: str | None = None
+    role: Role = "monitor"
+    series: str | None = None
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit in which values are displayed."""
+        return self.unit if self.shown is None else self.shown[1]
+
+
+def parse_metrics(text: str) -> list[MetricInfo]:
+    """Read a comma list such as ``top1,throughput,grad_cv:layer4,max:feature_rank``.
+
+    A figure that is not known here goes with its direction, ``min:`` or ``max:``.
+
+    Raises:
+        UsageError: the list or one of its parts is empty, or a known metric is turned round.
+        UnknownNameError: there is no such metric; near ones are proposed.
+    """
+    names = [part.strip() for part in text.split(",")]
+    if not all(names):
+        raise UsageError(
+            f"--metric {text!r} has an empty part",
+            hint="write for example --metric top1,throughput",
+        )
+    found = {metric.name: metric for metric in map(parse_metric, names)}
+    return list(found.values())
+
+
+def parse_metric(text: str) -> MetricInfo:
+    """Read one metric: a known name, ``grad_cv:<block>``, or ``min:NAME`` or ``max:NAME``.
+
+    Raises:
+        UsageError: a known metric is turned round, or the name of a block is missing.
+        UnknownNameError: there is no such metric.
+    """
+    direction, colon, rest = text.partition(":")
+    if not colon or direction not in ("min", "max"):
+        return _known(text)
+    higher = direction == "max"
+    name = rest.strip()
+    if name in _METRICS or name.partition(":")[0] == BLOCK_METRIC:
+        metric = _known(name)
+        if metric.role != "monitor" and metric.higher_is_better != higher:
+            better = "max" if metric.higher_is_better else "min"
+            raise UsageError(
+                f"--metric {text}: of {name} {'less' if higher else 'more'} is better",
+                hint=f"write {name}, or {better}:{name}",
+            )
+        return replace(metric, higher_is_better=higher)
+    if not name:
+        raise UsageError(f"--metric {text!r} names nothing", hint="write for example min:loss")
+    if name in CostReading().as_dict():
+        unit = "s" if name.endswith("_s") else ""
+        return replace(_costs(name, unit), higher_is_better=higher)
+    return MetricInfo(name, "", "difference", higher, _result(name), series=name)
+
+
+def _known(name: str) -> MetricInfo:
+    stem, colon, block = name.partition(":")
+    if stem == BLOCK_METRIC:
+        if not (colon and block):
+            raise UsageError(
+                f"--metric {name}: of which block?",
+                hint="write for example grad_cv:projector; 'emabench stability' shows all blocks",
+            )
+        series = f"{_BLOCK_SERIES}:{block}"
+        return MetricInfo(name, "", "difference", False, _result(name), series=series)
+    if name not in _METRICS:
+        error = UnknownNameError("metric", name, [*_METRICS, f"{BLOCK_METRIC}:<block>"])
+        error.hint = f"{error.hint}; any other figure goes with its direction: max:{name}"
+        raise error
+    return _METRICS[name]
+
+
+def _result(name: str) -> Callable[[RunRecord], float | None]:
+    return lambda run: run.results.get(name)
+
+
+def _cost(name: str) -> Callable[[RunRecord], float | None]:
+    return lambda run: getattr(run.cost, name)
+
+
+def _peak_memory(run: RunRecord) -> float | None:
+    """Read the memory that the device of the run is short of."""
+    if run.environment is None:
+        return None
+    on_cpu = run.environment.device_kind == "cpu"
+    return run.cost.host_peak_rss if on_cpu else run.cost.device_peak_allocated
+
+
+def _by_name(metrics: Iterable[MetricInfo]) -> dict[str, MetricInfo]:
+    return {metric.name: metric for metric in metrics}
+
+
+def _accuracy(name: str) -> MetricInfo:
+    return MetricInfo(name, "%", "difference", True, _result(name), role="accuracy")
+
+
+def _costs(
+    name: str, unit: str, reading: str | None = None, shown: tuple[float, str] | None = None
+) -> MetricInfo:
+    return MetricInfo(name, unit, "ratio", False, _cost(reading or name), shown, role="cost")
+
+
+_MIB = (float(2**20), "MiB")
+_METRICS = _by_name(
+    [
+        *map(_accuracy, ("top1", "top5", "knn_top1", "knn_top5", "online_top1")),
+        replace(_costs("throughput", "images/s"), higher_is_better=True),
+        _costs("step_ms", "ms"),
+        _costs("train_s", "s"),
+        _costs("total_s", "s"),
+        MetricInfo(
+            "peak_memory",
+            "bytes",
+            "ratio",
+            False,
+            _peak_memory,
+            shown=_MIB,
+            note="peak_memory: peak resident memory of the process on a CPU, "
+            "peak allocation on the device elsewhere",
+            role="cost",
+        ),
+        _costs("ema_bytes", "bytes", shown=_MIB),
+        _costs("flops", "FLOP/step", "flops_per_step", (1e9, "GFLOP/step")),
+        _costs("energy", "J", "energy_j"),
+        MetricInfo("effective_rank", "", "difference", True, _result("effective_rank")),
+    ]
+)
+
+
+COLLAPSED_BELOW = 0.05
+"""Bound of ``embedding_std`` after the last epoch: 1 is an even spread, 0 a single point."""
+
+
+def is_collapsed(run: RunRecord) -> bool | None:
+    """Return whether a run collapsed; None if its embeddings were not watched."""
+    spread = run.results.get("embedding_std")
+    return None if spread is None else spread < COLLAPSED_BELOW
+
+
+def state_in_words(run: RunRecord) -> str:
+    """Return the state of a run for people: its word, and whether the run collapsed."""
+    return f"{run.state.value}, collapsed" if is_collapsed(run) else run.state.value

@@ -1,0 +1,1 @@
+"""The program around the commands: finding them, printing, asking, stopping."""

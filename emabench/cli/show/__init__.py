@@ -1,0 +1,1 @@
+"""What a terminal sees: tables, bars, pictures written, pages."""

@@ -1,0 +1,1 @@
+"""The random views of a batch, made on the device."""

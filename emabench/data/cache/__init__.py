@@ -1,0 +1,1 @@
+"""Decoded images, kept or read again, and what is known of them."""

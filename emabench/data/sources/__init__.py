@@ -1,0 +1,1 @@
+"""Where images come from: arrays, folders, and what is known of each data set."""

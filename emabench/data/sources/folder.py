@@ -1,0 +1,176 @@
+"""Data sets that are folders of image files, one folder per class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emabench.data.cache.cache_mode import settle_mode
+from emabench.data.cache.cached_images import keep
+from emabench.data.cache.image_cache import ImageCache, Pieces
+from emabench.data.cache.image_rows import FileImages
+from emabench.data.decode import DECODER, CropRule, decode_all
+from emabench.data.pool import in_pieces
+from emabench.data.sources.manifest import FileFacts, Progress, read_facts
+from emabench.data.sources.source import Source
+from emabench.data.sources.tree import ClassTree, find_splits, read_tree, require_same_classes
+from emabench.data.subset import held_out
+from emabench.errors import DataError, SpecError
+from emabench.spec.data import DataSpec
+
+_PIECE_BYTES = 2**22
+_DEFAULT_SIZE = 224
+_NATIVE_SIZES = range(8, 1025)
+_SMALL_PIXELS = 64**2
+"""Up to here a file takes less time than threads lose to each other by Python's lock."""
+
+
+@dataclass(frozen=True)
+class _Split:
+    files: tuple[Path, ...]
+    facts: tuple[FileFacts, ...]
+    labels: np.ndarray
+
+
+def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = None) -> Source:
+    """Return the data set of ``spec.data_dir``, its images kept as the cache mode says.
+
+    Args:
+        spec: where the tree lies, the size and crop of the images, and the seed of the split.
+        cache: keeps the decoded images and what is known of the files.
+        progress: called with the number of files done and of all files, first for reading the
+            files and then for decoding them.
+
+    Raises:
+        SpecError: there is no ``data_dir``.
+        NotFoundError: it does not exist.
+        DataError: the tree makes no data set, or a file is no image; names the file or folder.
+    """
+    if spec.data_dir is None:
+        raise SpecError(
+            "dataset=folder needs data_dir", hint="name a folder with one folder per class"
+        )
+    root = Path(spec.data_dir).expanduser()
+    train_root, test_root, split_name = find_splits(root)
+    trees = [read_tree(train_root)]
+    if test_root is not None:
+        trees.append(read_tree(test_root))
+        require_same_classes(trees[0], trees[1])
+    files = [path for tree in trees for path in tree.files]
+    facts = read_facts(root, files, cache.folder / "manifests", progress)
+    splits = _as_splits(trees, facts)
+    content_hash = _content_hash(trees[0].classes, splits)
+    if test_root is None:
+        _require_two_of_each(trees[0], splits[0].labels)
+        test = held_out(splits[0].labels, spec.test_fraction, spec.subset_seed)
+        splits = [_rows(splits[0], ~test), _rows(splits[0], test)]
+        split_name = f"seeded {100 * spec.test_fraction:g} % split"
+    size = spec.image_size or _native_size(facts)
+    keys = [_key(split, size, spec.crop) for split in splits]
+    shapes = [(len(split.files), size, size, 3) for split in splits]
+    mode = settle_mode(
+        3 * size**2 * len(files),
+        folder=cache.folder,
+        is_cached=all(map(cache.find, keys, shapes)),
+    )
+    kept, done = [], 0
+    for split, key, shape in zip(splits, keys, shapes, strict=True):
+        images = FileImages(split.files, size, spec.crop)
+        pieces = _decoding(images, progress, done, len(files), _threads(split.facts))
+        kept.append(keep(cache, mode, key, shape, pieces, images))
+        done += len(images)
+    (train_images, statistics), (test_images, _) = kept
+    return Source(
+        classes=trees[0].classes,
+        size=size,
+        train_images=train_images,
+        train_labels=splits[0].labels,
+        test_images=test_images,
+        test_labels=splits[1].labels,
+        statistics=statistics,
+        content_hash=content_hash,
+        split=split_name,
+    )
+
+
+def _as_splits(trees: list[ClassTree], facts: list[FileFacts]) -> list[_Split]:
+    splits, done = [], 0
+    for tree in trees:
+        stop = done + len(tree.files)
+        labels = np.array(tree.labels, dtype=np.int64)
+        splits.append(_Split(tree.files, tuple(facts[done:stop]), labels))
+        done = stop
+    return splits
+
+
+def _rows(split: _Split, chosen: np.ndarray) -> _Split:
+    rows = np.flatnonzero(chosen)
+    return _Split(
+        tuple(split.files[row] for row in rows),
+        tuple(split.facts[row] for row in rows),
+        split.labels[rows],
+    )
+
+
+def _require_two_of_each(tree: ClassTree, labels: np.ndarray) -> None:
+    for label, name in enumerate(tree.classes):
+        if int((labels == label).sum()) < 2:
+            raise DataError(
+                f"{tree.root / name}: one image cannot be split into training and test",
+                hint="add images, or give the data set a test/ folder",
+            )
+
+
+def _native_size(facts: list[FileFacts]) -> int:
+    """Return the size that all files share if they are square, else 224 pixels."""
+    sizes = {(fact.width, fact.height) for fact in facts}
+    width, height = next(iter(sizes))
+    if len(sizes) == 1 and width == height and width in _NATIVE_SIZES:
+        return width
+    return _DEFAULT_SIZE
+
+
+def _content_hash(classes: tuple[str, ...], splits: list[_Split]) -> str:
+    digest = hashlib.blake2b(repr(classes).encode(), digest_size=16)
+    for split in splits:
+        digest.update(f"/{len(split.files)}".encode())
+        for fact, label in zip(split.facts, split.labels, strict=True):
+            digest.update(f"{label}:{fact.digest}".encode())
+    return digest.hexdigest()
+
+
+def _key(split: _Split, size: int, crop: CropRule) -> str:
+    key = hashlib.blake2b(f"{size}/{crop}/{DECODER}".encode(), digest_size=16)
+    for fact in split.facts:
+        key.update(fact.digest.encode())
+    return key.hexdigest()
+
+
+def _threads(facts: Sequence[FileFacts]) -> int | None:
+    """Return how many threads decode the files; None is one per core."""
+    large = any(fact.width * fact.height > _SMALL_PIXELS for fact in facts)
+    return None if large else 1
+
+
+def _decoding(
+    images: FileImages, progress: Progress | None, done: int, total: int, threads: int | None
+) -> Pieces:
+    """Return what decodes a split; ``done`` and ``total`` place it in the progress."""
+
+    def work(start: int, stop: int) -> np.ndarray:
+        return decode_all(images.files(slice(start, stop)), images.size, images.crop)
+
+    def pieces() -> Iterator[np.ndarray]:
+        made = done
+        piece_rows = max(1, _PIECE_BYTES // (3 * images.size**2))
+        for piece in in_pieces(work, len(images), piece_rows, threads=threads):
+            yield piece
+            made += len(piece)
+            if progress is not None:
+                progress(made, total)
+
+    return pieces

@@ -1,0 +1,121 @@
+"""The digest and size of each image file, remembered so that unchanged files are not read again.
+
+A remembered fact holds while the file's length, modification time and status time are what they
+were. Facts about files changed within two seconds before they were read are not remembered:
+a second change could leave the same times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emabench.data.cache.image_cache import write_atomically
+from emabench.data.decode import inspect
+from emabench.data.pool import in_pieces
+from emabench.errors import DataError
+
+_FORMAT = 1
+_SETTLED_NS = 2_000_000_000
+_PIECE = 256
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What identifies an image file, and the size of its image."""
+
+    digest: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class _Known:
+    stamp: tuple[int, int, int]
+    facts: FileFacts
+
+
+def read_facts(
+    root: Path, paths: Sequence[Path], folder: Path, progress: Progress | None = None
+) -> list[FileFacts]:
+    """Return the facts of each file, reading only those that are new or changed.
+
+    Args:
+        root: the tree that the files lie in; names the manifest.
+        paths: the files, in order.
+        folder: where manifests are kept; not writable is not an error.
+        progress: called with the number of files done and of all files.
+
+    Raises:
+        DataError: a file cannot be read, is empty, or does not begin like an image.
+    """
+    place = hashlib.blake2b(str(root.resolve()).encode(), digest_size=16).hexdigest()
+    manifest = folder / f"{place}.json"
+    known = _read_manifest(manifest)
+    names = [path.relative_to(root).as_posix() for path in paths]
+    facts: list[FileFacts] = []
+    fresh: dict[str, _Known] = {}
+
+    def work(start: int, stop: int) -> list[_Known]:
+        return [_look(paths[i], known.get(names[i])) for i in range(start, stop)]
+
+    now = time.time_ns()
+    for piece in in_pieces(work, len(paths), _PIECE):
+        for entry in piece:
+            fresh[names[len(facts)]] = entry
+            facts.append(entry.facts)
+        if progress is not None:
+            progress(len(facts), len(paths))
+    settled = {
+        name: entry
+        for name, entry in fresh.items()
+        if max(entry.stamp[1:]) < now - _SETTLED_NS or known.get(name) == entry
+    }
+    if settled != known:
+        _write_manifest(manifest, settled)
+    return facts
+
+
+def _look(path: Path, known: _Known | None) -> _Known:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror})", hint="is it a link to a missing file?"
+        ) from error
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if known is not None and known.stamp == stamp:
+        return known
+    digest, (width, height) = inspect(path)
+    return _Known(stamp, FileFacts(digest, width, height))
+
+
+def _read_manifest(path: Path) -> dict[str, _Known]:
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != _FORMAT:
+            return {}
+        return {
+            name: _Known((size, mtime, ctime), FileFacts(digest, width, height))
+            for name, (size, mtime, ctime, digest, width, height) in content["files"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _write_manifest(path: Path, entries: dict[str, _Known]) -> None:
+    files = {
+        name: [*entry.stamp, entry.facts.digest, entry.facts.width, entry.facts.height]
+        for name, entry in entries.items()
+    }
+    content = json.dumps({"format": _FORMAT, "files": files}).encode()
+    # Only a memory: where it cannot be kept the files are read again.
+    with contextlib.suppress(OSError):
+        write_atomically(path, [content])

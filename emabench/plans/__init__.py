@@ -1,0 +1,1 @@
+"""From grids, studies, evaluations and benches to planned runs."""

@@ -1,0 +1,1 @@
+"""Pictures: the numbers of each, and their drawing."""

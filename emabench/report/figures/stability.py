@@ -1,0 +1,92 @@
+"""How the gradient of every block fluctuates: a panel per arm, a line per block."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emabench.analysis.stability import BlockCourse, Stability
+from emabench.report.figures.sheet import DASHES, MARKERS, new_sheet, shade
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLUMNS = 4
+_TITLE_COLUMNS = 38
+_IN_WORDS = {
+    "grad_norm": "norm of the gradient",
+    "grad_sample_norm": "mean norm of a view's gradient",
+    "grad_cosine": "cosine of adjacent gradients",
+}
+
+
+def draw_stability(stability: Stability, path: Path, *, source: str = "") -> None:
+    """Draw one panel per arm, one line per block over the epochs, with a band of ± sd over seeds.
+
+    Args:
+        stability: what to draw.
+        path: of the picture; its ending says the format.
+        source: where the figures come from, see ``chosen.source_line``.
+
+    Raises:
+        EmabenchError: the file cannot be written.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    columns = min(_COLUMNS, len(stability.arms))
+    rows = math.ceil(len(stability.arms) / columns)
+    sheet = new_sheet(
+        1.4 + 3.1 * columns,
+        1.3 + 2.7 * rows,
+        title=f"{stability.quantity} at the output of every block · bands: ± 1 sd over n seeds",
+        source=source,
+    )
+    panels = sheet.body.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    blocks = stability.blocks
+    for index, (arm, panel) in enumerate(zip(stability.arms, panels, strict=False)):
+        for course in arm.blocks:
+            place = blocks.index(course.block)
+            _draw_course(panel, course, place, shade(place, len(blocks)))
+        title = textwrap.fill(f"{arm.label} (n={len(arm.runs)})", _TITLE_COLUMNS)
+        panel.set_title(title, fontsize=9)
+        panel.grid(alpha=0.3)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        # Also above an empty place the epochs are written out.
+        panel.tick_params(labelbottom=index + columns >= len(stability.arms))
+    for panel in panels[len(stability.arms) :]:
+        panel.set_visible(False)
+    sheet.body.supxlabel("epoch", fontsize=10)
+    sheet.body.supylabel(_axis_label(stability.quantity), fontsize=10)
+    lines = {line.get_label(): line for panel in panels for line in panel.get_lines()}
+    named = [block for block in blocks if block in lines]
+    sheet.add_legend([lines[block] for block in named], named, "block")
+    sheet.save(path)
+
+
+def _draw_course(panel: Axes, course: BlockCourse, place: int, colour: Any) -> None:
+    epochs = list(course.epochs)
+    means = [spread.mean for spread in course.epochs.values()]
+    panel.plot(
+        epochs,
+        means,
+        label=course.block,
+        color=colour,
+        linestyle=DASHES[place % len(DASHES)],
+        marker=MARKERS[place % len(MARKERS)],
+        markersize=3,
+        linewidth=1.4,
+    )
+    if all(spread.sd is not None for spread in course.epochs.values()):
+        spreads = [spread.sd or 0.0 for spread in course.epochs.values()]
+        low = [mean - sd for mean, sd in zip(means, spreads, strict=True)]
+        high = [mean + sd for mean, sd in zip(means, spreads, strict=True)]
+        panel.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _axis_label(quantity: str) -> str:
+    for ending, words in (("_cv", "coefficient of variation, "), ("_sd", "standard deviation, ")):
+        if quantity.endswith(ending):
+            return words + _IN_WORDS[quantity.removesuffix(ending)]
+    return _IN_WORDS[quantity]

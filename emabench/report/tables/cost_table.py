@@ -1,0 +1,104 @@
+"""The analytic cost of EMA scopes as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from emabench.analysis.pace import Pace
+from emabench.table import UNKNOWN, Table, duration, significant
+
+_SAME = 1.001
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """One EMA scope.
+
+    Attributes:
+        ema_scope: the scope.
+        flops_per_step: one multiply-add = 2; None is unknown.
+        flops: of the whole run.
+        ratio_to_none: of the operations; None is unknown.
+        ratio_to_full: likewise.
+        copied_parameters: parameters of the EMA copies.
+        ema_bytes: held by the copies.
+        ema_bytes_moved: read and written by the update of one step.
+        train_s: predicted seconds of training; None is unknown.
+        measured: runs and benches that the prediction rests on; 0: scaled by the operations from
+            another scope; None: there is no prediction.
+        price: of these seconds, in the currency of the user.
+    """
+
+    ema_scope: str
+    flops_per_step: int | None
+    flops: int | None
+    ratio_to_none: float | None
+    ratio_to_full: float | None
+    copied_parameters: int
+    ema_bytes: int
+    ema_bytes_moved: int
+    train_s: float | None = None
+    measured: int | None = None
+    price: float | None = None
+
+
+def with_prediction(
+    row: CostRow, images: int, pace: Pace | None, price_per_hour: float | None
+) -> CostRow:
+    """Return the row with what the pace says of the seconds, and the price of the seconds."""
+    if pace is None:
+        return row
+    seconds = images / pace.images_per_second
+    price = None if price_per_hour is None else seconds / 3600 * price_per_hour
+    values = asdict(row) | {"train_s": seconds, "measured": pace.measured, "price": price}
+    return CostRow(**values)
+
+
+def cost_table(rows: Sequence[CostRow]) -> Table:
+    """Return the rows for a terminal; the columns of a prediction only where there is one."""
+    columns: dict[str, list[str]] = {
+        "ema scope": [row.ema_scope for row in rows],
+        "GFLOP/step": [_scaled(row.flops_per_step, 1e9) for row in rows],
+        "PFLOP/run": [_scaled(row.flops, 1e15) for row in rows],
+        "÷ none": [significant(row.ratio_to_none) for row in rows],
+        "÷ full": [significant(row.ratio_to_full) for row in rows],
+        "copied M": [_scaled(row.copied_parameters, 1e6) for row in rows],
+        "EMA MiB": [_scaled(row.ema_bytes, 2**20) for row in rows],
+    }
+    if any(row.train_s is not None for row in rows):
+        columns["training"] = [duration(row.train_s) for row in rows]
+        columns["judged by"] = [_source(row.measured) for row in rows]
+    if any(row.price is not None for row in rows):
+        columns["price"] = [significant(row.price, 3) for row in rows]
+    left = ("ema scope", "judged by")
+    headers = tuple(columns)
+    cells = tuple(zip(*columns.values(), strict=True))
+    return Table(headers, cells, frozenset(headers) - frozenset(left))
+
+
+def cost_values(rows: Sequence[CostRow]) -> list[dict[str, Any]]:
+    """Return the rows as plain values for JSON; unknown is null."""
+    return [asdict(row) for row in rows]
+
+
+def cost_notes(flops: Mapping[str, int | None]) -> list[str]:
+    """Return what a reader should know of the scopes, by their operations of a step."""
+    none, full = flops.get("none"), flops.get("full")
+    if none and full and full / none < _SAME:
+        return [
+            "full costs no more operations than none: the view that is the target has no other "
+            "pass, so with this method averaging the projector alone saves nothing"
+        ]
+    return []
+
+
+def _source(measured: int | None) -> str:
+    if measured is None:
+        return UNKNOWN
+    return f"{measured} measured" if measured else "operations"
+
+
+def _scaled(value: float | None, unit: float) -> str:
+    return UNKNOWN if value is None else significant(value / unit)

@@ -1,0 +1,210 @@
+"""The queue at one moment, as tables and as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from emabench.records import JobRecord, JobState, QueueRecord, RunningAttempt
+from emabench.spec.paths import SHORT_NAMES, value_at
+from emabench.table import UNKNOWN, Table, duration, fixed, significant
+
+_WHAT = ("method", "ema_scope", "seed")
+_ORDER = (
+    JobState.RUNNING,
+    JobState.QUEUED,
+    JobState.DONE,
+    JobState.FAILED,
+    JobState.CANCELLED,
+)
+GONE = "its process is gone"
+
+
+def counts_line(queue: QueueRecord) -> str:
+    """Return the number of jobs in each state."""
+    return ", ".join(f"{count} {state}" for state, count in counts(queue))
+
+
+def counts(queue: QueueRecord) -> list[tuple[JobState, int]]:
+    """Return the number of jobs in each state, in the order in which they are shown."""
+    return [(state, queue.counts.get(state, 0)) for state in _ORDER]
+
+
+def queue_tables(queue: QueueRecord) -> list[tuple[str, Table]]:
+    """Return the titled tables of what runs, what comes next and what failed, one job a line."""
+    return [
+        ("running", _running_table(queue)),
+        (next_title(queue), _queued_table(queue)),
+        ("failed for good", _failed_table(queue)),
+    ]
+
+
+def queue_values(queue: QueueRecord) -> dict[str, Any]:
+    """Return the queue as plain values for JSON."""
+    return {
+        "counts": {state.value: count for state, count in counts(queue)},
+        "running": [_running_values(attempt) for attempt in queue.running],
+        "queued": [
+            {**_job_values(job), "waits_for": waits_for(job, queue)} for job in queue.queued
+        ],
+        "failed": [{**_job_values(job), "reason": job.reason} for job in queue.failed],
+    }
+
+
+def next_title(queue: QueueRecord) -> str:
+    """Return the title of the queued jobs, which may be only the first of many."""
+    shown, all_of_them = len(queue.queued), queue.counts.get(JobState.QUEUED, 0)
+    return "next" if shown == all_of_them else f"next, {shown} of {all_of_them}"
+
+
+def waits_for(job: JobRecord, queue: QueueRecord) -> str | None:
+    """Return the job that has to be done before a queued one, as far as it is in sight."""
+    in_sight = {other.id for other in queue.queued} | {a.job_id for a in queue.running}
+    return job.depends_on if job.depends_on in in_sight else None
+
+
+def what(spec: Mapping[str, Any]) -> str:
+    """Return method, EMA scope and seed of an experiment; of an evaluation, of what and on what."""
+    if (bench := spec.get("bench")) is not None:
+        arms = ", ".join(arm["scope"] for arm in bench["arms"])
+        return f"{value_at(spec, SHORT_NAMES['method'])} {arms} in turns"
+    values = (value_at(spec, SHORT_NAMES[name]) for name in _WHAT)
+    words = " ".join(str(value) for value in values if value is not None)
+    weights = spec.get("weights")
+    if weights is None:
+        return words
+    network, dataset = (
+        value_at(spec, f"evaluation.{name}") for name in ("network", "data.dataset")
+    )
+    return f"{words or Path(weights).name}, {network} on {dataset}"
+
+
+def share(attempt: RunningAttempt) -> float | None:
+    """Return the part of its steps, 0 to 1, that an attempt has made; None is unknown."""
+    if attempt.step is None or not attempt.total_steps:
+        return None
+    return attempt.step / attempt.total_steps
+
+
+def seconds_left(attempt: RunningAttempt) -> float | None:
+    """Return the seconds that the steps to come need at the present rate; None is unknown."""
+    batch_size = value_at(attempt.spec, SHORT_NAMES["batch_size"])
+    rate = _finite(attempt.images_per_second)
+    if attempt.step is None or attempt.total_steps is None or not rate or not batch_size:
+        return None
+    return max(0, attempt.total_steps - attempt.step) * float(batch_size) / rate
+
+
+def progress_texts(attempt: RunningAttempt) -> dict[str, str]:
+    """Return how far an attempt got, in words by column: step, %, loss, images/s, left."""
+    part = share(attempt)
+    steps = f"{attempt.step}/{attempt.total_steps}"
+    return {
+        "step": UNKNOWN if part is None else steps,
+        "%": UNKNOWN if part is None else f"{math.floor(100 * part)}",
+        "loss": fixed(attempt.loss, 4),
+        "images/s": significant(attempt.images_per_second),
+        "left": duration(seconds_left(attempt)),
+    }
+
+
+def _cells(spec: Mapping[str, Any]) -> list[str]:
+    values = (value_at(spec, SHORT_NAMES[name]) for name in _WHAT)
+    return [UNKNOWN if value is None else str(value) for value in values]
+
+
+def _running_table(queue: QueueRecord) -> Table:
+    rows = []
+    for attempt in queue.running:
+        left = GONE if attempt.process_gone else None
+        rows.append(
+            (
+                attempt.job_id,
+                attempt.run_id,
+                attempt.kind.value,
+                *_cells(attempt.spec),
+                str(attempt.number),
+                attempt.device or UNKNOWN,
+                attempt.host,
+                f"{attempt.started_at.astimezone():%Y-%m-%d %H:%M:%S}",
+                *progress_texts(attempt).values(),
+                left or "",
+            )
+        )
+    numbers = ("step", "%", "loss", "images/s", "left")
+    headers = ("job", "run", "kind", *_WHAT, "attempt", "device", "host", "started", *numbers, "")
+    return Table(headers, tuple(rows), right=frozenset((*numbers, "seed", "attempt")))
+
+
+def _queued_table(queue: QueueRecord) -> Table:
+    rows = [
+        (
+            job.id,
+            job.run_id,
+            job.kind.value,
+            *_cells(job.spec),
+            str(job.priority),
+            job.device_kind or UNKNOWN,
+            waits_for(job, queue) or UNKNOWN,
+        )
+        for job in queue.queued
+    ]
+    headers = ("job", "run", "kind", *_WHAT, "priority", "device", "waits for")
+    return Table(headers, tuple(rows), right=frozenset({"seed", "priority"}))
+
+
+def _failed_table(queue: QueueRecord) -> Table:
+    rows = [
+        (
+            job.id,
+            job.run_id,
+            job.kind.value,
+            *_cells(job.spec),
+            str(job.failures),
+            job.reason or UNKNOWN,
+        )
+        for job in queue.failed
+    ]
+    headers = ("job", "run", "kind", *_WHAT, "failures", "reason")
+    return Table(headers, tuple(rows), right=frozenset({"seed", "failures"}))
+
+
+def _running_values(attempt: RunningAttempt) -> dict[str, Any]:
+    return {
+        "job": attempt.job_id,
+        "run": attempt.run_id,
+        "kind": attempt.kind.value,
+        **{name: value_at(attempt.spec, SHORT_NAMES[name]) for name in _WHAT},
+        "attempt": attempt.number,
+        "device": attempt.device,
+        "host": attempt.host,
+        "pid": attempt.pid,
+        "process_gone": attempt.process_gone,
+        "started_at": attempt.started_at.isoformat(),
+        "heartbeat": attempt.heartbeat,
+        "step": attempt.step,
+        "total_steps": attempt.total_steps,
+        "loss": _finite(attempt.loss),
+        "images_per_second": _finite(attempt.images_per_second),
+        "seconds_left": seconds_left(attempt),
+    }
+
+
+def _job_values(job: JobRecord) -> dict[str, Any]:
+    return {
+        "job": job.id,
+        "run": job.run_id,
+        "kind": job.kind.value,
+        **{name: value_at(job.spec, SHORT_NAMES[name]) for name in _WHAT},
+        "priority": job.priority,
+        "device_kind": job.device_kind,
+        "attempts": job.attempt,
+        "failures": job.failures,
+        "max_attempts": job.max_attempts,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,171 @@
+"""Everything known of one run, as titled tables to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from emabench.analysis.metrics import state_in_words
+from emabench.records import TITLES, CostReading, JobKind, MetricPoint, RunRecord
+from emabench.report.tables.evaluation_table import evaluated, own_table
+from emabench.report.tables.run_table import spec_value
+from emabench.table import UNKNOWN, Table, duration, fixed, price_of, significant
+
+_PERCENT = ("top1", "top5")
+_BYTES = (
+    "ema_bytes",
+    "ema_bytes_moved",
+    "device_peak_allocated",
+    "device_peak_reserved",
+    "host_peak_rss",
+)
+_UNITS = {
+    "throughput": "images/s",
+    "throughput_p10": "images/s",
+    "throughput_p90": "images/s",
+    "energy_j": "J",
+}
+
+
+def run_sheet(
+    run: RunRecord,
+    last_metrics: list[MetricPoint],
+    evaluations: Sequence[RunRecord] = (),
+    *,
+    price_per_hour: float | None = None,
+) -> list[tuple[str, Table]]:
+    """Return the sections of ``emabench show`` in their order, each with its title.
+
+    Args:
+        run: a run, or an evaluation of its own.
+        last_metrics: the newest point of each metric.
+        evaluations: the other evaluations of the run's weights.
+        price_per_hour: of the device; turns the time into money.
+    """
+    return [
+        (TITLES[run.kind], _about(run)),
+        ("results", _results(run)),
+        ("evaluations", own_table(evaluations)),
+        ("cost of all attempts", _cost(run.cost, price_per_hour)),
+        ("environment", _environment(run)),
+        ("attempts", _attempts(run)),
+        ("last metrics", _metrics(last_metrics)),
+    ]
+
+
+def _about(run: RunRecord) -> Table:
+    rows = [
+        ("id", run.id),
+        ("name", run.name or UNKNOWN),
+        *(("study", study) for study in run.studies),
+        ("state", state_in_words(run) + (" (smoke)" if run.smoke else "")),
+        *_of_evaluation(run),
+        *((name, _shown(spec_value(run, name))) for name in _names(run)),
+        *((name, str(value)) for name, value in run.identity.items()),
+        ("fingerprint", run.fingerprint),
+        ("created", _moment(run.created_at)),
+        ("command", run.command or UNKNOWN),
+        *(("warning", warning) for warning in run.warnings),
+    ]
+    return Table(("", "value"), tuple(rows))
+
+
+def _names(run: RunRecord) -> tuple[str, ...]:
+    """Return the fields that say what it is; a bench has several scopes, in a table of its own."""
+    return ("method", "seed") if run.kind is JobKind.BENCH else ("method", "ema_scope", "seed")
+
+
+def _of_evaluation(run: RunRecord) -> list[tuple[str, str]]:
+    """Return of what an evaluation of its own is; nothing for a run."""
+    if not run.is_evaluation:
+        return []
+    weights = str(run.spec.get("weights"))
+    values = {"file" if Path(weights).is_absolute() else "run": weights, **evaluated(run.spec)}
+    return [(name, _shown(value)) for name, value in values.items()]
+
+
+def _shown(value: Any) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
+def _results(run: RunRecord) -> Table:
+    if run.kind is JobKind.BENCH:  # its figures are those of its arms
+        return Table(("result", "value"), ())
+    rows = [
+        (name, fixed(value) if name.endswith(_PERCENT) else f"{value:.6g}")
+        for name, value in sorted(run.results.items())
+    ]
+    return Table(("result", "value"), tuple(rows), right=frozenset({"value"}))
+
+
+def _cost(cost: CostReading, price_per_hour: float | None) -> Table:
+    rows = [(name, _reading(name, value)) for name, value in cost.as_dict().items()]
+    price = price_of(cost.total_s, price_per_hour)
+    if price is not None:
+        rows.append(("price", significant(price, 3)))
+    return Table(("reading", "value"), tuple(rows), right=frozenset({"value"}))
+
+
+def _reading(name: str, value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    if name.endswith("_s"):
+        return duration(value)
+    if name.endswith("_ms"):
+        return f"{significant(value)} ms"
+    if name == "flops_per_step":
+        return f"{significant(value / 1e9)} GFLOP"
+    if name in _BYTES:
+        return f"{significant(value / 2**20)} MiB"
+    unit = _UNITS.get(name)
+    return f"{significant(value)} {unit}" if unit else str(value)
+
+
+def _environment(run: RunRecord) -> Table:
+    rows: list[tuple[str, str]] = []
+    if run.environment is not None:
+        for name, value in vars(run.environment).items():
+            if name != "versions":
+                rows.append((name, UNKNOWN if value is None else str(value)))
+        rows += list(run.environment.versions.items())
+    return Table(("", "value"), tuple(rows))
+
+
+def _attempts(run: RunRecord) -> Table:
+    rows = [
+        (
+            job.kind.value,
+            job.id,
+            str(attempt.number),
+            attempt.state.value,
+            _moment(attempt.started_at),
+            duration(None if attempt.cost is None else attempt.cost.total_s),
+            attempt.reason or UNKNOWN,
+        )
+        for job in run.jobs
+        for attempt in job.attempts
+    ]
+    rows += [
+        (job.kind.value, job.id, UNKNOWN, job.state.value, UNKNOWN, UNKNOWN, job.reason or UNKNOWN)
+        for job in run.jobs
+        if not job.attempts
+    ]
+    headers = ("job", "id", "attempt", "state", "started", "total", "reason")
+    return Table(headers, tuple(rows), right=frozenset({"attempt", "total"}))
+
+
+def _metrics(points: list[MetricPoint]) -> Table:
+    """Return the newest point of each metric, but for those that ``stability`` shows per block."""
+    rows = [
+        (point.name, str(point.epoch), str(point.step), f"{point.value:.6g}")
+        for point in points
+        if ":" not in point.name
+    ]
+    headers = ("metric", "epoch", "step", "value")
+    return Table(headers, tuple(rows), right=frozenset(headers[1:]))
+
+
+def _moment(value: datetime) -> str:
+    return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"

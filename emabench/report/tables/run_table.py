@@ -1,0 +1,193 @@
+"""Runs as a table and as plain values: what ``list`` and ``show`` print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from emabench.analysis.metrics import is_collapsed, state_in_words
+from emabench.errors import UnknownNameError
+from emabench.records import AttemptRecord, JobRecord, JobState, MetricPoint, RunRecord
+from emabench.spec.paths import SHORT_NAMES, value_at
+from emabench.table import UNKNOWN, Table, duration, fixed, price_of, significant
+
+_SPEC_COLUMNS = ("method", "ema_scope", "backbone", "dataset", "epochs", "seed")
+_RESULT_COLUMNS = ("top1", "knn_top1", "online_top1")
+
+
+def reading_table(runs: Sequence[RunRecord]) -> Table:
+    """Return one line per run, rounded: accuracies in percent, throughput in images/s."""
+    rows = [
+        (
+            run.id,
+            run.name or UNKNOWN,
+            state_in_words(run),
+            *(_shown(spec_value(run, name)) for name in _SPEC_COLUMNS),
+            *(fixed(run.results.get(name)) for name in _RESULT_COLUMNS),
+            significant(run.cost.throughput),
+            duration(run.cost.total_s),
+            f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",
+        )
+        for run in runs
+    ]
+    numbers = ("epochs", "seed", *_RESULT_COLUMNS, "images/s", "total")
+    headers = ("id", "name", "state", *_SPEC_COLUMNS, *_RESULT_COLUMNS, "images/s", "total")
+    return Table((*headers, "created"), tuple(rows), right=frozenset(numbers))
+
+
+def data_table(runs: Sequence[RunRecord]) -> Table:
+    """Return one line per run in full precision, every reading of the cost included, for CSV."""
+    costs = list(runs[0].cost.as_dict()) if runs else []
+    results = list(dict.fromkeys(name for run in runs for name in run.results))
+    headers = ("id", "name", "state", "smoke", *_SPEC_COLUMNS, *results, *costs, "created_at")
+    rows = [
+        (
+            run.id,
+            run.name,
+            run.state.value,
+            run.smoke,
+            *(spec_value(run, name) for name in _SPEC_COLUMNS),
+            *(run.results.get(name) for name in results),
+            *run.cost.as_dict().values(),
+            run.created_at.isoformat(),
+        )
+        for run in runs
+    ]
+    return Table(headers, tuple(rows))
+
+
+def run_values(run: RunRecord) -> dict[str, Any]:
+    """Return a run as plain values for JSON: the line of ``list --json``."""
+    return {
+        "id": run.id,
+        "name": run.name,
+        "studies": list(run.studies),
+        "state": run.state.value,
+        "smoke": run.smoke,
+        "collapsed": is_collapsed(run),
+        **{name: spec_value(run, name) for name in _SPEC_COLUMNS},
+        "results": dict(run.results),
+        "cost": run.cost.as_dict(),
+        "identity": dict(run.identity),
+        "fingerprint": run.fingerprint,
+        "command": run.command,
+        "created_at": run.created_at.isoformat(),
+        "warnings": list(run.warnings),
+    }
+
+
+def run_details(
+    run: RunRecord, last_metrics: Sequence[MetricPoint], *, price_per_hour: float | None = None
+) -> dict[str, Any]:
+    """Return everything that is known of a run as plain values for JSON.
+
+    Args:
+        run: the run.
+        last_metrics: the newest point of each metric; NaN becomes null.
+        price_per_hour: of the device; gives the price of the run.
+    """
+    return {
+        **run_values(run),
+        "price": price_of(run.cost.total_s, price_per_hour),
+        "spec": dict(run.spec),
+        "environment": _environment(run),
+        "jobs": [_job(job) for job in run.jobs],
+        "metrics": [
+            {**asdict(point), "value": point.value if math.isfinite(point.value) else None}
+            for point in last_metrics
+        ],
+    }
+
+
+def last_points(points: Sequence[MetricPoint]) -> list[MetricPoint]:
+    """Return the newest point of each metric, in the order of names."""
+    newest: dict[str, MetricPoint] = {}
+    for point in points:
+        if point.name not in newest or point.step >= newest[point.name].step:
+            newest[point.name] = point
+    return [newest[name] for name in sorted(newest)]
+
+
+def spec_value(run: RunRecord, name: str) -> Any:
+    """Return the value of a field of the run's spec by the short name of its flag."""
+    return value_at(run.spec, SHORT_NAMES[name])
+
+
+def _shown(value: Any) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
+def _environment(run: RunRecord) -> dict[str, Any] | None:
+    if run.environment is None:
+        return None
+    values: Mapping[str, Any] = vars(run.environment)
+    return {**values, "versions": dict(run.environment.versions)}
+
+
+def _job(job: JobRecord) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "kind": job.kind.value,
+        "state": job.state.value,
+        "reason": job.reason,
+        "depends_on": job.depends_on,
+        "fingerprint": job.fingerprint,
+        "attempts": [_attempt(attempt) for attempt in job.attempts],
+    }
+
+
+def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "state": attempt.state.value,
+        "started_at": _moment(attempt.started_at),
+        "ended_at": _moment(attempt.ended_at),
+        "reason": attempt.reason,
+        "cost": None if attempt.cost is None else attempt.cost.as_dict(),
+    }
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
+
+
+def choose_runs(
+    runs: Sequence[RunRecord],
+    *,
+    state: str | None,
+    smoke: bool,
+    limit: int | None,
+    what: str = "run",
+) -> tuple[list[RunRecord], list[str]]:
+    """Return the runs to show, newest last, and lines about what is missing.
+
+    Args:
+        runs: newest last.
+        state: only runs in this state.
+        smoke: whether smoke runs are shown.
+        limit: at most so many, the newest.
+        what: what they are: ``run`` or ``evaluation``.
+
+    Raises:
+        UnknownNameError: there is no such state.
+    """
+    states = [word.value for word in JobState]
+    if state is not None and state not in states:
+        raise UnknownNameError("state", state, states)
+    fitting = [run for run in runs if state is None or run.state == state]
+    shown = [run for run in fitting if smoke or not run.smoke]
+    hidden = len(fitting) - len(shown)
+    notes = []
+    if not shown:
+        notes.append(f"no {what}s")
+    if hidden:
+        notes.append(f"hint: {hidden} smoke {what}s left out; --smoke lists them too")
+    elif not runs:
+        command = "run" if what == "run" else "eval"
+        notes.append(f"hint: emabench {command} makes one; --where may be too narrow")
+    elif not shown:
+        notes.append(f"hint: no {what} is {state}; emabench list shows all")
+    return shown if limit is None else shown[-limit:], notes

@@ -1,0 +1,1 @@
+"""From a path or URL to an open database, SQLite or PostgreSQL."""

@@ -1,1 +1,0 @@
-"""Alembic migrations of the store, shipped with the package and run by ``schema.py``."""

@@ -1,0 +1,216 @@
+"""Queueing a planned run: once for each fingerprint, unless a repeat is forced."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session, selectinload
+
+from emabench.errors import UsageError
+from emabench.records import JobKind, JobState, PlannedRun, QueuedRun
+from emabench.spec.fingerprint import fingerprint
+from emabench.store.queue.attempts import end_dependants
+from emabench.store.queue.locking import lock_jobs, with_dependants, with_needed
+from emabench.store.runs.run_summary import run_state
+from emabench.store.schema.tables import (
+    Attempt,
+    Cost,
+    EnvironmentRow,
+    Experiment,
+    Job,
+    Metric,
+    Result,
+    Series,
+)
+
+_ENDED = (JobState.FAILED, JobState.CANCELLED)
+
+
+def existing_run(session: Session, plan: PlannedRun) -> QueuedRun | None:
+    """Return the run of the same fingerprint, its failed jobs queued again; None if none exists.
+
+    Of several (forced repeats) a finished one is preferred, then the newest.
+    """
+    query = (
+        select(Experiment)
+        .where(Experiment.fingerprint == plan.fingerprint)
+        .options(selectinload(Experiment.jobs))
+        .order_by(Experiment.repeat.desc())
+    )
+    rows = [row for row in session.scalars(query) if row.jobs]  # none: removed just now
+    if not rows:
+        return None
+    row = next((row for row in rows if _state(row) is JobState.DONE), rows[0])
+    if any(job.state in _ENDED for job in row.jobs):
+        locked = lock_jobs(session, [job.id for job in row.jobs])
+        if not locked:  # somebody removed the run just now
+            session.expire_all()
+            return existing_run(session, plan)
+        for job in locked:
+            if job.state in _ENDED:
+                requeue(job)
+    if plan.is_evaluation and _state(row) is JobState.QUEUED:
+        # The same weights may lie elsewhere by now.
+        row.spec, row.command = _plain(plan.spec), plan.command
+    return _queued_run(row, existed=True)
+
+
+def insert_run(
+    session: Session, plan: PlannedRun, *, is_repeat: bool, priority: int, max_attempts: int
+) -> QueuedRun:
+    """Insert an experiment with a pretraining job and the evaluation that depends on it.
+
+    An evaluation of its own has only the latter, and depends on nothing; a bench is one job too.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: another process inserted the same repeat, or the same run
+            where it is to be the first one, just now.
+    """
+    now = datetime.now(UTC)
+    newest = None
+    if is_repeat:
+        newest = session.scalar(
+            select(func.max(Experiment.repeat)).where(Experiment.fingerprint == plan.fingerprint)
+        )
+    row = Experiment(
+        fingerprint=plan.fingerprint,
+        repeat=0 if newest is None else newest + 1,
+        name=plan.name,
+        smoke=plan.smoke,
+        command=plan.command,
+        spec=_plain(plan.spec),
+        identity=_plain(plan.identity),
+        warnings=list(plan.warnings),
+        created_at=now,
+    )
+    session.add(row)
+    session.flush()
+    previous: str | None = None
+    for position, kind in enumerate(plan.kinds):
+        job = Job(
+            id=secrets.token_hex(6),
+            position=position,
+            kind=kind,
+            state=JobState.QUEUED,
+            fingerprint=_job_fingerprint(plan, kind),
+            depends_on=previous,
+            attempt=0,
+            priority=priority,
+            max_attempts=max_attempts,
+            device_kind=plan.identity.get("device_kind"),
+            created_at=now,
+            queued_at=now,
+        )
+        row.jobs.append(job)
+        session.flush()
+        previous = job.id
+    return _queued_run(row, existed=False)
+
+
+def _queued_run(row: Experiment, *, existed: bool) -> QueuedRun:
+    first, last = row.jobs[0], row.jobs[-1]
+    pretrain = first.id if first.kind is JobKind.PRETRAIN else None
+    return QueuedRun(first.id, pretrain, last.id, existed, _state(row), first.kind)
+
+
+def _state(row: Experiment) -> JobState:
+    return run_state(job.state for job in row.jobs)
+
+
+def _job_fingerprint(plan: PlannedRun, kind: JobKind) -> str:
+    """Identify a job: a pretraining does not depend on how it is evaluated afterwards.
+
+    Nor does an evaluation of its own depend on where its weights lie.
+    """
+    if plan.is_evaluation:
+        return plan.fingerprint
+    spec = plan.spec.get("pretrain") if kind is JobKind.PRETRAIN else plan.spec
+    return fingerprint({"kind": kind, "spec": _plain(spec), "identity": _plain(plan.identity)})
+
+
+def _plain(value: Any) -> Any:
+    """Return nested values as JSON holds them, so that what is read equals what was written."""
+    return json.loads(json.dumps(value, allow_nan=False, default=dict))
+
+
+_CANCELLED = "cancelled by the user"
+_UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
+_TO_RETRY = (JobState.FAILED, JobState.CANCELLED)
+
+
+def cancel_jobs(session: Session, job_ids: Sequence[str]) -> list[str]:
+    """Cancel jobs that are not finished, and those that need them; return the ids of the former.
+
+    A worker that is at one of them finds itself fenced at its next word and stops.
+    """
+    chosen = set(job_ids)
+    locked = lock_jobs(session, with_dependants(session, chosen))
+    waiting = [job for job in locked if job.id in chosen and job.state in _UNFINISHED]
+    for job in waiting:
+        job.state, job.reason = JobState.CANCELLED, _CANCELLED
+        session.execute(
+            update(Attempt)
+            .where(Attempt.job_id == job.id, Attempt.state == JobState.RUNNING)
+            .values(state=JobState.CANCELLED, reason=_CANCELLED, ended_at=datetime.now(UTC))
+        )
+        end_dependants(session, job.id, JobState.CANCELLED, _CANCELLED)
+    return [job.id for job in waiting]
+
+
+def retry_jobs(session: Session, job_ids: Sequence[str]) -> list[str]:
+    """Queue failed and cancelled jobs again, with all their attempts; return their ids.
+
+    A job that only failed because of the one it needs takes that one along.
+    """
+    locked = {job.id: job for job in lock_jobs(session, with_needed(session, job_ids))}
+    wanted = set()
+    for job_id in job_ids:
+        job = locked.get(job_id)
+        while job is not None and job.state in _TO_RETRY:
+            wanted.add(job.id)
+            job = locked.get(job.depends_on or "")
+    for job_id in wanted:
+        requeue(locked[job_id])
+    return [job_id for job_id in locked if job_id in wanted]
+
+
+def requeue(job: Job) -> None:
+    """Queue a job again as if it had never failed; its attempts stay on record."""
+    job.state, job.reason, job.failures = JobState.QUEUED, None, 0
+    job.queued_at = datetime.now(UTC)
+
+
+def remove_experiments(session: Session, experiment_ids: Sequence[int]) -> None:
+    """Delete runs with all that belongs to them.
+
+    Raises:
+        UsageError: somebody works on one of them.
+    """
+    chosen = select(Job.id).where(Job.experiment_id.in_(experiment_ids))
+    jobs = lock_jobs(session, session.scalars(chosen).all())
+    for job in jobs:
+        if job.state is JobState.RUNNING:
+            raise UsageError(
+                f"job {job.id} is running", hint=f"stop it first: emabench cancel {job.id}"
+            )
+    ids = [job.id for job in reversed(jobs)]
+    attempts = select(Attempt.id).where(Attempt.job_id.in_(ids))
+    session.execute(delete(Cost).where(Cost.attempt_id.in_(attempts)))
+    series = select(Series.id).where(Series.job_id.in_(ids))
+    session.execute(delete(Metric).where(Metric.series_id.in_(series)))
+    for table in (Attempt, Series, Result):
+        session.execute(delete(table).where(table.job_id.in_(ids)))
+    for job_id in ids:  # what depends on another one goes first
+        session.execute(delete(Job).where(Job.id == job_id))
+    session.execute(delete(Experiment).where(Experiment.id.in_(experiment_ids)))
+    used = select(Attempt.environment_id).where(Attempt.environment_id.is_not(None))
+    unused = select(EnvironmentRow.id).where(EnvironmentRow.id.not_in(used))
+    # One that an attempt is about to name is locked: it stays, and nobody waits.
+    free = session.scalars(unused.with_for_update(skip_locked=True)).all()
+    gone = delete(EnvironmentRow).where(EnvironmentRow.id.in_(free), EnvironmentRow.id.in_(unused))
+    session.execute(gone)

@@ -1,0 +1,1 @@
+"""Runs as records: everything that is read of them."""

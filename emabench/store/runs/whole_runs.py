@@ -1,0 +1,216 @@
+"""Many runs at once, with their jobs, attempts and results: columns, not objects of the ORM.
+
+A store of ten thousand runs has a hundred thousand rows of these. As plain tuples they take a
+fraction of the time that it takes to make an object of the ORM for each and watch it for changes.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy.orm import Session
+
+from emabench.records import AttemptRecord, CostReading, Environment, JobRecord, RunRecord
+from emabench.store.runs.run_summary import run_cost, run_environment, run_state
+from emabench.store.schema.tables import (
+    Attempt,
+    Cost,
+    EnvironmentRow,
+    Experiment,
+    Job,
+    Result,
+    StudyRun,
+)
+
+_AT_ONCE = 500
+"""Runs per query: a database takes only so many parameters."""
+
+_HEAD = [
+    Experiment.id,
+    Experiment.name,
+    Experiment.smoke,
+    Experiment.command,
+    Experiment.spec,
+    Experiment.identity,
+    Experiment.fingerprint,
+    Experiment.created_at,
+    Experiment.warnings,
+]
+_JOB = [
+    "id",
+    "kind",
+    "state",
+    "fingerprint",
+    "depends_on",
+    "attempt",
+    "reason",
+    "created_at",
+    "priority",
+    "failures",
+    "max_attempts",
+    "device_kind",
+]
+_ATTEMPT = ["number", "state", "started_at", "ended_at", "reason"]
+_COST = [each.name for each in fields(CostReading)]
+_ENVIRONMENT = [each.name for each in fields(Environment)]
+
+
+def read_runs(
+    session: Session,
+    *conditions: ColumnElement[bool],
+    fits: Callable[[Row[Any]], bool] = lambda head: True,
+) -> list[RunRecord]:
+    """Return whole runs, and evaluations of their own, newest last.
+
+    Args:
+        session: in a transaction, so that all of it is of one moment.
+        conditions: on experiments, for the database.
+        fits: looks at ``spec`` and ``identity`` of those that the database chose.
+    """
+    # Not by time: a clock may jump back.
+    query = select(*_HEAD).where(*conditions).order_by(Experiment.id)
+    with without_collection():
+        heads = [head for head in session.connection().execute(query) if fits(head)]
+        environments = _Environments(session)
+        runs: list[RunRecord] = []
+        for start in range(0, len(heads), _AT_ONCE):
+            runs += _read(session, heads[start : start + _AT_ONCE], environments)
+        return runs
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Collect no garbage inside the block.
+
+    It makes a million objects and no cycle; looking through them again and again takes nearly as
+    long as making them.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _read(
+    session: Session, heads: Sequence[Row[Any]], environments: _Environments
+) -> Iterator[RunRecord]:
+    ids = [head.id for head in heads]
+    jobs = _by_first(_of_jobs(session, ids, select(Job.experiment_id, *_columns(Job, _JOB))))
+    attempts = _by_first(
+        _of_jobs(
+            session,
+            ids,
+            select(
+                Attempt.job_id,
+                Attempt.environment_id,
+                Cost.attempt_id,
+                *_columns(Attempt, _ATTEMPT),
+                *_columns(Cost, _COST),
+            )
+            .select_from(Attempt)
+            .join(Job)
+            .outerjoin(Cost)
+            .order_by(Attempt.number),
+        )
+    )
+    results = _by_first(
+        _of_jobs(
+            session,
+            ids,
+            select(Job.experiment_id, Result.name, Result.value)
+            .join_from(Result, Job)
+            .where(Result.value.is_not(None))
+            .order_by(Job.position, Result.name),
+        )
+    )
+    studies = _by_first(
+        session.execute(
+            select(StudyRun.experiment_id, StudyRun.study)
+            .where(StudyRun.experiment_id.in_(ids))
+            .order_by(StudyRun.study)
+        )
+    )
+    for head in heads:
+        if head.id in jobs:  # else somebody is removing it
+            made = tuple(
+                _job(values, head.spec, jobs[head.id][0][0], attempts, environments)
+                for values in jobs[head.id]
+            )
+            yield RunRecord(
+                id=made[0].id,
+                name=head.name,
+                smoke=head.smoke,
+                command=head.command,
+                state=run_state(job.state for job in made),
+                spec=head.spec,
+                identity=head.identity,
+                fingerprint=head.fingerprint,
+                created_at=head.created_at,
+                results=dict(results.get(head.id, ())),
+                cost=run_cost(made),
+                environment=run_environment(made),
+                jobs=made,
+                warnings=tuple(head.warnings),
+                studies=tuple(study for (study,) in studies.get(head.id, ())),
+            )
+
+
+def _job(
+    values: tuple[Any, ...],
+    spec: Any,
+    run_id: str,
+    attempts: dict[Any, list[tuple[Any, ...]]],
+    environments: _Environments,
+) -> JobRecord:
+    made = []
+    for environment, costed, *rest in attempts.get(values[0], ()):
+        number, state, started_at, ended_at, reason, *readings = rest
+        cost = None if costed is None else CostReading(*readings)
+        machine = environments.get(environment)
+        made.append(AttemptRecord(number, state, started_at, ended_at, reason, machine, cost))
+    return JobRecord(
+        **dict(zip(_JOB, values, strict=True)), spec=spec, run_id=run_id, attempts=tuple(made)
+    )
+
+
+class _Environments:
+    """The environments that attempts name, each read once: machines are few."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: dict[int, Environment] = {}
+
+    def get(self, id: int | None) -> Environment | None:
+        if id is None:
+            return None
+        if id not in self._known:
+            query = select(*_columns(EnvironmentRow, _ENVIRONMENT)).where(EnvironmentRow.id == id)
+            self._known[id] = Environment(*self._session.execute(query).one())
+        return self._known[id]
+
+
+def _columns(table: Any, names: Sequence[str]) -> list[Any]:
+    return [getattr(table, name) for name in names]
+
+
+def _of_jobs(session: Session, ids: Sequence[int], query: Any) -> Iterable[Row[Any]]:
+    chosen = query.where(Job.experiment_id.in_(ids)).order_by(Job.position)
+    # Of plain columns the session adds nothing but time to what the connection returns.
+    return session.connection().execute(chosen)
+
+
+def _by_first(rows: Iterable[Row[Any]]) -> dict[Any, list[tuple[Any, ...]]]:
+    """Group rows by their first column, which is left out of them."""
+    groups: dict[Any, list[tuple[Any, ...]]] = defaultdict(list)
+    for row in rows:
+        groups[row[0]].append(tuple(row[1:]))
+    return dict(groups)

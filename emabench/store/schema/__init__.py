@@ -1,0 +1,1 @@
+"""The schema: its tables, its version, and its migrations."""

@@ -1,0 +1,1 @@
+"""Stores as wholes: bundles, copies, checks and upgrades."""

@@ -1,0 +1,203 @@
+"""Exporting runs of a store to a file, and importing them into another one."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy.orm import Session
+
+from emabench.errors import DataError, EmabenchError, NotFoundError, UsageError
+from emabench.records import RunRecord
+from emabench.store.connection.opening import open_for_reading, open_for_writing
+from emabench.store.runs.reader import (
+    experiment_of,
+    find_benches,
+    find_evaluations,
+    find_run,
+    find_runs,
+)
+from emabench.store.transfer.atomic_file import draft
+from emabench.store.transfer.bundle import bundle_lines
+from emabench.store.transfer.importing import insert_runs, runs_of
+
+STANDARD_STREAM = Path("-")
+"""Stands for stdout or stdin."""
+_GZIP = b"\x1f\x8b"
+"""How a compressed file begins, whatever its name."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Ids of the runs that an export wrote, and of those that were not finished."""
+
+    written: tuple[str, ...]
+    unfinished: tuple[str, ...]
+
+
+def export_runs(
+    location: str,
+    file: Path,
+    *,
+    ids: Sequence[str] = (),
+    where: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    study: str | None = None,
+    overwrite: bool = False,
+) -> Export:
+    """Write finished runs to a bundle; the file is compressed if its name ends in ``.gz``.
+
+    Args:
+        location: path or URL of the store.
+        file: replaced at once, when everything is written; ``-`` is stdout.
+        ids: of runs, unique beginnings, or ``@last``; all runs that fit unless any is given.
+        where: complete field paths and the values that the resolved spec must have there.
+        name: the name that the runs were given.
+        study: the study that the runs belong to.
+        overwrite: whether the file may be there already.
+
+    Raises:
+        NotFoundError: there is no such run, or no run of the study.
+        UsageError: a run that an id names is not finished, or the file is there.
+        EmabenchError: the file cannot be written.
+    """
+    database = open_for_reading(location)
+    try:
+        with database.read() as session:  # one moment of the store, however long it takes
+            finished, unfinished = _chosen(session, ids, where or {}, name, study)
+            experiments = [experiment_of(session, run) for run in finished]
+            with _written(file, overwrite=overwrite) as stream:
+                for line in bundle_lines(session, experiments):
+                    stream.write(line + "\n")
+    finally:
+        database.close()
+    return Export(tuple(finished), tuple(unfinished))
+
+
+def import_runs(location: str, file: Path) -> tuple[list[str], list[str]]:
+    """Read a bundle into a store, all of it or nothing.
+
+    The store is not touched before the last line has been looked at: a slow pipe keeps nobody from
+    writing to it, and a damaged bundle creates none.
+
+    Args:
+        location: path or URL of the store; created if it is not there.
+        file: the bundle; ``-`` is stdin.
+
+    Returns:
+        Ids of the runs that were imported, and of those that the store held already.
+
+    Raises:
+        NotFoundError: there is no such file.
+        DataError: the file is no bundle, damaged, or of a newer emabench.
+    """
+    with _source(file) as source:
+        for _ in runs_of(_lines(source)):
+            pass
+        database = open_for_writing(location)
+        try:
+            with database.write() as session:
+                return insert_runs(session, runs_of(_lines(source)))
+        finally:
+            database.close()
+
+
+def _chosen(
+    session: Session,
+    ids: Sequence[str],
+    where: Mapping[str, Any],
+    name: str | None,
+    study: str | None,
+) -> tuple[list[str], list[str]]:
+    """Return the ids of the finished runs, and of those that somebody may still work on."""
+    if ids:
+        named = [find_run(session, text) for text in ids]
+        runs = list({run.id: run for run in named}.values())
+    else:
+        runs = find_runs(session, smoke=True, where=where, name=name, study=study)
+        if study is None:  # evaluations of their own belong to none, nor do benches
+            runs += find_evaluations(session, where=where, name=name)
+            runs += find_benches(session, where=where, name=name)
+    unfinished = [run.id for run in runs if not _is_finished(run)]
+    if ids and unfinished:
+        title = next(run.title for run in runs if run.id == unfinished[0])
+        raise UsageError(f"{title} is not finished", hint="wait for it, or cancel it")
+    return [run.id for run in runs if run.id not in unfinished], unfinished
+
+
+def _is_finished(run: RunRecord) -> bool:
+    # Not its state: a run whose evaluation was cancelled may still be training.
+    return all(job.state.is_finished for job in run.jobs)
+
+
+@contextmanager
+def _written(file: Path, *, overwrite: bool) -> Iterator[IO[str]]:
+    if file == STANDARD_STREAM:
+        yield sys.stdout
+        return
+    try:
+        with draft(file, overwrite=overwrite) as path, ExitStack() as stack:
+            stream: IO[bytes] = stack.enter_context(path.open("wb"))
+            if file.suffix == ".gz":
+                packed = gzip.GzipFile(file.stem, "wb", fileobj=stream)
+                stream = stack.enter_context(packed)  # type: ignore[arg-type]
+            yield stack.enter_context(io.TextIOWrapper(stream, encoding="ascii", newline="\n"))
+    except FileExistsError:
+        raise UsageError(f"{file} exists", hint="overwrite it with --force") from None
+    except OSError as error:
+        raise EmabenchError(
+            f"cannot write {file}: {error.strerror}", hint="choose another place with -o"
+        ) from None
+
+
+@contextmanager
+def _source(file: Path) -> Iterator[IO[bytes]]:
+    """Open a bundle such that it can be read twice; what comes from a pipe is kept meanwhile."""
+    with ExitStack() as stack:
+        try:
+            piped = file == STANDARD_STREAM
+            raw = sys.stdin.buffer if piped else stack.enter_context(file.open("rb"))
+            if piped or not raw.seekable():
+                kept = stack.enter_context(tempfile.TemporaryFile())
+                shutil.copyfileobj(raw, kept)
+                raw = kept
+        except FileNotFoundError:
+            raise NotFoundError(
+                f"there is no file {file}", hint="emabench export writes one"
+            ) from None
+        except OSError as error:
+            raise DataError(
+                f"cannot read {file}: {error.strerror}", hint="check its path"
+            ) from None
+        yield raw
+
+
+def _lines(source: IO[bytes]) -> Iterator[str]:
+    """Yield the lines of a bundle, from its beginning.
+
+    Raises:
+        DataError: the bytes make no text, or the compressed file is damaged.
+    """
+    source.seek(0)
+    packed = source.read(2) == _GZIP
+    source.seek(0)
+    number = 1
+    try:
+        # Decoded line by line: a damaged byte then belongs to its line.
+        for line in gzip.GzipFile(fileobj=source) if packed else source:
+            yield line.decode("utf-8")
+            number += 1
+    except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
+        raise DataError(
+            f"line {number} of the bundle cannot be read: {error}",
+            hint="nothing was imported; copy it again",
+        ) from None

@@ -1,0 +1,205 @@
+"""A plain table that becomes a rich table, CSV, Markdown, LaTeX or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from emabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+
+Format = Literal["text", "json", "csv", "markdown", "latex"]
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "…": r"\ldots{}",
+    "\n": " ",
+}
+_LATEX_SIGN = re.compile(r"(?<![\w)\]])-(?=[\d.])|(?<= )-(?= )")
+"""A minus sign, which is no hyphen."""
+_MARKUP = re.compile(r"[\\|*`<]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
+"""What Markdown would take for markup; an underscore within a word is none."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headers and rows of plain values; every row is as long as the headers.
+
+    Attributes:
+        headers: one per column.
+        rows: the cells; None is unknown.
+        right: headers of the columns that hold numbers, aligned to the right.
+        whole: headers of the columns that are never folded, however narrow the terminal.
+    """
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    right: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.headers):
+                raise ValueError(f"a row of {len(row)} cells under {len(self.headers)} headers")
+
+    def to_rich(self, title: str | None = None) -> RichTable:
+        """Return the table for a terminal; brackets in a cell are text, not markup."""
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+        for header in self.headers:
+            side: Literal["left", "right"] = "right" if header in self.right else "left"
+            whole = header in self.whole
+            table.add_column(Text(header), justify=side, overflow="fold", no_wrap=whole)
+        for row in self.rows:
+            table.add_row(*(Text(_text(cell)) for cell in row))
+        return table
+
+    def to_csv(self) -> str:
+        """Return CSV in full precision; unknown is an empty field, a list is joined by spaces."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(self.headers)
+        writer.writerows([_field(cell) for cell in row] for row in self.rows)
+        return stream.getvalue()
+
+    def to_markdown(self) -> str:
+        """Return a Markdown table."""
+        rule = ["---:" if header in self.right else "---" for header in self.headers]
+        body = [[_text(cell) for cell in row] for row in self.rows]
+        lines = [[*self.headers], rule, *body]
+        return "".join(f"| {' | '.join(map(_escaped, line))} |\n" for line in lines)
+
+    def to_latex(self) -> str:
+        """Return a LaTeX tabular in the manner of the package booktabs."""
+        sides = "".join("r" if header in self.right else "l" for header in self.headers)
+        rows = [self.headers, *([_text(cell) for cell in row] for row in self.rows)]
+        head, *body = (" & ".join(map(_latex, row)) + r" \\" for row in rows)
+        lines = [
+            r"% \usepackage{booktabs}",
+            rf"\begin{{tabular}}{{{sides}}}",
+            *(r"\toprule", head, r"\midrule", *body, r"\bottomrule"),
+            r"\end{tabular}",
+        ]
+        return "".join(f"{line}\n" for line in lines)
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return one mapping per row, for JSON."""
+        return [dict(zip(self.headers, row, strict=True)) for row in self.rows]
+
+
+def choose_format(
+    *, json: bool, csv: bool = False, markdown: bool = False, latex: bool = False
+) -> Format:
+    """Return the one format that the flags ask for.
+
+    Raises:
+        UsageError: they ask for more than one.
+    """
+    flags: dict[Format, bool] = {"json": json, "csv": csv, "markdown": markdown, "latex": latex}
+    asked: list[Format] = [name for name, wanted in flags.items() if wanted]
+    if len(asked) > 1:
+        raise UsageError(
+            f"{' and '.join(f'--{name}' for name in asked)} exclude each other",
+            hint="choose one of them",
+        )
+    return asked[0] if asked else "text"
+
+
+def show_value(value: Any) -> str:
+    """Write the value of a field for people: YAML's words, compact lists."""
+    if value is None:
+        return "null"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _text(cell: Any) -> str:
+    return cell if isinstance(cell, str) else show_value(cell)
+
+
+def _field(cell: Any) -> Any:
+    if cell is None or isinstance(cell, (str, int, float)):
+        return cell
+    if isinstance(cell, Sequence):
+        return " ".join("" if part is None else str(part) for part in cell)
+    return json.dumps(cell, default=str)
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\g<0>", text).replace("\n", " ")
+
+
+def _latex(text: str) -> str:
+    signed = _LATEX_SIGN.sub("\x00", "--" if text == "-" else text)
+    plain = "".join(_LATEX.get(letter, letter) for letter in signed).replace("\x00", "$-$")
+    # A row that begins with a bracket or star would be an argument of the line break before it.
+    return f"{{}}{plain}" if plain[:1] in ("[", "*") else plain
+
+
+UNKNOWN = "-"
+"""Stands for what is not known: never an empty cell, never 0."""
+
+
+def significant(value: float | None, digits: int = 4) -> str:
+    """Write a number with some significant digits and no exponent; whole digits are all kept."""
+    if value is None:
+        return UNKNOWN
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{min(max(decimals, 0), 12)}f}"
+
+
+def fixed(value: float | None, decimals: int = 2) -> str:
+    """Write a number with a fixed number of decimals."""
+    return UNKNOWN if value is None else f"{value:.{decimals}f}"
+
+
+def signed(value: float | None, decimals: int = 2) -> str:
+    """Write a difference with its sign."""
+    return UNKNOWN if value is None else f"{value:+.{decimals}f}"
+
+
+def price_of(seconds: float | None, price_per_hour: float | None) -> float | None:
+    """Return what so many seconds cost; None where either is not known."""
+    if seconds is None or price_per_hour is None:
+        return None
+    return seconds / 3600 * price_per_hour
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds as ``12.3 s``, ``4 min 05 s`` or ``2 h 03 min``."""
+    if seconds is None:
+        return UNKNOWN
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
