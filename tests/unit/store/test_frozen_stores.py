@@ -146,7 +146,7 @@ def test_an_upgrade_that_fails_leaves_the_store_as_it_was(frozen, statement, bac
 
 KILLED = """
 import os, signal, sys
-from emabench.store import upgrading
+from emabench.store.transfer import upgrade as upgrading
 
 migrate = upgrading.migrate
 
