@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from emabench.analysis.metric_values import Measured
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import is_collapsed
 from emabench.records import Environment, JobKind, JobState, RunRecord
 
@@ -97,7 +97,7 @@ def dirty_trees(runs: Iterable[RunRecord]) -> list[Caution]:
     return [Caution("dirty", f"{message}is no commit: {_ids(found)}", _run_ids(found))]
 
 
-def disturbed_costs(runs: Sequence[RunRecord], measured: Measured) -> list[Caution]:
+def disturbed_costs(runs: Sequence[RunRecord], measured: MetricValues) -> list[Caution]:
     """Name the runs whose costs are not those of one undisturbed attempt."""
     found = []
     busy = [run for run in runs if measured.neighbours.get(run.id)]

@@ -10,7 +10,7 @@ from emabench.analysis.arms import TARGET_GRADIENT, Arm, arm_labels, disagreemen
 from emabench.analysis.baseline import Baselines, reference_arm
 from emabench.analysis.cautions import Caution
 from emabench.analysis.factor import Factor
-from emabench.analysis.metric_values import Measured
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.statistics import (
     ImageError,
@@ -28,7 +28,7 @@ from emabench.table import show_value
 
 
 @dataclass(frozen=True)
-class Cell:
+class MetricCell:
     """One metric of one arm: ``values`` in the order of the seeds, None where unknown.
 
     Attributes:
@@ -51,7 +51,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ArmRow:
     """One arm of a comparison.
 
     Attributes:
@@ -78,7 +78,7 @@ class Row:
     differing: Mapping[str, Any]
     runs: tuple[RunRecord, ...]
     seeds: tuple[int, ...]
-    metrics: Mapping[str, Cell]
+    metrics: Mapping[str, MetricCell]
     is_baseline: bool = False
     reference: int | None = None
     unpaired: tuple[int, ...] = ()
@@ -92,48 +92,48 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Terms:
     """What is asked of every arm, as ``comparison.compare`` takes it."""
 
     metrics: Sequence[MetricInfo]
     margins: Mapping[str, float]
     interval: Interval
-    measured: Measured
+    measured: MetricValues
     factor: Factor
     baseline: Any
     differing: Sequence[str]
 
 
-def build_rows(arms: Sequence[Arm], asked: Asked, cautions: list[Caution]) -> list[Row]:
+def build_rows(arms: Sequence[Arm], terms: Terms, cautions: list[Caution]) -> list[ArmRow]:
     """Compare every arm with its baseline, if it has one.
 
     Args:
         arms: in any order.
-        asked: by what, and with what.
+        terms: by what, and with what.
         cautions: gets a line for every arm without a baseline.
 
     Returns:
         The rows, sorted by method, other fields, EMA scope and the value of the factor.
     """
-    ordered = sorted(arms, key=lambda arm: _order(arm, asked))
-    references = _references(ordered, asked, cautions)
-    labels = arm_labels(ordered, asked.differing)
-    rows = [_row(place, label, ordered, references, asked) for place, label in enumerate(labels)]
-    return _corrected(rows, asked.metrics)
+    ordered = sorted(arms, key=lambda arm: _order(arm, terms))
+    references = _references(ordered, terms, cautions)
+    labels = arm_labels(ordered, terms.differing)
+    rows = [_row(place, label, ordered, references, terms) for place, label in enumerate(labels)]
+    return _corrected(rows, terms.metrics)
 
 
-def _order(arm: Arm, asked: Asked) -> tuple[Any, ...]:
-    last = (asked.factor.path, TARGET_GRADIENT)
-    others = tuple(value_rank(arm.fields.get(path)) for path in asked.differing if path not in last)
-    value = value_rank(asked.factor.value(arm.fields))
+def _order(arm: Arm, terms: Terms) -> tuple[Any, ...]:
+    last = (terms.factor.path, TARGET_GRADIENT)
+    others = tuple(value_rank(arm.fields.get(path)) for path in terms.differing if path not in last)
+    value = value_rank(terms.factor.value(arm.fields))
     return arm.method, others, value_rank(arm.scope), value, str(arm.fields.get(TARGET_GRADIENT))
 
 
-def _references(arms: Sequence[Arm], asked: Asked, found: list[Caution]) -> dict[int, int]:
+def _references(arms: Sequence[Arm], terms: Terms, found: list[Caution]) -> dict[int, int]:
     """Return, by the index of an arm, that of the arm it is compared with."""
-    if asked.baseline is None:
+    if terms.baseline is None:
         return {}
-    baselines = Baselines(arms, asked.baseline, asked.factor)
+    baselines = Baselines(arms, terms.baseline, terms.factor)
     places = {id(arm): place for place, arm in enumerate(arms)}
     references = {}
     for place, arm in enumerate(arms):
@@ -148,20 +148,20 @@ def _row(
     label: str,
     arms: Sequence[Arm],
     references: Mapping[int, int],
-    asked: Asked,
-) -> Row:
+    terms: Terms,
+) -> ArmRow:
     arm, index = arms[place], references.get(place)
     reference = None if index is None else arms[index]
-    cells = {metric.name: _cell(arm, metric, reference, asked) for metric in asked.metrics}
-    value = asked.factor.value(arm.fields)
-    is_baseline = asked.baseline is not None and show_value(value) == show_value(asked.baseline)
+    cells = {metric.name: _cell(arm, metric, reference, terms) for metric in terms.metrics}
+    value = terms.factor.value(arm.fields)
+    is_baseline = terms.baseline is not None and show_value(value) == show_value(terms.baseline)
     others: Mapping[int, RunRecord] = arm.runs if reference is None else reference.runs
-    return Row(
+    return ArmRow(
         label=label,
         method=arm.method,
         ema_scope=arm.scope,
         value=value,
-        differing={path: arm.fields.get(path) for path in asked.differing},
+        differing={path: arm.fields.get(path) for path in terms.differing},
         runs=tuple(arm.runs.values()),
         seeds=tuple(arm.runs),
         metrics=cells,
@@ -169,15 +169,15 @@ def _row(
         reference=index,
         unpaired=tuple(seed for seed in arm.runs if seed not in others),
         missing=tuple(seed for seed in others if seed not in arm.runs),
-        headline=None if reference is None else _headline(cells, asked),
+        headline=None if reference is None else _headline(cells, terms),
     )
 
 
-def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, asked: Asked) -> Cell:
-    read = asked.measured.value
+def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, terms: Terms) -> MetricCell:
+    read = terms.measured.value
     values = {seed: read(metric, run) for seed, run in arm.runs.items()}
     known = summary([value for value in values.values() if value is not None])
-    cell = Cell(known.mean, known.sd, tuple(values.values()))
+    cell = MetricCell(known.mean, known.sd, tuple(values.values()))
     if reference is None:
         return cell
     pairs = [
@@ -188,11 +188,11 @@ def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, asked: Asked) -> 
         and (other := read(metric, reference.runs[seed])) is not None
     ]
     pair = paired_ratio if metric.kind == "ratio" else paired_difference
-    paired = pair([v for _, v, _ in pairs], [other for _, _, other in pairs], asked.interval)
+    paired = pair([v for _, v, _ in pairs], [other for _, _, other in pairs], terms.interval)
     if paired is not None:
         paired = replace(paired, seeds=tuple(seed for seed, _, _ in pairs))
-    margin = asked.margins.get(metric.name)
-    error = _image_error(arm, reference, metric, [seed for seed, _, _ in pairs], asked.measured)
+    margin = terms.margins.get(metric.name)
+    error = _image_error(arm, reference, metric, [seed for seed, _, _ in pairs], terms.measured)
     agree = error is not None and error.gained == error.lost == 0
     identical = agree and paired is not None and not any(paired.differences)
     verdict = judge(paired, metric, margin, identical=identical)
@@ -201,7 +201,7 @@ def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, asked: Asked) -> 
 
 
 def _image_error(
-    arm: Arm, reference: Arm, metric: MetricInfo, seeds: Sequence[int], measured: Measured
+    arm: Arm, reference: Arm, metric: MetricInfo, seeds: Sequence[int], measured: MetricValues
 ) -> ImageError | None:
     """Return the error of the test set; None unless it is known of every pair."""
     if not _same_images(arm, reference):
@@ -227,23 +227,23 @@ def _same_images(arm: Arm, reference: Arm) -> bool:
     )
 
 
-def _headline(cells: Mapping[str, Cell], asked: Asked) -> Headline | None:
+def _headline(cells: Mapping[str, MetricCell], terms: Terms) -> Headline | None:
     """Return the headline by the first accuracy and the first cost that were asked for."""
     judged = {
         metric.role: Judged(
             metric,
-            asked.margins.get(metric.name),
+            terms.margins.get(metric.name),
             cells[metric.name].baseline,
             cells[metric.name].verdict,
         )
-        for metric in reversed(asked.metrics)
+        for metric in reversed(terms.metrics)
     }
     if "accuracy" not in judged or "cost" not in judged:
         return None
-    return headline(judged["accuracy"], judged["cost"], show_value(asked.baseline))
+    return headline(judged["accuracy"], judged["cost"], show_value(terms.baseline))
 
 
-def _corrected(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> list[Row]:
+def _corrected(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[ArmRow]:
     """Return the rows with the p of every metric corrected for the number of comparisons."""
     found = list(rows)
     for metric in metrics:

@@ -10,9 +10,9 @@ from emabench.analysis import cautions as caution
 from emabench.analysis.arms import SEED, Arm, differing_fields, group
 from emabench.analysis.baseline import baseline_value
 from emabench.analysis.cautions import Caution
-from emabench.analysis.compared_arms import Asked, Row, build_rows
+from emabench.analysis.compared_arms import ArmRow, Terms, build_rows
 from emabench.analysis.factor import EMA_SCOPE, Factor
-from emabench.analysis.metric_values import Measured
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo, is_collapsed
 from emabench.analysis.selection import LeftOut, select
 from emabench.analysis.statistics import CONFIDENCE, Interval, Paired
@@ -23,7 +23,7 @@ from emabench.spec.paths import SHORT_NAMES, value_at
 from emabench.table import show_value
 
 if TYPE_CHECKING:
-    from emabench.analysis.compared_arms import Cell, Row
+    from emabench.analysis.compared_arms import ArmRow, MetricCell
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Comparison:
     metrics: tuple[MetricInfo, ...]
     margins: Mapping[str, float]
     interval: Interval
-    rows: tuple[Row, ...]
+    rows: tuple[ArmRow, ...]
     left_out: tuple[LeftOut, ...] = ()
     cautions: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ def compare(
     margins: Mapping[str, float] | None = None,
     smoke: bool = False,
     interval: Interval = "t",
-    measured: Measured | None = None,
+    measured: MetricValues | None = None,
 ) -> Comparison:
     """Compare finished runs, grouped by everything except the seed.
 
@@ -92,27 +92,27 @@ def compare(
         UnknownNameError: no run has the value that was asked for as baseline.
     """
     chosen = select(runs, smoke=smoke)
-    measured = Measured() if measured is None else measured
+    measured = MetricValues() if measured is None else measured
     arms, repeats = group(chosen.runs, by.fields_of)
     taking_part = [run for arm in arms for run in arm.runs.values()]
     value = baseline_value(arms, baseline, by)
-    asked = Asked(metrics, margins or {}, interval, measured, by, value, differing_fields(arms))
+    terms = Terms(metrics, margins or {}, interval, measured, by, value, differing_fields(arms))
     found = caution.failed_runs(each.run for each in chosen.left_out if each.why != "smoke")
     found += caution.collapsed_runs(taking_part)
     found += caution.smoke_runs(taking_part)
     found += _unknown_metrics(taking_part, metrics, measured)
-    found += _without_baseline(arms, asked)
-    rows = build_rows(arms, asked, found)
+    found += _without_baseline(arms, terms)
+    rows = build_rows(arms, terms, found)
     found += _about_rows(rows, metrics)
-    found += _about_runs(rows, asked)
-    notes = [*chosen.notes, *_notes(arms, repeats, asked, baseline)]
+    found += _about_runs(rows, terms)
+    notes = [*chosen.notes, *_notes(arms, repeats, terms, baseline)]
     kept = {run.id for run in taking_part}
     repeated = [LeftOut(run, "repeated") for run in chosen.runs if run.id not in kept]
     return Comparison(
         by,
         value,
         tuple(metrics),
-        asked.margins,
+        terms.margins,
         interval,
         tuple(rows),
         (*chosen.left_out, *repeated),
@@ -122,7 +122,7 @@ def compare(
 
 
 def _unknown_metrics(
-    runs: Sequence[RunRecord], metrics: Sequence[MetricInfo], measured: Measured
+    runs: Sequence[RunRecord], metrics: Sequence[MetricInfo], measured: MetricValues
 ) -> list[Caution]:
     """Warn of metrics that no run holds.
 
@@ -141,12 +141,12 @@ def _unknown_metrics(
     return [Caution("no-values", message, hint=hint)]
 
 
-def _without_baseline(arms: Sequence[Arm], asked: Asked) -> list[Caution]:
+def _without_baseline(arms: Sequence[Arm], terms: Terms) -> list[Caution]:
     """Warn where nothing is compared with anything."""
-    if asked.baseline is not None:
+    if terms.baseline is not None:
         return []
-    factor = asked.factor.name
-    values = dict.fromkeys(show_value(asked.factor.value(arm.fields)) for arm in arms)
+    factor = terms.factor.name
+    values = dict.fromkeys(show_value(terms.factor.value(arm.fields)) for arm in arms)
     if len(values) == 1:
         message = f"nothing is compared: all runs have {factor} {next(iter(values))}"
         hint = f"run another {factor}, or compare by another field with --by"
@@ -156,7 +156,7 @@ def _without_baseline(arms: Sequence[Arm], asked: Asked) -> list[Caution]:
     return [Caution("no-baseline", message, hint=hint)]
 
 
-def _about_rows(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> list[Caution]:
+def _about_rows(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[Caution]:
     """Warn of seeds without a partner, too few pairs, and differences without any spread."""
     found = []
     for row in rows:
@@ -190,30 +190,30 @@ def _about_rows(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> list[Caut
     return found
 
 
-def _about_runs(rows: Sequence[Row], asked: Asked) -> list[Caution]:
+def _about_runs(rows: Sequence[ArmRow], terms: Terms) -> list[Caution]:
     """Warn of what is unlike or disturbed among the runs that take part."""
-    with_costs = any(metric.role == "cost" for metric in asked.metrics)
+    with_costs = any(metric.role == "cost" for metric in terms.metrics)
     runs = [run for row in rows for run in row.runs]
     groups = [
         [*row.runs, *(() if row.reference is None else rows[row.reference].runs)] for row in rows
     ]
-    found = caution.mixed_environments(groups, with_costs=with_costs, factor=asked.factor.path)
+    found = caution.mixed_environments(groups, with_costs=with_costs, factor=terms.factor.path)
     found += caution.dirty_trees(runs)
     if with_costs:
-        found += caution.disturbed_costs(runs, asked.measured)
+        found += caution.disturbed_costs(runs, terms.measured)
     return found + caution.own_warnings(runs)
 
 
-def _notes(arms: Sequence[Arm], repeats: int, asked: Asked, baseline: str | None) -> list[str]:
+def _notes(arms: Sequence[Arm], repeats: int, terms: Terms, baseline: str | None) -> list[str]:
     notes = []
     if repeats:
         notes.append(f"{repeats} repeated runs left out: of each seed the newest counts")
-    notes.extend(metric.note for metric in asked.metrics if metric.note is not None)
-    if asked.baseline is not None and baseline is None and not asked.factor.is_scope:
-        value = show_value(asked.baseline)
-        notes.append(f"{asked.factor.name} {value} is the baseline; --baseline takes another")
-    first = next((m.name for m in asked.metrics if m.role == "accuracy"), None)
-    if first is not None and first not in asked.margins and len(arms) > 1:
+    notes.extend(metric.note for metric in terms.metrics if metric.note is not None)
+    if terms.baseline is not None and baseline is None and not terms.factor.is_scope:
+        value = show_value(terms.baseline)
+        notes.append(f"{terms.factor.name} {value} is the baseline; --baseline takes another")
+    first = next((m.name for m in terms.metrics if m.role == "accuracy"), None)
+    if first is not None and first not in terms.margins and len(arms) > 1:
         notes.append(
             f"without a margin nothing is equivalent or not worse: --margin {first}=0.5, "
             "fixed before the runs"
@@ -255,7 +255,7 @@ def _metric(metric: MetricInfo, margin: float | None) -> dict[str, Any]:
     }
 
 
-def _row(row: Row, comparison: Comparison) -> dict[str, Any]:
+def _row(row: ArmRow, comparison: Comparison) -> dict[str, Any]:
     line = None if row.headline is None else asdict(row.headline)
     return {
         "label": row.label,
@@ -277,7 +277,7 @@ def _row(row: Row, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: MetricCell) -> dict[str, Any]:
     found: dict[str, Any] = {"mean": cell.mean, "sd": cell.sd, "values": list(cell.values)}
     if cell.baseline is not None:
         found["baseline"] = _paired(cell.baseline)

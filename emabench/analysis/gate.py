@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emabench.analysis.compared_arms import Row
+from emabench.analysis.compared_arms import ArmRow
 from emabench.analysis.comparison import Comparison
 from emabench.analysis.margins import number_of
 from emabench.analysis.metrics import MetricInfo, parse_metric
@@ -92,7 +92,7 @@ def check(comparison: Comparison, rules: Sequence[Rule]) -> list[GateResult]:
     return [_check(row, rule) for rule in rules for row in compared]
 
 
-def _check(row: Row, rule: Rule) -> GateResult:
+def _check(row: ArmRow, rule: Rule) -> GateResult:
     paired = row.metrics[rule.metric.name].baseline
     if paired is None:
         words = f"{rule.text}: {row.label} could not be compared"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricValues:
     """Figures of runs that their records do not hold; all of them may be empty.
 
     Attributes:
@@ -38,13 +38,13 @@ class Measured:
 
 def read_measured(
     store: RunStore, runs: Sequence[RunRecord], metrics: Sequence[MetricInfo]
-) -> Measured:
+) -> MetricValues:
     """Read what a comparison of these runs by these metrics needs: some queries for all of them."""
     ids = [run.id for run in runs]
     series = {metric.series for metric in metrics if metric.series is not None}
     accuracies = [metric.name for metric in metrics if metric.role == "accuracy"]
     has_costs = any(metric.role == "cost" for metric in metrics)
-    return Measured(
+    return MetricValues(
         series={name: store.series_means(ids, name) for name in sorted(series)},
         correct=store.correct_of(ids, accuracies) if accuracies else {},
         neighbours=store.neighbours(ids) if has_costs else {},

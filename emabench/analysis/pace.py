@@ -1,17 +1,18 @@
-"""How fast an experiment will train on a machine, judged by what the store has measured there."""
+"""How fast planned runs will be, judged by earlier ones like them: their pace, and their time."""
 
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emabench.records import JobKind, JobState, RunRecord
+from emabench.records import JobKind, JobState, PlannedRun, RunRecord
 from emabench.spec.fingerprint import fingerprint
 from emabench.spec.paths import value_at
 
-_ALIKE = (
+_ALIKE_IN_STEPS = (
     "pretrain.method",
     "pretrain.backbone",
     "pretrain.data.image_size",
@@ -20,6 +21,19 @@ _ALIKE = (
     "pretrain.views",
 )
 """Fields that decide how long a step takes, beside the EMA scope and the machine."""
+
+_ALIKE_IN_EPOCHS = (
+    "pretrain.method.name",
+    "pretrain.backbone",
+    "pretrain.data",
+    "pretrain.augmentation",
+    "pretrain.ema.scope",
+    "pretrain.batch_size",
+    "pretrain.views",
+    "pretrain.max_steps",
+    "evaluation",
+)
+"""Fields that decide how long an epoch takes, roughly; seed, epochs and learning rate do not."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,23 @@ class Pace:
 
     images_per_second: float
     measured: int
+
+
+@dataclass(frozen=True)
+class TimeEstimate:
+    """The time that planned runs need, one after the other.
+
+    Attributes:
+        seconds: sum over the runs that have a like; None if none has.
+        estimated: how many of the runs that is.
+        runs: all runs that are not done yet.
+        sources: earlier runs that it is judged by.
+    """
+
+    seconds: float | None
+    estimated: int
+    runs: int
+    sources: int
 
 
 def paces(
@@ -53,17 +84,17 @@ def paces(
         identity: of the experiment: precision and threads count.
         flops: operations of a step by canonical scope.
     """
-    alike = _likeness(spec)
-    speeds: dict[str, list[float]] = {}
+    alike = _likeness(spec, _ALIKE_IN_STEPS)
+    speeds: dict[str, list[float]] = defaultdict(list)
     for run in earlier:
-        if run.state is not JobState.DONE or _likeness(run.spec) != alike:
+        if run.state is not JobState.DONE or _likeness(run.spec, _ALIKE_IN_STEPS) != alike:
             continue
         if run.environment is None or run.environment.device != device:
             continue
         if any(run.identity.get(name) != identity.get(name) for name in ("precision", "threads")):
             continue
         for scope, speed in _speeds(run):
-            speeds.setdefault(scope, []).append(speed)
+            speeds[scope].append(speed)
     found = {
         scope: Pace(statistics.median(values), len(values)) for scope, values in speeds.items()
     }
@@ -77,6 +108,44 @@ def paces(
     return found
 
 
+def estimate_time(plans: Sequence[PlannedRun], earlier: Sequence[RunRecord]) -> TimeEstimate:
+    """Estimate the time of planned runs that are not done yet.
+
+    Args:
+        plans: what is to be run.
+        earlier: the runs of the store.
+    """
+    done = [run for run in earlier if run.state is JobState.DONE]
+    finished = {run.fingerprint for run in done}
+    known: dict[str, list[float]] = defaultdict(list)
+    for run in done:
+        if run.cost.total_s is not None:
+            likeness = _likeness(run.spec, _ALIKE_IN_EPOCHS, run.identity)
+            known[likeness].append(run.cost.total_s / _epochs(run.spec))
+    open_plans = [plan for plan in plans if plan.fingerprint not in finished]
+    seconds, sources, estimated = 0.0, set(), 0
+    for plan in open_plans:
+        likeness = _likeness(plan.spec, _ALIKE_IN_EPOCHS, plan.identity)
+        if likeness in known:
+            seconds += statistics.median(known[likeness]) * _epochs(plan.spec)
+            estimated += 1
+            sources.add(likeness)
+    return TimeEstimate(
+        seconds=seconds if estimated else None,
+        estimated=estimated,
+        runs=len(open_plans),
+        sources=sum(len(known[likeness]) for likeness in sources),
+    )
+
+
+def _likeness(
+    spec: Mapping[str, Any], paths: Iterable[str], identity: Mapping[str, Any] | None = None
+) -> str:
+    """Return a text that is equal for specs that agree on some fields, and on the identity."""
+    fields = {path: value_at(spec, path) for path in paths}
+    return fingerprint({"fields": fields, "identity": dict(identity or {})})
+
+
 def _speeds(run: RunRecord) -> Iterable[tuple[str, float]]:
     if run.kind is JobKind.BENCH:
         for index, arm in enumerate(run.spec["bench"]["arms"]):
@@ -87,5 +156,6 @@ def _speeds(run: RunRecord) -> Iterable[tuple[str, float]]:
         yield value_at(run.spec, "pretrain.ema.scope"), run.cost.throughput
 
 
-def _likeness(spec: Mapping[str, Any]) -> str:
-    return fingerprint({path: value_at(spec, path) for path in _ALIKE})
+def _epochs(spec: Mapping[str, Any]) -> int:
+    """Count the evaluation alone as one epoch."""
+    return max(1, int(value_at(spec, "pretrain.epochs")))

@@ -1,4 +1,8 @@
-"""Means, spreads, and paired differences and ratios with their 95 % intervals."""
+"""What can be said of a few seeds: means, paired comparisons, their intervals, and their p.
+
+In this order: one arm, two arms seed by seed, the test of signs and its correction, the error of
+the test set, and how many more seeds would settle it. scipy does the mathematics.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,19 @@ Interval = Literal["t", "bca"]
 """How an interval is computed: Student's t, or a bias-corrected and accelerated bootstrap."""
 
 Values = NDArray[np.float64]
+Packed = tuple[bytes, int]
+"""One bit per test image, the first in the highest bit of the first byte; number of images."""
+
+_EXACT_UP_TO = 16
+"""Pairs up to which all sign patterns are tried."""
+_RESAMPLES = 9999
+"""Random sign patterns beyond that."""
+_NORMAL_QUANTILE = 1.959963984540054
+"""Of the normal distribution, for a two-sided 95 % interval."""
+PROBABLY = 0.8
+"""Chance of a verdict that is asked for."""
+MOST = 1000
+"""Beyond so many more seeds the answer is that seeds will not do."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +42,31 @@ class Summary:
     n: int
     mean: float | None
     sd: float | None
+
+
+@dataclass(frozen=True)
+class MeanInterval:
+    """A mean over seeds.
+
+    Attributes:
+        mean: in the unit of the values.
+        low: lower end of the 95 % interval of the mean (Student's t); None for one seed.
+        high: upper end.
+        n: number of seeds whose value is known.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> MeanInterval | None:
+        """Summarise one value per seed; None if no finite one is known."""
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        if not known:
+            return None
+        return cls(float(np.mean(known)), *_interval(np.asarray(known, float)), len(known))
 
 
 @dataclass(frozen=True)
@@ -127,19 +169,24 @@ def _paired(kind: Literal["difference", "ratio"], changes: Values, interval: Int
     )
 
 
-def _interval(changes: Values, interval: Interval) -> tuple[float | None, float | None]:
+def _interval(changes: Values, interval: Interval = "t") -> tuple[float | None, float | None]:
+    """Return the interval of the mean; None for one value."""
     n = changes.size
     if n == 1:
         return None, None
     if interval == "bca" and n >= 3 and np.ptp(changes) > 0:
         return _bootstrap(changes)
-    # Quantile of Student's t; scipy.special loads in a fraction of the time of scipy.stats.
+    centre = float(np.mean(changes))
+    half = _quantile(n) * float(np.std(changes, ddof=1)) / math.sqrt(n)
+    return centre - half, centre + half
+
+
+def _quantile(n: int) -> float:
+    """Return how many standard errors the interval of n values reaches to each side."""
+    # scipy.special loads in a fraction of the time of scipy.stats.
     from scipy.special import stdtrit
 
-    t = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2))
-    centre = float(np.mean(changes))
-    half = t * float(np.std(changes, ddof=1)) / math.sqrt(n)
-    return centre - half, centre + half
+    return float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2))
 
 
 def _bootstrap(changes: Values) -> tuple[float, float]:
@@ -154,12 +201,6 @@ def _bootstrap(changes: Values) -> tuple[float, float]:
 def _check_pairs(values: Sequence[float], baseline: Sequence[float]) -> None:
     if len(values) != len(baseline):
         raise ValueError(f"{len(values)} values cannot be paired with {len(baseline)}")
-
-
-_EXACT_UP_TO = 16
-"""Pairs up to which all sign patterns are tried."""
-_RESAMPLES = 9999
-"""Random sign patterns beyond that."""
 
 
 @dataclass(frozen=True)
@@ -213,10 +254,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-Packed = tuple[bytes, int]
-"""One bit per test image, the first in the highest bit of the first byte; number of images."""
-
-
 @dataclass(frozen=True)
 class ImageError:
     """The error that other test images would bring, with the trained networks as they are.
@@ -265,24 +302,14 @@ def image_error(pairs: Sequence[tuple[Packed, Packed]]) -> ImageError | None:
     differences /= len(pairs)
     se = 100 * float(differences.std()) / math.sqrt(images)
     centre = 100 * float(differences.mean())
-    reach = _QUANTILE * se
+    reach = _NORMAL_QUANTILE * se
     n = len(pairs)
     return ImageError(se, centre - reach, centre + reach, images, n, gained / n, lost / n)
-
-
-_QUANTILE = 1.959963984540054
-"""Of the normal distribution, for a two-sided 95 % interval."""
 
 
 def _unpacked(packed: Packed) -> np.ndarray:
     bits, count = packed
     return np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=count).astype(np.int8)
-
-
-PROBABLY = 0.8
-"""Chance of a verdict that is asked for."""
-MOST = 1000
-"""Beyond so many more seeds the answer is that seeds will not do."""
 
 
 def more_seeds(centre: float, sd: float, n: int, margin: float) -> int | None:
@@ -316,43 +343,10 @@ def more_seeds(centre: float, sd: float, n: int, margin: float) -> int | None:
 
 def _chance(centre: float, sd: float, n: int, margin: float) -> float:
     """Return the chance that the interval of n pairs is decisive."""
-    from scipy.special import ndtr, stdtrit
+    from scipy.special import ndtr
 
     error = sd / math.sqrt(n)
-    half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * error
+    half = _quantile(n) * error
     not_worse = ndtr((centre + margin - half) / error)
     worse = ndtr((-half - centre) / error)
     return min(1.0, float(not_worse + worse))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds.
-
-    Attributes:
-        mean: in the unit of the values.
-        low: lower end of the 95 % interval of the mean (Student's t); None for one seed.
-        high: upper end.
-        n: number of seeds whose value is known.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    n: int
-
-    @classmethod
-    def of(cls, values: Iterable[float | None]) -> Estimate | None:
-        """Summarise one value per seed; None if no finite one is known."""
-        known = [value for value in values if value is not None and math.isfinite(value)]
-        if not known:
-            return None
-        mean, n = float(np.mean(known)), len(known)
-        if n == 1:
-            return cls(mean, None, None, n)
-        # Quantile of Student's t; scipy.special loads in a fraction of the time of scipy.stats.
-        from scipy.special import stdtrit
-
-        t = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2))
-        half = t * float(np.std(known, ddof=1)) / math.sqrt(n)
-        return cls(mean, mean - half, mean + half, n)

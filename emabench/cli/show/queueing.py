@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from emabench.analysis.estimate import Estimate
+    from emabench.analysis.pace import TimeEstimate
     from emabench.cli.options.spec_flags import GridPoint
     from emabench.records import PlannedRun, QueuedRun
 
@@ -133,20 +133,20 @@ def preview(plans: Sequence[PlannedRun], *, db: str, json: bool) -> None:
         print_plans(plans, [f"{jobs} jobs", _in_words(found)])
 
 
-def _estimate(plans: Sequence[PlannedRun], db: str) -> Estimate | None:
+def _estimate(plans: Sequence[PlannedRun], db: str) -> TimeEstimate | None:
     """Judge by the store, if there is one."""
-    from emabench.analysis.estimate import estimate
+    from emabench.analysis.pace import estimate_time
     from emabench.errors import NotFoundError
     from emabench.store import RunStore
 
     try:
         with RunStore.open(db, mode="read") as store:
-            return estimate(plans, store.runs(smoke=True))
+            return estimate_time(plans, store.runs(smoke=True))
     except NotFoundError:
         return None
 
 
-def _in_words(found: Estimate | None) -> str:
+def _in_words(found: TimeEstimate | None) -> str:
     from emabench.table import duration
 
     if found is not None and found.runs == 0:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emabench.analysis.statistics import Estimate
+from emabench.analysis.statistics import MeanInterval
 from emabench.report.figures.axis import axis_label
 from emabench.report.figures.blocks_data import BlockAccuracies, BlockPanel
 from emabench.report.figures.pareto import error_bars
@@ -99,7 +99,7 @@ def _draw_panel(
     ax: Axes, panel: BlockPanel, places: Sequence[str], handles: dict[str, Any]
 ) -> None:
     for place, (name, words, marker, beside) in enumerate(_SERIES):
-        estimates: Mapping[str, Estimate] = getattr(panel, name)
+        estimates: Mapping[str, MeanInterval] = getattr(panel, name)
         if not estimates:
             continue
         there = [at for at, block in enumerate(places) if block in estimates]

@@ -9,10 +9,10 @@ from typing import Any
 
 from emabench.analysis.arms import SCOPE, TARGET_GRADIENT
 from emabench.analysis.baseline import MEANINGLESS_WITHOUT_EMA
-from emabench.analysis.metric_values import Measured
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.stability import block_rank
-from emabench.analysis.statistics import Estimate
+from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError
 from emabench.report.figures.axis import shown_value
 from emabench.report.figures.chosen import Chosen, ShownArm
@@ -36,13 +36,13 @@ class BlockPanel:
     """
 
     title: str
-    single: Mapping[str, Estimate] = field(default_factory=dict)
-    onward: Mapping[str, Estimate] = field(default_factory=dict)
-    without: Mapping[str, Estimate] = field(default_factory=dict)
-    others: Mapping[str, Estimate] = field(default_factory=dict)
+    single: Mapping[str, MeanInterval] = field(default_factory=dict)
+    onward: Mapping[str, MeanInterval] = field(default_factory=dict)
+    without: Mapping[str, MeanInterval] = field(default_factory=dict)
+    others: Mapping[str, MeanInterval] = field(default_factory=dict)
 
     @property
-    def estimates(self) -> list[Estimate]:
+    def estimates(self) -> list[MeanInterval]:
         """Those of all its arms."""
         found = (self.single, self.onward, self.without, self.others)
         return [estimate for estimates in found for estimate in estimates.values()]
@@ -77,7 +77,7 @@ def block_accuracies(
     chosen: Chosen,
     metrics_of: MetricsOf,
     metric: MetricInfo,
-    measured: Measured | None = None,
+    measured: MetricValues | None = None,
 ) -> BlockAccuracies:
     """Sort the arms by the blocks that they average.
 
@@ -93,7 +93,7 @@ def block_accuracies(
     Raises:
         NotFoundError: no run has the metric.
     """
-    read = (measured or Measured()).value
+    read = (measured or MetricValues()).value
     watched = {
         point.name.partition(":")[2]
         for run in chosen.runs
@@ -110,7 +110,7 @@ def block_accuracies(
     panels, others = [], []
     for key, arms in groups.items():
         values = {
-            shown.label: Estimate.of(
+            shown.label: MeanInterval.of(
                 None if (value := read(metric, run)) is None else shown_value(metric, value)
                 for run in shown.runs.values()
             )
@@ -177,9 +177,9 @@ def _panel(
     arms: Sequence[ShownArm],
     blocks: Sequence[str],
     first: str | None,
-    values: Mapping[str, Estimate | None],
+    values: Mapping[str, MeanInterval | None],
 ) -> BlockPanel:
-    panel: dict[str, dict[str, Estimate]] = {
+    panel: dict[str, dict[str, MeanInterval]] = {
         name: {} for name in ("single", "onward", "without", "others")
     }
     for shown in arms:

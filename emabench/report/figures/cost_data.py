@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from emabench.analysis.statistics import Estimate
+from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError
 from emabench.records import CostReading
 from emabench.report.figures.chosen import Chosen
@@ -55,7 +55,7 @@ class CostBar:
     label: str
     n: int
     parts: Mapping[str, float]
-    total: Estimate | None
+    total: MeanInterval | None
 
     @property
     def rest(self) -> float:
@@ -109,7 +109,7 @@ def cost_breakdown(chosen: Chosen, of: Whole = "step") -> CostBreakdown:
         costs = [run.cost for run in shown.runs.values()]
         means = {name: _mean(costs, name) for name in _PHASES[of]}
         parts = {name: mean for name, mean in means.items() if mean is not None}
-        total = Estimate.of(reading(cost, _TOTALS[of]) for cost in costs)
+        total = MeanInterval.of(reading(cost, _TOTALS[of]) for cost in costs)
         if total is None and not parts:
             missing.append(shown.label)
             continue
@@ -138,5 +138,5 @@ def reading(cost: CostReading, name: str) -> float | None:
 
 
 def _mean(costs: list[CostReading], name: str) -> float | None:
-    estimate = Estimate.of(reading(cost, name) for cost in costs)
+    estimate = MeanInterval.of(reading(cost, name) for cost in costs)
     return None if estimate is None else estimate.mean

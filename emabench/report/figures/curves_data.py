@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from emabench.analysis.statistics import Estimate
+from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UnknownNameError
 from emabench.records import MetricPoint, RunRecord
 from emabench.report.figures.chosen import Chosen
@@ -27,7 +27,7 @@ class CurvePoint:
 
     epoch: int
     seconds: float | None
-    value: Estimate
+    value: MeanInterval
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _points(
     points = []
     for epoch in sorted({epoch for curve in values.values() for epoch in curve}):
         there = [seed for seed, curve in values.items() if epoch in curve]
-        estimate = Estimate.of(values[seed][epoch] for seed in there)
+        estimate = MeanInterval.of(values[seed][epoch] for seed in there)
         if estimate is None:
             continue
         seconds = [times[seed][epoch] for seed in there if epoch in times[seed]]

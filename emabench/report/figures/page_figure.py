@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from emabench.analysis.stability import ArmStability, Stability
-from emabench.analysis.statistics import Estimate
+from emabench.analysis.statistics import MeanInterval
 from emabench.report.figures.axis import axis_label
 from emabench.report.figures.blocks_data import BlockAccuracies
 from emabench.report.figures.cost_data import CostBreakdown
@@ -140,7 +140,7 @@ def block_figures(shown: BlockAccuracies) -> list[Figure]:
     for panel in shown.panels:
         series = []
         for name, text, joined in words:
-            estimates: Mapping[str, Estimate] = getattr(panel, name)
+            estimates: Mapping[str, MeanInterval] = getattr(panel, name)
             points = [
                 {"x": place, **_upright(estimates[block]), "n": estimates[block].n}
                 for place, block in enumerate(shown.places)
@@ -189,7 +189,7 @@ def stability_figure(shown: Stability, arm: ArmStability) -> Figure:
 
 
 def _axis(
-    label: str, estimates: Sequence[Estimate], values: Iterable[float] = ()
+    label: str, estimates: Sequence[MeanInterval], values: Iterable[float] = ()
 ) -> dict[str, Any]:
     """Return an axis; with its range, if intervals reach beyond it."""
     between = bounds(estimates, values)
@@ -214,14 +214,14 @@ def _thinned(points: Sequence[Any]) -> Iterable[Any]:
     return [points[place] for place in sorted(places)]
 
 
-def _point(x: Estimate, y: Estimate, *, bars: bool = True) -> dict[str, Any]:
+def _point(x: MeanInterval, y: MeanInterval, *, bars: bool = True) -> dict[str, Any]:
     if not bars:
         return {"x": _round(x.mean), "y": _round(y.mean)}
     across = {"xlow": _round(x.low), "xhigh": _round(x.high)}
     return {"x": _round(x.mean), **across, **_upright(y)}
 
 
-def _upright(estimate: Estimate) -> dict[str, Any]:
+def _upright(estimate: MeanInterval) -> dict[str, Any]:
     return {
         "y": _round(estimate.mean),
         "ylow": _round(estimate.low),
@@ -229,7 +229,7 @@ def _upright(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def _span(estimate: Estimate) -> list[float | None]:
+def _span(estimate: MeanInterval) -> list[float | None]:
     return [_round(estimate.mean), _round(estimate.low), _round(estimate.high)]
 
 

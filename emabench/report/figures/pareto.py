@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from emabench.analysis.statistics import Estimate
+from emabench.analysis.statistics import MeanInterval
 from emabench.report.figures.axis import axis_label
 from emabench.report.figures.pareto_data import Pareto, ParetoPoint
 from emabench.report.figures.reach import bounds
@@ -102,7 +102,7 @@ def _draw_front(panel: Axes, shown: Pareto) -> Any:
     return line
 
 
-def error_bars(estimates: Sequence[Estimate]) -> list[list[float]]:
+def error_bars(estimates: Sequence[MeanInterval]) -> list[list[float]]:
     """Return the lengths of the intervals below and above some means; 0 without an interval."""
     lows = [0.0 if each.low is None else each.mean - each.low for each in estimates]
     highs = [0.0 if each.high is None else each.high - each.mean for each in estimates]

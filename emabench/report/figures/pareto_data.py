@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emabench.analysis.metric_values import Measured
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
-from emabench.analysis.statistics import Estimate
+from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UsageError
 from emabench.report.figures.axis import shown_value
 from emabench.report.figures.chosen import Chosen
@@ -26,8 +26,8 @@ class ParetoPoint:
     """
 
     label: str
-    cost: Estimate
-    value: Estimate
+    cost: MeanInterval
+    value: MeanInterval
     on_front: bool
 
 
@@ -58,7 +58,7 @@ class Pareto:
 
 
 def pareto(
-    chosen: Chosen, metric: MetricInfo, cost: MetricInfo, measured: Measured | None = None
+    chosen: Chosen, metric: MetricInfo, cost: MetricInfo, measured: MetricValues | None = None
 ) -> Pareto:
     """Put each arm at the means of its cost and its metric.
 
@@ -77,8 +77,8 @@ def pareto(
             f"{metric.name} against itself shows nothing",
             hint="choose another with --metric or --cost",
         )
-    read = (measured or Measured()).value
-    found: list[tuple[str, Estimate, Estimate]] = []
+    read = (measured or MetricValues()).value
+    found: list[tuple[str, MeanInterval, MeanInterval]] = []
     missing = []
     for shown in chosen.arms:
         pairs = [
@@ -86,7 +86,7 @@ def pareto(
             for run in shown.runs.values()
             if (paid := read(cost, run)) is not None and (reached := read(metric, run)) is not None
         ]
-        costs, values = Estimate.of(c for c, _ in pairs), Estimate.of(v for _, v in pairs)
+        costs, values = MeanInterval.of(c for c, _ in pairs), MeanInterval.of(v for _, v in pairs)
         if costs is None or values is None:
             missing.append(shown.label)
         else:
@@ -107,9 +107,9 @@ def pareto(
 
 
 def _is_beaten(
-    cost: Estimate,
-    value: Estimate,
-    others: Sequence[tuple[str, Estimate, Estimate]],
+    cost: MeanInterval,
+    value: MeanInterval,
+    others: Sequence[tuple[str, MeanInterval, MeanInterval]],
     metric: MetricInfo,
     cost_metric: MetricInfo,
 ) -> bool:
@@ -122,6 +122,6 @@ def _is_beaten(
     return False
 
 
-def _oriented(metric: MetricInfo, estimate: Estimate) -> float:
+def _oriented(metric: MetricInfo, estimate: MeanInterval) -> float:
     """Return the mean such that more is better."""
     return estimate.mean if metric.higher_is_better else -estimate.mean

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from emabench.analysis.statistics import Estimate
+from emabench.analysis.statistics import MeanInterval
 
 _BEYOND = 1.5
 """An interval is shown as far as so many times the distance of the outermost means beyond them."""
 
 
 def bounds(
-    estimates: Sequence[Estimate], values: Iterable[float] = ()
+    estimates: Sequence[MeanInterval], values: Iterable[float] = ()
 ) -> tuple[float, float] | None:
     """Return between which values intervals are shown; None where all of them fit.
 

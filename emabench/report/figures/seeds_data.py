@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emabench.analysis.metric_values import Measured
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
-from emabench.analysis.statistics import Estimate
+from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError
 from emabench.report.figures.axis import shown_value
 from emabench.report.figures.chosen import Chosen
@@ -20,7 +20,7 @@ class SeedArm:
 
     label: str
     values: Mapping[int, float]
-    estimate: Estimate
+    estimate: MeanInterval
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Seeds:
         }
 
 
-def seeds(chosen: Chosen, metric: MetricInfo, measured: Measured | None = None) -> Seeds:
+def seeds(chosen: Chosen, metric: MetricInfo, measured: MetricValues | None = None) -> Seeds:
     """Gather a metric of every run, in the unit that is shown.
 
     Args:
@@ -60,7 +60,7 @@ def seeds(chosen: Chosen, metric: MetricInfo, measured: Measured | None = None) 
     Raises:
         NotFoundError: no run has it.
     """
-    read = (measured or Measured()).value
+    read = (measured or MetricValues()).value
     arms, missing = [], []
     for shown in chosen.arms:
         known = {
@@ -68,7 +68,7 @@ def seeds(chosen: Chosen, metric: MetricInfo, measured: Measured | None = None) 
             for seed, run in shown.runs.items()
             if (value := read(metric, run)) is not None
         }
-        estimate = Estimate.of(known.values())
+        estimate = MeanInterval.of(known.values())
         if estimate is None:
             missing.append(shown.label)
         else:

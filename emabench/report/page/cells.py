@@ -12,7 +12,7 @@ from emabench.table import UNKNOWN
 
 
 @dataclass(frozen=True)
-class Cell:
+class HtmlCell:
     """One cell.
 
     Attributes:
@@ -43,10 +43,10 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class HtmlRow:
     """One line; ``key`` tells it from the others."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[HtmlCell, ...]
     key: str
     marked: bool = False
 
@@ -57,7 +57,7 @@ class HtmlTable:
 
     name: str
     headers: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[HtmlRow, ...]
 
 
 def arms_table(comparison: Comparison) -> HtmlTable:
@@ -76,6 +76,8 @@ def arms_table(comparison: Comparison) -> HtmlTable:
             first = parts[0][1] if parts else None
             value = None if isinstance(first, list | tuple) else first
             is_number = column.is_number
-            cells.append(Cell(column.shown(row), value if is_number else None, is_number, parts))
-        rows.append(Row(tuple(cells), key=row.label, marked=row.is_baseline))
+            cells.append(
+                HtmlCell(column.shown(row), value if is_number else None, is_number, parts)
+            )
+        rows.append(HtmlRow(tuple(cells), key=row.label, marked=row.is_baseline))
     return HtmlTable("arms", tuple(column.header for column in columns), tuple(rows))

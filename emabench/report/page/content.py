@@ -16,7 +16,7 @@ from emabench.analysis.stability import FLUCTUATION
 from emabench.errors import EmabenchError
 from emabench.records import QueueRecord, RunRecord
 from emabench.report.figures.chosen import Chosen, ShownArm, source_line
-from emabench.report.page.cells import Cell, HtmlTable, Row, arms_table
+from emabench.report.page.cells import HtmlCell, HtmlRow, HtmlTable, arms_table
 from emabench.report.page.page_figures import Drawable, FigureGroup, figure_groups, wanted_points
 from emabench.report.page.run_views import RunView, common_fields, run_view, runs_table
 from emabench.report.tables.queue_table import counts_line, queue_tables
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ArmAnswer:
     """The answer for one arm: ``yes``, ``no``, ``undecided``, ``baseline`` or nothing."""
 
     label: str
@@ -73,7 +73,7 @@ class PageContent:
     problem: tuple[str, str | None] | None = None
     cautions: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[ArmAnswer, ...] = ()
     arms: HtmlTable | None = None
     groups: tuple[FigureGroup, ...] = ()
     runs: HtmlTable | None = None
@@ -178,17 +178,19 @@ def _facts(comparison: Comparison | None, request: Request) -> tuple[tuple[str, 
     return tuple(facts)
 
 
-def _verdicts(comparison: Comparison) -> list[Verdict]:
+def _verdicts(comparison: Comparison) -> list[ArmAnswer]:
     found = []
     for row in comparison.rows:
         if row.headline is not None:
-            found.append(Verdict(row.label, row.headline.answer, row.headline.words))
+            found.append(ArmAnswer(row.label, row.headline.answer, row.headline.words))
             continue
         if row.is_baseline:
-            found.append(Verdict(row.label, "baseline", "the others are compared with it"))
+            found.append(ArmAnswer(row.label, "baseline", "the others are compared with it"))
             continue
         words = [f"{name}: {cell.words}" for name, cell in row.metrics.items() if cell.words]
-        found.append(Verdict(row.label, "", "; ".join(words) or "not compared with any other arm"))
+        found.append(
+            ArmAnswer(row.label, "", "; ".join(words) or "not compared with any other arm")
+        )
     return found
 
 
@@ -200,11 +202,11 @@ def _left_out(comparison: Comparison) -> HtmlTable | None:
     for each in comparison.left_out:
         reasons = _reasons(each.run)
         cells = (
-            Cell(each.run.id, each.run.id, link=f"run-{each.run.id}"),
-            Cell(each.why),
-            Cell("; ".join(reasons) or UNKNOWN),
+            HtmlCell(each.run.id, each.run.id, link=f"run-{each.run.id}"),
+            HtmlCell(each.why),
+            HtmlCell("; ".join(reasons) or UNKNOWN),
         )
-        rows.append(Row(cells, key=each.run.id))
+        rows.append(HtmlRow(cells, key=each.run.id))
     return HtmlTable("left-out", ("run", "why", "reason"), tuple(rows))
 
 

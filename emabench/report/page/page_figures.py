@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from emabench.analysis.metric_values import Measured
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.stability import FLUCTUATION, stability
 from emabench.errors import NotFoundError, UsageError
@@ -61,7 +61,7 @@ class Drawable:
     chosen: Chosen
     points: Mapping[str, Sequence[MetricPoint]]
     metrics: Sequence[MetricInfo]
-    measured: Measured
+    measured: MetricValues
     quantity: str = FLUCTUATION
 
     def metrics_of(self, run: str) -> Sequence[MetricPoint]:

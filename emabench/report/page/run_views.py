@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from emabench.analysis.arms import flat_fields
-from emabench.analysis.metric_values import Measured
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo, state_in_words
 from emabench.records import RunRecord
-from emabench.report.page.cells import Cell, HtmlTable, Row
+from emabench.report.page.cells import HtmlCell, HtmlRow, HtmlTable
 from emabench.report.tables.comparison_columns import mean_and_sd
 from emabench.report.tables.run_sheet import run_sheet
 from emabench.report.tables.run_table import spec_value
@@ -77,7 +77,7 @@ def runs_table(
     runs: Sequence[RunRecord],
     labels: Mapping[str, str],
     metrics: Sequence[MetricInfo],
-    measured: Measured,
+    measured: MetricValues,
 ) -> HtmlTable:
     """Return a line per run: its arm, state, metrics, time and date."""
     headers = ["run", "arm", "seed", "state"]
@@ -88,18 +88,18 @@ def runs_table(
         values = [measured.value(metric, run) for metric in metrics]
         seed = spec_value(run, "seed")
         cells = [
-            Cell(run.id, run.id, link=f"run-{run.id}"),
-            Cell(labels.get(run.id) or _words(run)),
-            Cell(show_value(seed), seed, is_number=True),
-            Cell(state_in_words(run)),
+            HtmlCell(run.id, run.id, link=f"run-{run.id}"),
+            HtmlCell(labels.get(run.id) or _words(run)),
+            HtmlCell(show_value(seed), seed, is_number=True),
+            HtmlCell(state_in_words(run)),
             *(
-                Cell(mean_and_sd(value, None, metric), value, is_number=True)
+                HtmlCell(mean_and_sd(value, None, metric), value, is_number=True)
                 for metric, value in zip(metrics, values, strict=True)
             ),
-            Cell(duration(run.cost.total_s), run.cost.total_s, is_number=True),
-            Cell(f"{run.created_at.astimezone():%Y-%m-%d %H:%M}", run.created_at.isoformat()),
+            HtmlCell(duration(run.cost.total_s), run.cost.total_s, is_number=True),
+            HtmlCell(f"{run.created_at.astimezone():%Y-%m-%d %H:%M}", run.created_at.isoformat()),
         ]
-        rows.append(Row(tuple(cells), key=run.id))
+        rows.append(HtmlRow(tuple(cells), key=run.id))
     return HtmlTable("runs", tuple(headers), tuple(rows))
 
 

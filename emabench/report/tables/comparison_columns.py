@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emabench.analysis.compared_arms import Cell, Row
+from emabench.analysis.compared_arms import ArmRow, MetricCell
 from emabench.analysis.comparison import Comparison
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.verdicts import paired_in_words
@@ -14,7 +14,7 @@ from emabench.errors import SpecError, UnknownNameError, UsageError
 from emabench.spec.paths import SHORT_NAMES, full_path, value_at
 from emabench.table import UNKNOWN, fixed, show_value, significant
 
-Part = tuple[str, Callable[[Row], Any]]
+Part = tuple[str, Callable[[ArmRow], Any]]
 """Header and value of a column in full precision."""
 
 ASPECTS = ("change", "p", "verdict", "test_set")
@@ -35,7 +35,7 @@ class Column:
 
     key: str
     header: str
-    shown: Callable[[Row], str]
+    shown: Callable[[ArmRow], str]
     parts: tuple[Part, ...]
     is_number: bool = False
 
@@ -148,7 +148,7 @@ def _field_column(name: str, known: Mapping[str, Column]) -> Column:
     return _plain(path, name, lambda row: value_at(row.runs[0].spec, path))
 
 
-def _plain(key: str, header: str, read: Callable[[Row], Any]) -> Column:
+def _plain(key: str, header: str, read: Callable[[ArmRow], Any]) -> Column:
     return Column(key, header, lambda row: _shown(read(row)), ((key, read),))
 
 
@@ -166,13 +166,13 @@ def _seeds() -> Column:
 
 
 def _answer() -> Column:
-    def answer(row: Row) -> str | None:
+    def answer(row: ArmRow) -> str | None:
         return None if row.headline is None else row.headline.answer
 
-    def shown(row: Row) -> str:
+    def shown(row: ArmRow) -> str:
         return "baseline" if row.is_baseline else answer(row) or UNKNOWN
 
-    def more(row: Row) -> int | None:
+    def more(row: ArmRow) -> int | None:
         return None if row.headline is None else row.headline.more_seeds
 
     header = "cheaper, not worse"
@@ -182,7 +182,7 @@ def _answer() -> Column:
 def _mean(metric: MetricInfo) -> Column:
     name = metric.name
 
-    def shown(row: Row) -> str:
+    def shown(row: ArmRow) -> str:
         return mean_and_sd(row.metrics[name].mean, row.metrics[name].sd, metric)
 
     parts: tuple[Part, ...] = (
@@ -203,7 +203,7 @@ def _change(metric: MetricInfo, comparison: Comparison) -> Column:
     relation = "/" if metric.kind == "ratio" else "-"
     header = f"{metric.name} {relation} {show_value(comparison.baseline)}"
 
-    def shown(row: Row) -> str:
+    def shown(row: ArmRow) -> str:
         paired = row.metrics[metric.name].baseline
         if paired is None:
             return "baseline" if row.is_baseline else UNKNOWN
@@ -222,13 +222,13 @@ def _p(metric: MetricInfo) -> Column:
     names = ("p", "p_smallest", "p_holm")
     parts = tuple((f"{metric.name}_{name}", _of_paired(metric, name)) for name in names)
 
-    def shown(row: Row) -> str:
+    def shown(row: ArmRow) -> str:
         return p_in_words(row.metrics[metric.name])
 
     return Column(f"{metric.name}:p", f"{metric.name} p (min)", shown, parts, is_number=True)
 
 
-def p_in_words(cell: Cell) -> str:
+def p_in_words(cell: MetricCell) -> str:
     """Return the p of the sign-flip test beside the smallest that the pairs can attain."""
     paired = cell.baseline
     if paired is None or paired.p is None:
@@ -236,17 +236,17 @@ def p_in_words(cell: Cell) -> str:
     return f"{significant(paired.p, 2)} ({significant(paired.p_smallest, 2)})"
 
 
-def reach_of_images(cell: Cell) -> str:
+def reach_of_images(cell: MetricCell) -> str:
     """Return the 95 % reach of the test-set error in percentage points."""
     error = cell.image_error
     return UNKNOWN if error is None else fixed((error.high - error.low) / 2)
 
 
 def _verdict(metric: MetricInfo) -> Column:
-    def shown(row: Row) -> str:
+    def shown(row: ArmRow) -> str:
         return row.metrics[metric.name].words or UNKNOWN
 
-    def value(row: Row) -> str | None:
+    def value(row: ArmRow) -> str | None:
         verdict = row.metrics[metric.name].verdict
         return None if verdict is None else verdict.value
 
@@ -255,10 +255,10 @@ def _verdict(metric: MetricInfo) -> Column:
 
 
 def _test_set(metric: MetricInfo) -> Column:
-    def shown(row: Row) -> str:
+    def shown(row: ArmRow) -> str:
         return reach_of_images(row.metrics[metric.name])
 
-    def se(row: Row) -> float | None:
+    def se(row: ArmRow) -> float | None:
         error = row.metrics[metric.name].image_error
         return None if error is None else error.se
 
@@ -267,8 +267,8 @@ def _test_set(metric: MetricInfo) -> Column:
     return Column(f"{metric.name}:test_set", header, shown, parts, is_number=True)
 
 
-def _of_paired(metric: MetricInfo, attribute: str) -> Callable[[Row], Any]:
-    def read(row: Row) -> Any:
+def _of_paired(metric: MetricInfo, attribute: str) -> Callable[[ArmRow], Any]:
+    def read(row: ArmRow) -> Any:
         paired = row.metrics[metric.name].baseline
         return None if paired is None else getattr(paired, attribute)
 

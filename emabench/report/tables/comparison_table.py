@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emabench.analysis.compared_arms import Row
+from emabench.analysis.compared_arms import ArmRow
 from emabench.analysis.comparison import Comparison
 from emabench.analysis.verdicts import change_in_words
 from emabench.report.tables.comparison_columns import (
@@ -124,7 +124,7 @@ def runs_data(comparison: Comparison) -> Table:
     return Table(tuple(headers), tuple(rows))
 
 
-_EachRun = tuple[Row, int, list[float | None], list[float | None]]
+_EachRun = tuple[ArmRow, int, list[float | None], list[float | None]]
 
 
 def _each_run(comparison: Comparison) -> list[_EachRun]:

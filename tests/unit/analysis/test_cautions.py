@@ -7,7 +7,7 @@ from seeding import ENVIRONMENT, plan, recorded
 
 from emabench.analysis.comparison import compare
 from emabench.analysis.factor import Factor
-from emabench.analysis.metric_values import Measured
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import NotFoundError
 from emabench.records import JobState
@@ -94,7 +94,7 @@ def test_runs_of_a_dirty_tree_are_named():
 def test_disturbed_costs_are_named_only_where_costs_are_compared():
     runs = study()
     runs[2] = recorded(plan(ema_scope="none", seed=2), top1=59.0, attempts=3)
-    busy = Measured(neighbours={runs[0].id: ("something",)})
+    busy = MetricValues(neighbours={runs[0].id: ("something",)})
     found = cautions(runs, measured=busy)
     assert found["busy"].runs == (runs[0].id,)
     assert found["interrupted"].runs == (runs[2].id,)
@@ -147,11 +147,11 @@ def test_equal_differences_are_warned_of():
 
 def test_runs_that_agree_on_every_image_are_equal_and_no_reason_to_warn():
     runs = [recorded(plan(ema_scope=s, seed=n)) for s in SCOPES for n in range(3)]
-    same = Measured(correct={(run.id, "top1"): (b"\xa0", 4) for run in runs})
+    same = MetricValues(correct={(run.id, "top1"): (b"\xa0", 4) for run in runs})
     comparison = compare(runs, parse_metrics("top1"), measured=same)
     cell = comparison.rows[0].metrics["top1"]
     assert (cell.words, comparison.cautions) == ("equal", ())
-    partly = Measured(correct=dict(list(same.correct.items())[1:]))
+    partly = MetricValues(correct=dict(list(same.correct.items())[1:]))
     comparison = compare(runs, parse_metrics("top1"), measured=partly)
     assert comparison.rows[0].metrics["top1"].image_error is None
     same.correct[runs[0].id, "top1"] = (b"\xc0", 4)

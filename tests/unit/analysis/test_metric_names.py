@@ -3,7 +3,7 @@
 import pytest
 from seeding import plan, recorded
 
-from emabench.analysis.metric_values import Measured
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import parse_metric
 from emabench.errors import UnknownNameError, UsageError
 
@@ -12,9 +12,9 @@ def test_a_block_reads_the_mean_of_its_series():
     metric = parse_metric("grad_cv:layer4")
     run = recorded(plan())
     assert (metric.series, metric.higher_is_better) == ("grad_norm_cv:layer4", False)
-    measured = Measured(series={"grad_norm_cv:layer4": {run.id: 0.25}})
+    measured = MetricValues(series={"grad_norm_cv:layer4": {run.id: 0.25}})
     assert measured.value(metric, run) == 0.25
-    assert Measured().value(metric, run) is None
+    assert MetricValues().value(metric, run) is None
 
 
 def test_any_figure_goes_with_its_direction():
@@ -23,7 +23,7 @@ def test_any_figure_goes_with_its_direction():
     assert (more.name, more.kind, more.role, more.higher_is_better) == (
         *("feature_rank", "difference", "monitor", True),
     )
-    assert Measured().value(more, run) == 12.0
+    assert MetricValues().value(more, run) == 12.0
     assert (less.kind, less.role, less.unit, less.higher_is_better) == ("ratio", "cost", "s", False)
     assert parse_metric("min:effective_rank").higher_is_better is False
     assert parse_metric("max:top1") == parse_metric("top1")

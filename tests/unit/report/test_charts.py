@@ -10,7 +10,7 @@ from seeding import complete, plan
 from studied import BLOCKS, SCOPES, averaged, study, top1_of
 
 from emabench.analysis.metrics import parse_metrics
-from emabench.analysis.statistics import Estimate
+from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import MetricPoint
 from emabench.report.figures.blocks_data import block_accuracies
@@ -35,12 +35,12 @@ def metric(name):
 
 def test_an_interval_is_that_of_student():
     values = [60.0, 61.5, 63.0, 60.2]
-    estimate = Estimate.of([*values, None, math.nan])
+    estimate = MeanInterval.of([*values, None, math.nan])
     known = stats.t.interval(0.95, 3, loc=estimate.mean, scale=stats.sem(values))
     assert (estimate.low, estimate.high) == pytest.approx(known)
     assert (estimate.n, estimate.mean) == (4, pytest.approx(sum(values) / 4))
-    assert Estimate.of([5.0]) == Estimate(5.0, None, None, 1)
-    assert Estimate.of([None, math.inf]) is None
+    assert MeanInterval.of([5.0]) == MeanInterval(5.0, None, None, 1)
+    assert MeanInterval.of([None, math.inf]) is None
 
 
 @pytest.mark.parametrize(("cost", "front"), [("step_ms", {"b", "d"}), ("throughput", {"b", "d"})])
@@ -114,7 +114,7 @@ def test_the_phases_of_a_run_are_means_and_the_rest_is_shown(store):
         assert bar.total.mean == pytest.approx(sum(c.total_s for c in costs) / 2)
         assert bar.rest == pytest.approx(bar.total.mean - sum(bar.parts.values()))
     assert "data_wait_s" not in shown.phases
-    assert CostBar("x", 1, {"a": 3.0}, Estimate(2.0, None, None, 1)).rest == 0
+    assert CostBar("x", 1, {"a": 3.0}, MeanInterval(2.0, None, None, 1)).rest == 0
 
 
 def test_a_step_whose_phases_nobody_measured_still_has_its_length(store):
@@ -212,10 +212,10 @@ def test_the_source_names_store_machine_and_versions_and_no_password(store):
 
 
 def test_intervals_of_few_seeds_do_not_hide_the_means():
-    means = [Estimate(60.0, 59.0, 61.0, 9), Estimate(62.0, 61.0, 63.0, 9)]
+    means = [MeanInterval(60.0, 59.0, 61.0, 9), MeanInterval(62.0, 61.0, 63.0, 9)]
     assert bounds(means) is None
-    assert bounds([*means, Estimate(61.0, -40.0, 162.0, 2)]) == (57.0, 65.0)
-    assert bounds([*means, Estimate(61.0, 60.5, 162.0, 2)]) == (59.0, 65.0)
-    assert bounds([Estimate(61.0, -40.0, 162.0, 2)]) is None
-    assert bounds([Estimate(61.0, None, None, 1)]) is None
+    assert bounds([*means, MeanInterval(61.0, -40.0, 162.0, 2)]) == (57.0, 65.0)
+    assert bounds([*means, MeanInterval(61.0, 60.5, 162.0, 2)]) == (59.0, 65.0)
+    assert bounds([MeanInterval(61.0, -40.0, 162.0, 2)]) is None
+    assert bounds([MeanInterval(61.0, None, None, 1)]) is None
     assert bounds([]) is None

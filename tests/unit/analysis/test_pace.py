@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from seeding import complete, plan
 
-from emabench.analysis.estimate import estimate
+from emabench.analysis.pace import estimate_time
 from emabench.store import RunStore
 
 FIELDS = {"method": "moco", "ema_scope": "full"}
@@ -21,22 +21,22 @@ def earlier(tmp_path):
 
 
 def test_the_median_pace_of_runs_alike_times_the_epochs(earlier):
-    found = estimate([plan(epochs=10, seed=s, lr=0.1, **FIELDS) for s in (0, 1)], earlier)
+    found = estimate_time([plan(epochs=10, seed=s, lr=0.1, **FIELDS) for s in (0, 1)], earlier)
     assert (found.seconds, found.estimated, found.runs, found.sources) == (60.0, 2, 2, 3)
 
 
 def test_runs_that_are_not_alike_are_not_estimated(earlier):
     others = [plan(epochs=5, method="simclr"), plan(epochs=5, batch_size=64, **FIELDS)]
-    assert estimate(others, earlier).seconds is None
+    assert estimate_time(others, earlier).seconds is None
     other_machine = plan(epochs=5, identity={"threads": 8}, **FIELDS)
-    found = estimate([other_machine, plan(epochs=5, seed=5, **FIELDS)], earlier)
+    found = estimate_time([other_machine, plan(epochs=5, seed=5, **FIELDS)], earlier)
     assert (found.seconds, found.estimated, found.runs) == (15.0, 1, 2)
 
 
 def test_what_is_done_takes_no_time(earlier):
-    found = estimate([plan(epochs=5, seed=0, **FIELDS)], earlier)
+    found = estimate_time([plan(epochs=5, seed=0, **FIELDS)], earlier)
     assert (found.runs, found.seconds) == (0, None)
 
 
 def test_an_evaluation_alone_counts_as_one_epoch(earlier):
-    assert estimate([plan(epochs=0, **FIELDS)], earlier).seconds == 3.0
+    assert estimate_time([plan(epochs=0, **FIELDS)], earlier).seconds == 3.0
