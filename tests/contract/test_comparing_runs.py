@@ -8,9 +8,9 @@ import numpy as np
 from seeding import ENVIRONMENT, complete, plan
 
 from emabench.analysis.comparison import compare
-from emabench.analysis.metric_values import read_measured
 from emabench.analysis.metrics import parse_metrics
 from emabench.records import MetricPoint
+from emabench.report.stored_values import read_measured
 from emabench.store.runs import compared_values as comparing
 
 

@@ -61,10 +61,10 @@ def pareto(
         emabench plot pareto -o pareto.png
         emabench plot pareto --metric knn_top1 --cost total_s --study which-block -o blocks.pdf
     """
-    from emabench.analysis.metric_values import read_measured
     from emabench.analysis.metrics import parse_metric
     from emabench.report.figures.pareto import draw_pareto
     from emabench.report.figures.pareto_data import pareto
+    from emabench.report.stored_values import read_measured
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
         height, price = parse_metric(metric), parse_metric(cost)
@@ -189,10 +189,10 @@ def blocks(
     Examples:
         emabench plot blocks --study which-block -o blocks.png
     """
-    from emabench.analysis.metric_values import read_measured
     from emabench.analysis.metrics import parse_metric
     from emabench.report.figures.blocks import draw_blocks
     from emabench.report.figures.blocks_data import block_accuracies
+    from emabench.report.stored_values import read_measured
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
         height = parse_metric(metric)
@@ -221,10 +221,10 @@ def seeds(
         emabench plot seeds -o seeds.png
         emabench plot seeds --metric throughput -o speed.png
     """
-    from emabench.analysis.metric_values import read_measured
     from emabench.analysis.metrics import parse_metric
     from emabench.report.figures.seeds import draw_seeds
     from emabench.report.figures.seeds_data import seeds
+    from emabench.report.stored_values import read_measured
 
     def gather(chosen: Chosen, store: RunStore) -> Any:
         axis = parse_metric(metric)

@@ -65,8 +65,8 @@ def read_comparison(
     from emabench.analysis.factor import EMA_SCOPE, Factor
     from emabench.analysis.gate import parse_rules
     from emabench.analysis.margins import parse_margins, study_margins
-    from emabench.analysis.metric_values import read_measured
     from emabench.analysis.metrics import parse_metrics
+    from emabench.report.stored_values import read_measured
     from emabench.store import RunStore
     from emabench.store.runs.whole_runs import without_collection
     from emabench.table import show_value

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from emabench.analysis.arms import SEED, Arm
 from emabench.analysis.cautions import Caution
 from emabench.analysis.comparison import Comparison
-from emabench.analysis.metric_values import read_measured
 from emabench.analysis.stability import FLUCTUATION
 from emabench.errors import EmabenchError
 from emabench.records import QueueRecord, RunRecord
@@ -19,6 +18,7 @@ from emabench.report.figures.chosen import Chosen, ShownArm, source_line
 from emabench.report.page.cells import HtmlCell, HtmlRow, HtmlTable, arms_table
 from emabench.report.page.page_figures import Drawable, FigureGroup, figure_groups, wanted_points
 from emabench.report.page.run_views import RunView, common_fields, run_view, runs_table
+from emabench.report.stored_values import read_measured
 from emabench.report.tables.queue_table import counts_line, queue_tables
 from emabench.table import UNKNOWN, Table, show_value
 from emabench.version import __version__

@@ -8,9 +8,9 @@ import pytest
 from seeding import ENVIRONMENT, complete, plan
 
 from emabench.analysis.comparison import compare
-from emabench.analysis.metric_values import read_measured
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
+from emabench.report.stored_values import read_measured
 from emabench.store import RunStore
 
 BOTH = parse_metrics("top1,throughput")

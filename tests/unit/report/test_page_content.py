@@ -14,11 +14,11 @@ from studied import study
 
 from emabench.analysis.comparison import compare
 from emabench.analysis.factor import Factor
-from emabench.analysis.metric_values import read_measured
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import NotFoundError
 from emabench.report.page.content import Request, page_content
 from emabench.report.page.render import render_page
+from emabench.report.stored_values import read_measured
 from emabench.spec.study import load_study
 from emabench.store import RunStore
 
