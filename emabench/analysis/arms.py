@@ -6,8 +6,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 from emabench.records import RunRecord
@@ -19,8 +18,6 @@ SEED = "pretrain.seed"
 TARGET_GRADIENT = "pretrain.ema.target_gradient"
 IDENTITY = ("device_kind", "precision", "threads", "data")
 """Names of the identity of a run: they stand beside the field paths, and have no dots."""
-
-_METHOD_OPTIONS = "pretrain.method.options."
 TOLD_BY_IDENTITY = {
     "device_kind": ("pretrain.device",),
     "precision": ("pretrain.precision",),
@@ -29,12 +26,16 @@ TOLD_BY_IDENTITY = {
     "evaluation_data": ("evaluation.data.data_dir",),
 }
 """Fields that only say how the identity was chosen: ``auto`` and ``cpu`` may be the same device."""
+
+_METHOD_OPTIONS = "pretrain.method.options."
 _ADDED_LATER: dict[str, Any] = {
     "pretrain.compile": False,
     "pretrain.devices": 1,
     "profile": False,
 }
 """Fields that specs of older runs do not have, with what they meant."""
+_LONGEST = 24
+"""Letters of a value for which a label has room; the hash of the images is longer."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,14 @@ class Arm:
     Attributes:
         fields: every field of the spec by its path, and the identity; the seed left out.
         runs: by seed, in the order of seeds.
+        texts: the fields as text that is equal where they are; what is null is left out.
+        label: what tells it from the arms beside it: ``projector``, ``moco full decay=0.9``.
     """
 
     fields: Mapping[str, Any]
     runs: Mapping[int, RunRecord]
-
-    @cached_property
-    def texts(self) -> Mapping[str, str]:
-        """The fields as text that is equal where they are; what is null is left out."""
-        return {path: _key(value) for path, value in self.fields.items() if value is not None}
+    texts: Mapping[str, str] = field(repr=False)
+    label: str = ""
 
     @property
     def method(self) -> str:
@@ -75,34 +75,53 @@ def fields_of(run: RunRecord) -> dict[str, Any]:
     return fields
 
 
+def flat_fields(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested fields by their dotted paths."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        # A dict is what JSON gives; asking whether it is a Mapping takes ten times as long.
+        if isinstance(value, dict):
+            flat.update(flat_fields(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
 def group(
     runs: Iterable[RunRecord], fields: Callable[[RunRecord], dict[str, Any]] = fields_of
-) -> tuple[list[Arm], int]:
-    """Put runs into arms; of several runs with one seed the newest counts.
+) -> list[Arm]:
+    """Put runs into arms, in the order of their first run; of one seed the newest run counts.
 
     Args:
-        runs: finished runs, newest last.
+        runs: newest last.
         fields: what tells the arm of a run, and its seed.
-
-    Returns:
-        The arms in the order of their first run, and the number of repeats left out.
     """
     known: dict[str, dict[str, Any]] = {}
     # Flattening and sorting the fields of each run takes longest, and all seeds of an arm tell the
     # same; one arm may have several of these texts, such as those of older specs.
     by_text: dict[str, tuple[str, dict[str, Any]]] = {}
     members: dict[str, dict[int, RunRecord]] = defaultdict(dict)
-    repeats = 0
     for run in runs:
         seed, text = _without_seed(run)
         if text not in by_text:
             found = fields(run)
             found.pop(SEED, None)
-            by_text[text] = _key(found), found
+            by_text[text] = _as_text(found), found
         key, known[key] = by_text[text]
-        repeats += seed in members[key]
         members[key][seed] = run
-    return [Arm(known[key], dict(sorted(seeds.items()))) for key, seeds in members.items()], repeats
+    return [
+        Arm(
+            known[key],
+            dict(sorted(seeds.items())),
+            {path: _as_text(value) for path, value in known[key].items() if value is not None},
+        )
+        for key, seeds in members.items()
+    ]
+
+
+def disagreement(first: Arm, second: Arm) -> set[str]:
+    """Return the fields in which two arms differ, method and scope included."""
+    return {path for path, _ in first.texts.items() ^ second.texts.items()}
 
 
 def differing_fields(arms: Sequence[Arm]) -> list[str]:
@@ -114,6 +133,29 @@ def differing_fields(arms: Sequence[Arm]) -> list[str]:
     """
     paths = dict.fromkeys(path for arm in arms for path in arm.fields)
     return [path for path in paths if path not in (METHOD, SCOPE) and _differs(arms, path)]
+
+
+def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
+    """Return method and scope of every arm, as far as needed, and the other fields that differ.
+
+    Args:
+        arms: all that are shown beside each other.
+        differing: see ``differing_fields``.
+    """
+    alike = Counter((arm.method, arm.scope) for arm in arms)
+    with_method = len({method for method, _ in alike}) > 1
+    labels = []
+    for arm in arms:
+        parts = [arm.method] if with_method else []
+        parts.append(arm.scope)
+        for path in differing:
+            told_otherwise = path == TARGET_GRADIENT and alike[arm.method, arm.scope] == 1
+            if path in arm.fields and not told_otherwise:
+                value = show_value(arm.fields[path])
+                short = value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
+                parts.append(f"{path.rpartition('.')[2]}={short}")
+        labels.append(" ".join(parts))
+    return labels
 
 
 def scope_rank(scope: str) -> tuple[int, int, str]:
@@ -137,11 +179,6 @@ def value_rank(value: Any) -> tuple[int, float, tuple[int, int, str]]:
     return 1, float(value), (0, 0, "")
 
 
-def disagreement(first: Arm, second: Arm) -> set[str]:
-    """Return the fields in which two arms differ, method and scope included."""
-    return {path for path, _ in first.texts.items() ^ second.texts.items()}
-
-
 def _differs(arms: Sequence[Arm], path: str) -> bool:
     values: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for arm in arms:
@@ -163,55 +200,5 @@ def _without_seed(run: RunRecord) -> tuple[int, str]:
     return seed, json.dumps(told, default=str)
 
 
-def flat_fields(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested fields by their dotted paths."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        # A dict is what JSON gives; asking whether it is a Mapping takes ten times as long.
-        if isinstance(value, dict):
-            flat.update(flat_fields(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def _key(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
-
-
-def arm_label(arm: Arm, arms: Sequence[Arm], differing: Sequence[str]) -> str:
-    """Return method and scope, as far as needed, and the other fields in which arms differ.
-
-    Args:
-        arm: one of ``arms``.
-        arms: all that are shown beside it.
-        differing: the fields in which they differ, see ``arms.differing_fields``.
-    """
-    alike = sum((each.method, each.scope) == (arm.method, arm.scope) for each in arms)
-    with_method = len({each.method for each in arms}) > 1
-    return _label(arm, differing, with_method=with_method, is_alone=alike == 1)
-
-
-def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
-    """Return what ``arm_label`` returns for every arm, in time that grows with their number."""
-    alike = Counter((arm.method, arm.scope) for arm in arms)
-    with_method = len({method for method, _ in alike}) > 1
-    return [
-        _label(arm, differing, with_method=with_method, is_alone=alike[arm.method, arm.scope] == 1)
-        for arm in arms
-    ]
-
-
-def _label(arm: Arm, differing: Sequence[str], *, with_method: bool, is_alone: bool) -> str:
-    parts = [arm.method] if with_method else []
-    parts.append(arm.scope)
-    for path in differing:
-        told_otherwise = path == TARGET_GRADIENT and is_alone
-        if path in arm.fields and not told_otherwise:
-            parts.append(f"{path.rpartition('.')[2]}={_shortened(show_value(arm.fields[path]))}")
-    return " ".join(parts)
-
-
-def _shortened(text: str, most: int = 24) -> str:
-    """Cut what no label has room for, such as the hash of the images."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"

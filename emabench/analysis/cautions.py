@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from emabench.analysis.arms import SCOPE
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import is_collapsed
 from emabench.records import Environment, JobKind, JobState, RunRecord
@@ -140,6 +141,17 @@ def own_warnings(runs: Iterable[RunRecord]) -> list[Caution]:
         Caution("run", text if count == 1 else f"{text} ({count} runs)")
         for text, count in told.items()
     ]
+
+
+def cautions_of(runs: Sequence[RunRecord], *, with_costs: bool) -> list[Caution]:
+    """Return what the reader of a picture must know: collapsed runs, unlike machines or versions.
+
+    Args:
+        runs: those that are shown.
+        with_costs: whether times are shown.
+    """
+    found = collapsed_runs(runs)
+    return found + mixed_environments([runs], with_costs=with_costs, factor=SCOPE)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emabench.analysis.arms import TARGET_GRADIENT, Arm, arm_labels, disagreement, value_rank
+from emabench.analysis.arms import Arm, disagreement
 from emabench.analysis.baseline import Baselines, reference_arm
 from emabench.analysis.cautions import Caution
 from emabench.analysis.factor import Factor
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
+from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import (
     ImageError,
     Interval,
@@ -101,32 +102,22 @@ class Terms:
     measured: MetricValues
     factor: Factor
     baseline: Any
-    differing: Sequence[str]
 
 
-def build_rows(arms: Sequence[Arm], terms: Terms, cautions: list[Caution]) -> list[ArmRow]:
+def build_rows(arms: Arms, terms: Terms, cautions: list[Caution]) -> list[ArmRow]:
     """Compare every arm with its baseline, if it has one.
 
     Args:
-        arms: in any order.
+        arms: that take part.
         terms: by what, and with what.
         cautions: gets a line for every arm without a baseline.
 
     Returns:
-        The rows, sorted by method, other fields, EMA scope and the value of the factor.
+        The rows, in the order of the arms.
     """
-    ordered = sorted(arms, key=lambda arm: _order(arm, terms))
-    references = _references(ordered, terms, cautions)
-    labels = arm_labels(ordered, terms.differing)
-    rows = [_row(place, label, ordered, references, terms) for place, label in enumerate(labels)]
+    references = _references(arms.arms, terms, cautions)
+    rows = [_row(place, arms, references.get(place), terms) for place in range(len(arms.arms))]
     return _corrected(rows, terms.metrics)
-
-
-def _order(arm: Arm, terms: Terms) -> tuple[Any, ...]:
-    last = (terms.factor.path, TARGET_GRADIENT)
-    others = tuple(value_rank(arm.fields.get(path)) for path in terms.differing if path not in last)
-    value = value_rank(terms.factor.value(arm.fields))
-    return arm.method, others, value_rank(arm.scope), value, str(arm.fields.get(TARGET_GRADIENT))
 
 
 def _references(arms: Sequence[Arm], terms: Terms, found: list[Caution]) -> dict[int, int]:
@@ -143,25 +134,18 @@ def _references(arms: Sequence[Arm], terms: Terms, found: list[Caution]) -> dict
     return references
 
 
-def _row(
-    place: int,
-    label: str,
-    arms: Sequence[Arm],
-    references: Mapping[int, int],
-    terms: Terms,
-) -> ArmRow:
-    arm, index = arms[place], references.get(place)
-    reference = None if index is None else arms[index]
+def _row(place: int, arms: Arms, index: int | None, terms: Terms) -> ArmRow:
+    arm, reference = arms.arms[place], None if index is None else arms.arms[index]
     cells = {metric.name: _cell(arm, metric, reference, terms) for metric in terms.metrics}
     value = terms.factor.value(arm.fields)
     is_baseline = terms.baseline is not None and show_value(value) == show_value(terms.baseline)
     others: Mapping[int, RunRecord] = arm.runs if reference is None else reference.runs
     return ArmRow(
-        label=label,
+        label=arm.label,
         method=arm.method,
         ema_scope=arm.scope,
         value=value,
-        differing={path: arm.fields.get(path) for path in terms.differing},
+        differing={path: arm.fields.get(path) for path in arms.differing},
         runs=tuple(arm.runs.values()),
         seeds=tuple(arm.runs),
         metrics=cells,

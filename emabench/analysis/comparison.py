@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emabench.analysis import cautions as caution
-from emabench.analysis.arms import SEED, Arm, differing_fields, group
+from emabench.analysis.arms import SEED
 from emabench.analysis.baseline import baseline_value
 from emabench.analysis.cautions import Caution
-from emabench.analysis.compared_arms import ArmRow, Terms, build_rows
+from emabench.analysis.compared_arms import ArmRow, MetricCell, Terms, build_rows
 from emabench.analysis.factor import EMA_SCOPE, Factor
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo, is_collapsed
-from emabench.analysis.selection import LeftOut, select
+from emabench.analysis.selection import Arms, LeftOut, select
 from emabench.analysis.statistics import CONFIDENCE, Interval, Paired
 from emabench.analysis.verdicts import Verdict, is_flat
 from emabench.errors import NotFoundError
@@ -22,8 +22,7 @@ from emabench.records import RunRecord
 from emabench.spec.paths import SHORT_NAMES, value_at
 from emabench.table import show_value
 
-if TYPE_CHECKING:
-    from emabench.analysis.compared_arms import ArmRow, MetricCell
+SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Comparison:
         metrics: in the order in which they were asked for.
         margins: by metric; of ratio metrics as a fraction.
         interval: how the 95 % intervals are computed.
-        rows: sorted by method, other fields and the value of the factor.
-        left_out: runs that do not take part, and why.
+        arms: that take part, and the runs that do not.
+        rows: one per arm.
         cautions: what the reader must know before believing it.
         notes: what is only good to know.
     """
@@ -47,10 +46,15 @@ class Comparison:
     metrics: tuple[MetricInfo, ...]
     margins: Mapping[str, float]
     interval: Interval
+    arms: Arms
     rows: tuple[ArmRow, ...]
-    left_out: tuple[LeftOut, ...] = ()
     cautions: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The runs that do not take part, and why."""
+        return self.arms.left_out
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -58,8 +62,24 @@ class Comparison:
         return tuple(each.message for each in self.cautions)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values of the documented form; see ``docs/explanation/comparison.md``."""
-        return comparison_json(self)
+        """Return plain values of the documented form, in full precision; None is unknown.
+
+        Keys are only ever added; see ``docs/explanation/comparison.md``.
+        """
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "by": self.factor.name,
+            "factor": self.factor.path,
+            "baseline": self.baseline,
+            "confidence": CONFIDENCE,
+            "interval": self.interval,
+            "metrics": [_metric(m, self.margins.get(m.name)) for m in self.metrics],
+            "rows": [_row(row, self) for row in self.rows],
+            "left_out": [_left_out(each) for each in self.left_out],
+            "warnings": list(self.warnings),
+            "cautions": [_caution(each) for each in self.cautions],
+            "notes": list(self.notes),
+        }
 
 
 def compare(
@@ -91,33 +111,28 @@ def compare(
         NotFoundError: no run is left to compare, or none holds any of the metrics.
         UnknownNameError: no run has the value that was asked for as baseline.
     """
-    chosen = select(runs, smoke=smoke)
+    arms = select(runs, smoke=smoke, by=by, to="compare")
     measured = MetricValues() if measured is None else measured
-    arms, repeats = group(chosen.runs, by.fields_of)
-    taking_part = [run for arm in arms for run in arm.runs.values()]
-    value = baseline_value(arms, baseline, by)
-    terms = Terms(metrics, margins or {}, interval, measured, by, value, differing_fields(arms))
-    found = caution.failed_runs(each.run for each in chosen.left_out if each.why != "smoke")
-    found += caution.collapsed_runs(taking_part)
-    found += caution.smoke_runs(taking_part)
-    found += _unknown_metrics(taking_part, metrics, measured)
+    value = baseline_value(arms.arms, baseline, by)
+    terms = Terms(metrics, margins or {}, interval, measured, by, value)
+    found = caution.failed_runs(each.run for each in arms.left_out if each.why != "smoke")
+    found += caution.collapsed_runs(arms.runs)
+    found += caution.smoke_runs(arms.runs)
+    found += _unknown_metrics(arms.runs, metrics, measured)
     found += _without_baseline(arms, terms)
     rows = build_rows(arms, terms, found)
     found += _about_rows(rows, metrics)
     found += _about_runs(rows, terms)
-    notes = [*chosen.notes, *_notes(arms, repeats, terms, baseline)]
-    kept = {run.id for run in taking_part}
-    repeated = [LeftOut(run, "repeated") for run in chosen.runs if run.id not in kept]
     return Comparison(
         by,
         value,
         tuple(metrics),
         terms.margins,
         interval,
+        arms,
         tuple(rows),
-        (*chosen.left_out, *repeated),
         tuple(dict.fromkeys(found)),
-        tuple(notes),
+        (*arms.notes, *_notes(arms, terms, baseline)),
     )
 
 
@@ -141,12 +156,12 @@ def _unknown_metrics(
     return [Caution("no-values", message, hint=hint)]
 
 
-def _without_baseline(arms: Sequence[Arm], terms: Terms) -> list[Caution]:
+def _without_baseline(arms: Arms, terms: Terms) -> list[Caution]:
     """Warn where nothing is compared with anything."""
     if terms.baseline is not None:
         return []
     factor = terms.factor.name
-    values = dict.fromkeys(show_value(terms.factor.value(arm.fields)) for arm in arms)
+    values = dict.fromkeys(show_value(terms.factor.value(arm.fields)) for arm in arms.arms)
     if len(values) == 1:
         message = f"nothing is compared: all runs have {factor} {next(iter(values))}"
         hint = f"run another {factor}, or compare by another field with --by"
@@ -204,42 +219,18 @@ def _about_runs(rows: Sequence[ArmRow], terms: Terms) -> list[Caution]:
     return found + caution.own_warnings(runs)
 
 
-def _notes(arms: Sequence[Arm], repeats: int, terms: Terms, baseline: str | None) -> list[str]:
-    notes = []
-    if repeats:
-        notes.append(f"{repeats} repeated runs left out: of each seed the newest counts")
-    notes.extend(metric.note for metric in terms.metrics if metric.note is not None)
+def _notes(arms: Arms, terms: Terms, baseline: str | None) -> list[str]:
+    notes = [metric.note for metric in terms.metrics if metric.note is not None]
     if terms.baseline is not None and baseline is None and not terms.factor.is_scope:
         value = show_value(terms.baseline)
         notes.append(f"{terms.factor.name} {value} is the baseline; --baseline takes another")
     first = next((m.name for m in terms.metrics if m.role == "accuracy"), None)
-    if first is not None and first not in terms.margins and len(arms) > 1:
+    if first is not None and first not in terms.margins and len(arms.arms) > 1:
         notes.append(
             f"without a margin nothing is equivalent or not worse: --margin {first}=0.5, "
             "fixed before the runs"
         )
     return notes
-
-
-SCHEMA_VERSION = 1
-
-
-def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """Return plain values in full precision; None is unknown. Keys are only ever added."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "by": comparison.factor.name,
-        "factor": comparison.factor.path,
-        "baseline": comparison.baseline,
-        "confidence": CONFIDENCE,
-        "interval": comparison.interval,
-        "metrics": [_metric(m, comparison.margins.get(m.name)) for m in comparison.metrics],
-        "rows": [_row(row, comparison) for row in comparison.rows],
-        "left_out": [_left_out(each) for each in comparison.left_out],
-        "warnings": list(comparison.warnings),
-        "cautions": [_caution(each) for each in comparison.cautions],
-        "notes": list(comparison.notes),
-    }
 
 
 def _metric(metric: MetricInfo, margin: float | None) -> dict[str, Any]:

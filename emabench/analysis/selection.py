@@ -1,13 +1,46 @@
-"""Which runs take part in a comparison, and what is said about the others."""
+"""Which runs take part, in which arms they stand, and what is said of those left out.
+
+Whoever shows runs asks ``select``, and filters nothing for itself. The conditions of the user
+(``--where``, ``--name``, ``--study``, ``--state``) decide which runs ``select`` is given; of these
+take part:
+
+===================================  =======  ========  ========  ========
+for                                  smoke    profiled  not done  repeated
+===================================  =======  ========  ========  ========
+compare and its gate, report,        --smoke  no        no        no
+dashboard, plot, stability
+plot, where runs are named by id     yes      yes       no        no
+stability, where runs are named      yes      yes       yes       no
+list                                 --smoke  yes       yes       yes
+===================================  =======  ========  ========  ========
+
+A profiled run shows neither cost nor accuracy unless it is named, for tracing slowed its steps. A
+run is repeated where a newer one has its arm and seed. Collapsed runs take part like any other; a
+caution names them. Evaluations of their own and benches are no runs. ``show`` and ``diff`` take the
+one or two runs that are named, of every kind, and so have nothing to ask.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+from emabench.analysis.arms import (
+    TARGET_GRADIENT,
+    Arm,
+    arm_labels,
+    differing_fields,
+    group,
+    value_rank,
+)
+from emabench.analysis.factor import EMA_SCOPE, Factor
 from emabench.errors import NotFoundError
 from emabench.records import JobState, RunRecord
+
+Purpose = Literal["compare", "draw"]
+"""What the arms are for, in the words of the error that says that there are none."""
 
 
 @dataclass(frozen=True)
@@ -24,62 +57,112 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Selection:
-    """The finished runs, those left out, and notes on these."""
+class Arms:
+    """The runs that take part, and those that do not.
 
+    Attributes:
+        arms: in the order in which they are shown, each with its label.
+        runs: all that take part, arm by arm.
+        differing: the fields in which the arms differ, beside method and scope.
+        left_out: the others: smoke runs, those that are not done, profiled ones, repeated ones.
+        notes: a line for each kind of these.
+    """
+
+    arms: tuple[Arm, ...]
     runs: tuple[RunRecord, ...]
-    left_out: tuple[LeftOut, ...]
-    notes: tuple[str, ...]
+    differing: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def select(runs: Sequence[RunRecord], *, smoke: bool) -> Selection:
-    """Choose the finished runs, but for those that were profiled: tracing slowed their steps.
+def select(
+    runs: Sequence[RunRecord],
+    *,
+    smoke: bool,
+    profiled: bool = False,
+    unfinished: bool = False,
+    repeated: bool = False,
+    by: Factor = EMA_SCOPE,
+    to: Purpose | None = None,
+) -> Arms:
+    """Choose the runs that take part, and put them into arms.
 
     Args:
         runs: of any state, newest last.
         smoke: whether smoke runs take part.
+        profiled: whether profiled runs do.
+        unfinished: whether runs do that are not done, be it because they failed.
+        repeated: whether of several runs with one seed all do; then they stand in no arms, and in
+            the order in which they were given.
+        by: the factor whose values are compared; it decides on the order last.
+        to: what for; None takes no runs for an answer.
 
     Raises:
-        NotFoundError: no run is left.
+        NotFoundError: no run is left to compare or to draw.
     """
-    wanted = [run for run in runs if smoke or not run.smoke]
-    done = [run for run in wanted if run.state is JobState.DONE and not run.is_profiled]
-    left_out = [LeftOut(run, "smoke") for run in runs if run.smoke and not smoke]
-    left_out += [LeftOut(run, run.state.value) for run in wanted if run.state is not JobState.DONE]
-    left_out += [
-        LeftOut(run, "profiled") for run in wanted if run.state is JobState.DONE and run.is_profiled
-    ]
-    notes = []
+    left_out, chosen = [], []
+    for run in runs:
+        if run.smoke and not smoke:
+            left_out.append(LeftOut(run, "smoke"))
+        elif run.state is not JobState.DONE and not unfinished:
+            left_out.append(LeftOut(run, run.state.value))
+        elif run.is_profiled and not profiled:
+            left_out.append(LeftOut(run, "profiled"))
+        else:
+            chosen.append(run)
+    left_out.sort(key=lambda each: {"smoke": 0, "profiled": 2}.get(each.why, 1))
     others = Counter(each.why for each in left_out if each.why != "smoke")
-    if others:
-        counts = ", ".join(f"{count} {state}" for state, count in sorted(others.items()))
-        notes.append(f"{counts} left out")
-    if smokes := len(runs) - len(wanted):
+    counts = ", ".join(f"{count} {why}" for why, count in sorted(others.items()))
+    if not chosen and to is not None:
+        raise _nothing(to, left_out, counts)
+    notes = [f"{counts} left out"] if counts else []
+    if smokes := sum(each.why == "smoke" for each in left_out):
         notes.append(f"{smokes} smoke {'run' if smokes == 1 else 'runs'} left out, see --smoke")
-    if not done:
-        raise _nothing(runs, wanted, notes)
-    return Selection(tuple(done), tuple(left_out), tuple(notes))
+    if repeated:
+        return Arms((), tuple(chosen), (), tuple(left_out), tuple(notes))
+    arms = group(chosen, by.fields_of)
+    shown = {run.id for arm in arms for run in arm.runs.values()}
+    repeats = [LeftOut(run, "repeated") for run in chosen if run.id not in shown]
+    if repeats:
+        notes.append(f"{len(repeats)} repeated runs left out: of each seed the newest counts")
+    differing = differing_fields(arms)
+    arms.sort(key=lambda arm: _place(arm, differing, by))
+    labels = arm_labels(arms, differing)
+    return Arms(
+        tuple(replace(arm, label=label) for arm, label in zip(arms, labels, strict=True)),
+        tuple(run for arm in arms for run in arm.runs.values()),
+        tuple(differing),
+        (*left_out, *repeats),
+        tuple(notes),
+    )
 
 
-def _nothing(
-    runs: Sequence[RunRecord], wanted: Sequence[RunRecord], notes: Sequence[str]
-) -> NotFoundError:
-    if not runs:
-        return NotFoundError(
-            "nothing to compare: no run fits", hint="emabench run makes one; loosen --where, --name"
-        )
-    if not wanted:
-        return NotFoundError(
-            "nothing to compare: only smoke runs left out", hint="--smoke compares them too"
-        )
-    states = {run.state for run in wanted}
-    if states == {JobState.DONE}:
-        return NotFoundError(
-            "nothing to compare: only profiled runs left out", hint="run them without --profile"
-        )
+def _place(arm: Arm, differing: Sequence[str], by: Factor) -> tuple[Any, ...]:
+    """Return a key that sorts arms by method, other fields, EMA scope, and value of the factor."""
+    last = (by.path, TARGET_GRADIENT)
+    others = tuple(value_rank(arm.fields.get(path)) for path in differing if path not in last)
+    value = value_rank(by.value(arm.fields))
+    return arm.method, others, value_rank(arm.scope), value, str(arm.fields.get(TARGET_GRADIENT))
+
+
+def _nothing(to: Purpose, left_out: Sequence[LeftOut], counts: str) -> NotFoundError:
+    """Return the error that says why no run is left, and what to do."""
+    kinds = {each.why for each in left_out}
+    drawn = to == "draw"
     hint = "emabench list shows the runs and their states"
-    if states == {JobState.FAILED}:
-        hint = "emabench logs tells why; emabench retry --failed tries again"
-    elif states == {JobState.QUEUED}:
-        hint = "emabench work runs what is queued; emabench list shows it"
-    return NotFoundError(f"nothing to compare: {notes[0]}, no run is done", hint=hint)
+    if not kinds:
+        why, hint = "no run fits", "emabench run makes one; loosen --where, --name"
+    elif kinds == {"smoke"}:
+        why = f"{len(left_out)} smoke runs left out" if drawn else "only smoke runs left out"
+        hint = f"--smoke {'takes' if drawn else 'compares'} them too"
+    elif kinds <= {"smoke", "profiled"}:
+        why, hint = "only profiled runs left out", "run them without --profile"
+    elif drawn:
+        why = f"no run is done, {counts}"
+    else:
+        why = f"{counts} left out, no run is done"
+        if kinds <= {"smoke", "failed"}:
+            hint = "emabench logs tells why; emabench retry --failed tries again"
+        elif kinds <= {"smoke", "queued"}:
+            hint = "emabench work runs what is queued; emabench list shows it"
+    return NotFoundError(f"nothing to {to}: {why}", hint=hint)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emabench.analysis.arms import Arm, arm_label, differing_fields, group, scope_rank
+from emabench.analysis.arms import Arm
+from emabench.analysis.selection import Arms
 from emabench.errors import NotFoundError, UnknownNameError
-from emabench.records import MetricPoint, RunRecord
+from emabench.records import MetricPoint
 from emabench.table import UNKNOWN, Table
 
 QUANTITIES = tuple(
@@ -123,14 +124,14 @@ class Stability:
 
 
 def stability(
-    runs: Sequence[RunRecord],
+    arms: Arms,
     metrics_of: Callable[[str], Sequence[MetricPoint]],
     quantity: str = FLUCTUATION,
 ) -> Stability:
-    """Gather a quantity of the gradient monitor, grouped by everything except the seed.
+    """Gather a quantity of the gradient monitor.
 
     Args:
-        runs: newest last; of several with one seed the newest counts.
+        arms: whose; of their runs those count that hold it.
         metrics_of: gives the metrics of a run by its id.
         quantity: one of ``QUANTITIES``.
 
@@ -140,22 +141,18 @@ def stability(
     """
     if quantity not in QUANTITIES:
         raise UnknownNameError("quantity", quantity, QUANTITIES)
-    found = {run.id: _by_block(metrics_of(run.id), quantity) for run in runs}
-    measured = [run for run in runs if found[run.id]]
-    if not measured:
+    found = {run.id: _by_block(metrics_of(run.id), quantity) for run in arms.runs}
+    lacking = sum(not blocks for blocks in found.values())
+    if lacking == len(found):
+        others = "" if found else "".join(f", {note}" for note in arms.notes)
         raise NotFoundError(
-            f"no run holds {quantity}",
+            f"no run holds {quantity}{others}",
             hint="runs measure it on every monitors.gradient_every-th step; two or more pairs an "
             "epoch give a spread",
         )
-    arms, repeats = group(measured)
-    notes = [f"{repeats} repeated runs left out: of each seed the newest counts"] if repeats else []
-    if len(measured) < len(runs):
-        notes.append(f"{len(runs) - len(measured)} runs without {quantity} left out")
-    arms.sort(key=lambda arm: (arm.method, scope_rank(arm.scope)))
-    differing = differing_fields(arms)
-    gathered = [_arm(arm, found, arm_label(arm, arms, differing)) for arm in arms]
-    return Stability(quantity, tuple(gathered), tuple(notes))
+    gathered = (_arm(arm, found) for arm in arms.arms)
+    notes = [*arms.notes, *([f"{lacking} runs without {quantity} left out"] if lacking else [])]
+    return Stability(quantity, tuple(arm for arm in gathered if arm.runs), tuple(notes))
 
 
 def block_rank(block: str) -> tuple[int, int, str]:
@@ -174,8 +171,9 @@ def _by_block(points: Sequence[MetricPoint], quantity: str) -> dict[str, dict[in
     return dict(found)
 
 
-def _arm(arm: Arm, found: Mapping[str, dict[str, dict[int, float]]], label: str) -> ArmStability:
-    blocks_of = {seed: found[run.id] for seed, run in arm.runs.items()}
+def _arm(arm: Arm, found: Mapping[str, dict[str, dict[int, float]]]) -> ArmStability:
+    runs = {seed: run.id for seed, run in arm.runs.items() if found[run.id]}
+    blocks_of = {seed: found[run] for seed, run in runs.items()}
     names = sorted({block for blocks in blocks_of.values() for block in blocks}, key=block_rank)
     courses = []
     for name in names:
@@ -187,8 +185,7 @@ def _arm(arm: Arm, found: Mapping[str, dict[str, dict[int, float]]], label: str)
         }
         seeds = {seed: statistics.fmean(curve.values()) for seed, curve in curves.items()}
         courses.append(BlockCourse(name, Spread.of(list(seeds.values())), seeds, by_epoch))
-    runs = {seed: run.id for seed, run in arm.runs.items()}
-    return ArmStability(label, arm.method, arm.scope, runs, tuple(courses))
+    return ArmStability(arm.label, arm.method, arm.scope, runs, tuple(courses))
 
 
 def _in_words(course: BlockCourse | None) -> str:

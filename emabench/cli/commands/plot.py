@@ -9,7 +9,6 @@ Examples:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +27,7 @@ from emabench.cli.show.pictures import (
 from emabench.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from emabench.report.figures.chosen import Chosen
+    from emabench.analysis.selection import Arms
     from emabench.report.figures.cost_data import Whole
     from emabench.store import RunStore
 
@@ -66,10 +65,10 @@ def pareto(
     from emabench.report.figures.pareto_data import pareto
     from emabench.report.stored_values import read_measured
 
-    def gather(chosen: Chosen, store: RunStore) -> Any:
+    def gather(arms: Arms, store: RunStore) -> Any:
         height, price = parse_metric(metric), parse_metric(cost)
-        measured = read_measured(store, chosen.runs, [height, price])
-        return pareto(chosen, height, price, measured)
+        measured = read_measured(store, arms.runs, [height, price])
+        return pareto(arms, height, price, measured)
 
     choice = RunChoice(runs, where, name, study, smoke, db)
     draw_picture("pareto", choice, output, json=json, gather=gather, draw=draw_pareto)
@@ -103,8 +102,8 @@ def curves(
     from emabench.report.figures.curves import draw_curves
     from emabench.report.figures.curves_data import curves
 
-    def gather(chosen: Chosen, store: RunStore) -> Any:
-        return curves(chosen, store.metrics, metric)
+    def gather(arms: Arms, store: RunStore) -> Any:
+        return curves(arms, store.metrics, metric)
 
     choice = RunChoice(runs, where, name, study, smoke, db)
     draw_picture("curves", choice, output, json=json, gather=gather, draw=draw_curves)
@@ -135,8 +134,8 @@ def cost(
 
     whole = _whole(of)
 
-    def gather(chosen: Chosen, store: RunStore) -> Any:
-        return cost_breakdown(chosen, whole)
+    def gather(arms: Arms, store: RunStore) -> Any:
+        return cost_breakdown(arms, whole)
 
     choice = RunChoice(runs, where, name, study, smoke, db)
     draw_picture("cost", choice, output, json=json, gather=gather, draw=draw_cost)
@@ -164,9 +163,8 @@ def stability(
     from emabench.analysis.stability import stability
     from emabench.report.figures.stability import draw_stability
 
-    def gather(chosen: Chosen, store: RunStore) -> Any:
-        shown = stability(chosen.runs, store.metrics, quantity)
-        return replace(shown, notes=(*chosen.notes, *shown.notes))
+    def gather(arms: Arms, store: RunStore) -> Any:
+        return stability(arms, store.metrics, quantity)
 
     choice = RunChoice(runs, where, name, study, smoke, db)
     draw_picture("stability", choice, output, json=json, gather=gather, draw=draw_stability)
@@ -194,10 +192,10 @@ def blocks(
     from emabench.report.figures.blocks_data import block_accuracies
     from emabench.report.stored_values import read_measured
 
-    def gather(chosen: Chosen, store: RunStore) -> Any:
+    def gather(arms: Arms, store: RunStore) -> Any:
         height = parse_metric(metric)
-        measured = read_measured(store, chosen.runs, [height])
-        return block_accuracies(chosen, store.metrics, height, measured)
+        measured = read_measured(store, arms.runs, [height])
+        return block_accuracies(arms, store.metrics, height, measured)
 
     choice = RunChoice(runs, where, name, study, smoke, db)
     draw_picture("blocks", choice, output, json=json, gather=gather, draw=draw_blocks)
@@ -226,9 +224,9 @@ def seeds(
     from emabench.report.figures.seeds_data import seeds
     from emabench.report.stored_values import read_measured
 
-    def gather(chosen: Chosen, store: RunStore) -> Any:
+    def gather(arms: Arms, store: RunStore) -> Any:
         axis = parse_metric(metric)
-        return seeds(chosen, axis, read_measured(store, chosen.runs, [axis]))
+        return seeds(arms, axis, read_measured(store, arms.runs, [axis]))
 
     choice = RunChoice(runs, where, name, study, smoke, db)
     draw_picture("seeds", choice, output, json=json, gather=gather, draw=draw_seeds)

@@ -62,8 +62,8 @@ def command(
         emabench stability --where method=moco -o stability.png
         emabench stability 3fa9 81c2 --quantity grad_cosine
     """
+    from emabench.analysis.selection import select
     from emabench.analysis.stability import stability
-    from emabench.records import JobState
     from emabench.report.figures.sheet import check_path
     from emabench.report.figures.stability import draw_stability
     from emabench.store import RunStore
@@ -74,12 +74,12 @@ def command(
         check_path(output)
     with RunStore.open(db, mode="read") as store:
         if runs:
-            chosen = [store.run(each) for each in dict.fromkeys(runs)]
+            found = [store.run(each) for each in dict.fromkeys(runs)]
+            arms = select(found, smoke=True, profiled=True, unfinished=True)
         else:
-            filters = where_filters(where)
-            found = store.runs(smoke=smoke, where=filters, name=name, study=study)
-            chosen = [run for run in found if run.state is JobState.DONE]
-        shown = stability(chosen, store.metrics, quantity)
+            found = store.runs(smoke=True, where=where_filters(where), name=name, study=study)
+            arms = select(found, smoke=smoke)
+        shown = stability(arms, store.metrics, quantity)
     table = shown.to_run_table() if each_run else shown.to_table()
     if form == "json":
         print_json(shown.to_json())

@@ -14,8 +14,8 @@ from emabench.cli.options.shared import where_filters
 
 if TYPE_CHECKING:
     from emabench.analysis.cautions import Caution
+    from emabench.analysis.selection import Arms
     from emabench.records import RunRecord
-    from emabench.report.figures.chosen import Chosen
     from emabench.store import RunStore
 
 RunsArgument = Annotated[
@@ -77,7 +77,7 @@ def draw_picture(
     output: Path,
     *,
     json: bool,
-    gather: Callable[[Chosen, RunStore], _Shown],
+    gather: Callable[[Arms, RunStore], _Shown],
     draw: Callable[..., None],
 ) -> None:
     """Read the runs, draw them, and say so.
@@ -90,20 +90,23 @@ def draw_picture(
         gather: gets what is drawn out of the arms.
         draw: draws that to a path, with the ``source`` below it.
     """
-    from emabench.report.figures.chosen import cautions_of, choose_arms, source_line
-    from emabench.report.figures.sheet import check_path
+    from emabench.analysis.cautions import cautions_of
+    from emabench.analysis.selection import select
+    from emabench.report.figures.sheet import check_path, source_line
     from emabench.store import RunStore, store_label
 
     check_path(output)
     with RunStore.open(choice.db, mode="read") as store:
-        chosen = choose_arms(choice.find(store), smoke=choice.smoke or bool(choice.ids))
-        shown = gather(chosen, store)
-    source = source_line(chosen.runs, store_label(choice.db), choice.words())
+        named = bool(choice.ids)
+        found = choice.find(store)
+        arms = select(found, smoke=choice.smoke or named, profiled=named, to="draw")
+        shown = gather(arms, store)
+    source = source_line(arms.runs, store_label(choice.db), choice.words())
     draw(shown, output, source=source)
     if json:
         head = {"schema_version": 1, "kind": kind, "file": str(output), "source": source}
         print_json({**head, **shown.to_json()})
-    warn(cautions_of(chosen.runs, with_costs=kind in _WITH_COSTS))
+    warn(cautions_of(arms.runs, with_costs=kind in _WITH_COSTS))
     for note in shown.notes:
         err().print(f"note: {note}")
     err().print(f"{output} written")

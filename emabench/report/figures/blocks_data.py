@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from emabench.analysis.arms import SCOPE, TARGET_GRADIENT
+from emabench.analysis.arms import SCOPE, TARGET_GRADIENT, Arm
 from emabench.analysis.baseline import MEANINGLESS_WITHOUT_EMA
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
+from emabench.analysis.selection import Arms
 from emabench.analysis.stability import block_rank
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError
 from emabench.report.figures.axis import shown_value
-from emabench.report.figures.chosen import Chosen, ShownArm
 from emabench.report.figures.curves_data import MetricsOf
 from emabench.spec.scope import PROJECTOR
 from emabench.table import show_value
@@ -74,7 +74,7 @@ class BlockAccuracies:
 
 
 def block_accuracies(
-    chosen: Chosen,
+    chosen: Arms,
     metrics_of: MetricsOf,
     metric: MetricInfo,
     measured: MetricValues | None = None,
@@ -100,10 +100,10 @@ def block_accuracies(
         for point in metrics_of(run.id)
         if point.name.startswith(_MONITOR) and ":" in point.name
     }
-    named = {block for shown in chosen.arms for block in _named_blocks(shown.arm.scope)}
+    named = {block for shown in chosen.arms for block in _named_blocks(shown.scope)}
     blocks = sorted(watched | named, key=block_rank)
     first = blocks[0] if watched else None
-    groups: dict[str, list[ShownArm]] = {}
+    groups: dict[str, list[Arm]] = {}
     for shown in chosen.arms:
         groups.setdefault(_key(shown, chosen.differing), []).append(shown)
     _share_arms_without_ema(groups)
@@ -135,17 +135,17 @@ def _named_blocks(scope: str) -> list[str]:
     return scope.removeprefix("from:").split("+")
 
 
-def _key(shown: ShownArm, differing: Iterable[str]) -> str:
+def _key(shown: Arm, differing: Iterable[str]) -> str:
     """Return what arms of one panel agree on, as JSON."""
-    fields: dict[str, Any] = {"method": shown.arm.method}
+    fields: dict[str, Any] = {"method": shown.method}
     for path in differing:
-        meaningless = MEANINGLESS_WITHOUT_EMA if shown.arm.scope == "none" else set()
+        meaningless = MEANINGLESS_WITHOUT_EMA if shown.scope == "none" else set()
         if path not in (SCOPE, TARGET_GRADIENT, *meaningless):
-            fields[path] = shown.arm.fields.get(path)
+            fields[path] = shown.fields.get(path)
     return json.dumps(fields, sort_keys=True, default=str)
 
 
-def _share_arms_without_ema(groups: dict[str, list[ShownArm]]) -> None:
+def _share_arms_without_ema(groups: dict[str, list[Arm]]) -> None:
     """Put arms without EMA, which have no decay, into every panel that agrees on the rest."""
     for key in list(groups):
         fields = json.loads(key)
@@ -156,7 +156,7 @@ def _share_arms_without_ema(groups: dict[str, list[ShownArm]]) -> None:
             and (theirs := json.loads(other)).keys() > fields.keys()
             and all(theirs[path] == value for path, value in fields.items())
         ]
-        if wider and all(shown.arm.scope == "none" for shown in groups[key]):
+        if wider and all(shown.scope == "none" for shown in groups[key]):
             for other in wider:
                 groups[other] += groups[key]
             del groups[key]
@@ -174,7 +174,7 @@ def _title(fields: Mapping[str, Any], groups: Iterable[str]) -> str:
 
 def _panel(
     title: str,
-    arms: Sequence[ShownArm],
+    arms: Sequence[Arm],
     blocks: Sequence[str],
     first: str | None,
     values: Mapping[str, MeanInterval | None],
@@ -183,12 +183,12 @@ def _panel(
         name: {} for name in ("single", "onward", "without", "others")
     }
     for shown in arms:
-        scope = shown.arm.scope
+        scope = shown.scope
         estimate = values[shown.label]
         if estimate is None:
             continue
         if scope == "none":
-            detached = shown.arm.fields.get(TARGET_GRADIENT) == "detach"
+            detached = shown.fields.get(TARGET_GRADIENT) == "detach"
             panel["without"]["none, target detached" if detached else "none"] = estimate
         elif scope in blocks:
             panel["single"][scope] = estimate

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError
 from emabench.records import CostReading
-from emabench.report.figures.chosen import Chosen
 
 Whole = Literal["step", "run"]
 
@@ -98,7 +98,7 @@ class CostBreakdown:
         }
 
 
-def cost_breakdown(chosen: Chosen, of: Whole = "step") -> CostBreakdown:
+def cost_breakdown(chosen: Arms, of: Whole = "step") -> CostBreakdown:
     """Break the time of each arm down; what no run knows is left out, never 0.
 
     Raises:

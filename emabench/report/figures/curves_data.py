@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UnknownNameError
 from emabench.records import MetricPoint, RunRecord
-from emabench.report.figures.chosen import Chosen
 
 MetricsOf = Callable[[str], Sequence[MetricPoint]]
 """Gives the metrics of a run by its id."""
@@ -68,7 +68,7 @@ class Curves:
         }
 
 
-def curves(chosen: Chosen, metrics_of: MetricsOf, metric: str = DEFAULT_CURVE) -> Curves:
+def curves(chosen: Arms, metrics_of: MetricsOf, metric: str = DEFAULT_CURVE) -> Curves:
     """Gather a metric that was recorded at the end of every epoch.
 
     Args:

@@ -32,7 +32,7 @@ def draw_pareto(shown: Pareto, path: Path, *, source: str = "") -> None:
     Args:
         shown: what to draw.
         path: of the picture; its ending says the format.
-        source: where the figures come from, see ``chosen.source_line``.
+        source: where the figures come from, see ``sheet.source_line``.
 
     Raises:
         EmabenchError: the file cannot be written.

@@ -8,10 +8,10 @@ from typing import Any
 
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
+from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UsageError
 from emabench.report.figures.axis import shown_value
-from emabench.report.figures.chosen import Chosen
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Pareto:
 
 
 def pareto(
-    chosen: Chosen, metric: MetricInfo, cost: MetricInfo, measured: MetricValues | None = None
+    chosen: Arms, metric: MetricInfo, cost: MetricInfo, measured: MetricValues | None = None
 ) -> Pareto:
     """Put each arm at the means of its cost and its metric.
 

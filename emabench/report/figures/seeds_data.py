@@ -8,10 +8,10 @@ from typing import Any
 
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
+from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError
 from emabench.report.figures.axis import shown_value
-from emabench.report.figures.chosen import Chosen
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Seeds:
         }
 
 
-def seeds(chosen: Chosen, metric: MetricInfo, measured: MetricValues | None = None) -> Seeds:
+def seeds(chosen: Arms, metric: MetricInfo, measured: MetricValues | None = None) -> Seeds:
     """Gather a metric of every run, in the unit that is shown.
 
     Args:

@@ -7,12 +7,15 @@ so that nothing is lost in grey.
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emabench.errors import EmabenchError, UsageError
+from emabench.records import RunRecord
+from emabench.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -121,6 +124,26 @@ def legend_height(labels: Iterable[str]) -> float:
     return 0.6 + 0.2 * lines
 
 
+def source_line(runs: Sequence[RunRecord], store: str, choice: Iterable[str] = ()) -> str:
+    """Return where the figures of a picture come from: store, choice, n, machine and versions.
+
+    Args:
+        runs: those that are shown.
+        store: its label, without a password.
+        choice: how they were chosen, for example ``study which-block``.
+    """
+    places = Counter(place for run in runs if (place := _place(run)))
+    commits = sorted({commit for run in runs if (commit := _commit(run))})
+    parts = [
+        ", ".join([store, *choice]),
+        "1 run" if len(runs) == 1 else f"{len(runs)} runs",
+        *_shortened(list(places)),
+        *_shortened([f"commit {commit}" for commit in commits]),
+        f"drawn by emabench {__version__}",
+    ]
+    return "source: " + " · ".join(parts)
+
+
 def seeds_in_words(counts: Iterable[int]) -> str:
     """Return how many seeds the arms have: ``n = 3 seeds an arm`` or ``n = 2 to 5``."""
     few, many = min(known := list(counts)), max(known)
@@ -152,3 +175,25 @@ def _lines(text: str, width: float, points: float) -> list[str]:
 def _inches(lines: Sequence[str], points: float) -> float:
     """Return the height of some lines in inches, with a margin."""
     return _MARGIN + max(1, len(lines)) * points * _LINE * _INCHES_PER_POINT
+
+
+def _place(run: RunRecord) -> str | None:
+    where = run.environment
+    if where is None:
+        return None
+    threads = f"{where.threads} thread" + ("" if where.threads == 1 else "s")
+    compiled = ", compiled" if where.compiled else ""
+    return f"{where.device}, {where.precision}, {threads}{compiled}"
+
+
+def _commit(run: RunRecord) -> str | None:
+    where = run.environment
+    if where is None or where.commit is None:
+        return None
+    return where.commit[:7] + ("+" if where.dirty else "")
+
+
+def _shortened(names: Sequence[str], most: int = 2) -> list[str]:
+    """Return the first of many names, and how many more there are."""
+    rest = len(names) - most
+    return list(names) if rest <= 0 else [*names[:most], f"and {rest} more"]

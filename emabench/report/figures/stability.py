@@ -28,7 +28,7 @@ def draw_stability(stability: Stability, path: Path, *, source: str = "") -> Non
     Args:
         stability: what to draw.
         path: of the picture; its ending says the format.
-        source: where the figures come from, see ``chosen.source_line``.
+        source: where the figures come from, see ``sheet.source_line``.
 
     Raises:
         EmabenchError: the file cannot be written.

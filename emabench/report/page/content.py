@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from emabench.analysis.arms import SEED, Arm
 from emabench.analysis.cautions import Caution
 from emabench.analysis.comparison import Comparison
 from emabench.analysis.stability import FLUCTUATION
 from emabench.errors import EmabenchError
 from emabench.records import QueueRecord, RunRecord
-from emabench.report.figures.chosen import Chosen, ShownArm, source_line
+from emabench.report.figures.sheet import source_line
 from emabench.report.page.cells import HtmlCell, HtmlRow, HtmlTable, arms_table
 from emabench.report.page.page_figures import Drawable, FigureGroup, figure_groups, wanted_points
 from emabench.report.page.run_views import RunView, common_fields, run_view, runs_table
@@ -117,13 +116,13 @@ def page_content(
     )
     if isinstance(comparison, EmabenchError):
         return replace(head, problem=(comparison.message, comparison.hint))
-    runs = [run for row in comparison.rows for run in row.runs]
+    runs = comparison.arms.runs
     everyone = [*runs, *(each.run for each in comparison.left_out)]
     measured = read_measured(store, everyone, comparison.metrics)
     labels = {run.id: row.label for row in comparison.rows for run in row.runs}
     common = common_fields(everyone)
     points = store.points([run.id for run in runs], wanted_points(request.quantity))
-    drawable = Drawable(_chosen(comparison), points, comparison.metrics, measured, request.quantity)
+    drawable = Drawable(comparison.arms, points, comparison.metrics, measured, request.quantity)
     return replace(
         head,
         facts=_facts(comparison, request),
@@ -138,17 +137,6 @@ def page_content(
         common=tuple(common.items()),
         left_out=_left_out(comparison),
     )
-
-
-def _chosen(comparison: Comparison) -> Chosen:
-    """Return the rows of a comparison as the arms of pictures."""
-    arms = []
-    for row in comparison.rows:
-        fields = dict(comparison.factor.fields_of(row.runs[0]))
-        fields.pop(SEED, None)
-        runs: dict[int, RunRecord] = dict(zip(row.seeds, row.runs, strict=True))
-        arms.append(ShownArm(row.label, Arm(fields, runs)))
-    return Chosen(tuple(arms))
 
 
 def _facts(comparison: Comparison | None, request: Request) -> tuple[tuple[str, str], ...]:

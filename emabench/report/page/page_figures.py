@@ -9,12 +9,12 @@ from functools import partial
 
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
+from emabench.analysis.selection import Arms
 from emabench.analysis.stability import FLUCTUATION, stability
 from emabench.errors import NotFoundError, UsageError
 from emabench.records import MetricPoint
 from emabench.report.figures import page_figure as draw
 from emabench.report.figures.blocks_data import block_accuracies
-from emabench.report.figures.chosen import Chosen
 from emabench.report.figures.cost_data import Whole, cost_breakdown
 from emabench.report.figures.curves_data import curves
 from emabench.report.figures.pareto_data import pareto
@@ -51,14 +51,14 @@ class Drawable:
     """What the pictures of a page are made of.
 
     Attributes:
-        chosen: the arms.
+        arms: that are shown.
         points: by run, the metrics that ``wanted_points`` names.
         metrics: that are compared; the accuracies and costs among them make the axes.
         measured: what the store holds beside the records of the runs.
         quantity: of the gradient monitor.
     """
 
-    chosen: Chosen
+    arms: Arms
     points: Mapping[str, Sequence[MetricPoint]]
     metrics: Sequence[MetricInfo]
     measured: MetricValues
@@ -90,40 +90,38 @@ def _pareto(drawable: Drawable) -> Iterator[draw.Figure]:
     for metric in drawable.with_role("accuracy"):
         for cost in drawable.with_role("cost"):
             with _unfilled():
-                yield draw.pareto_figure(pareto(drawable.chosen, metric, cost, drawable.measured))
+                yield draw.pareto_figure(pareto(drawable.arms, metric, cost, drawable.measured))
 
 
 def _curves(drawable: Drawable) -> Iterator[draw.Figure]:
     for name in CURVES:
         with _unfilled():
-            yield from draw.curve_figures(curves(drawable.chosen, drawable.metrics_of, name))
+            yield from draw.curve_figures(curves(drawable.arms, drawable.metrics_of, name))
 
 
 def _cost(drawable: Drawable) -> Iterator[draw.Figure]:
     wholes: tuple[Whole, ...] = ("step", "run")
     for whole in wholes:
         with _unfilled():
-            yield draw.cost_figure(cost_breakdown(drawable.chosen, whole))
+            yield draw.cost_figure(cost_breakdown(drawable.arms, whole))
 
 
 def _seeds(drawable: Drawable) -> Iterator[draw.Figure]:
     for metric in drawable.metrics:
         with _unfilled():
-            yield draw.seeds_figure(seeds(drawable.chosen, metric, drawable.measured))
+            yield draw.seeds_figure(seeds(drawable.arms, metric, drawable.measured))
 
 
 def _blocks(drawable: Drawable) -> Iterator[draw.Figure]:
     for metric in drawable.with_role("accuracy"):
         with _unfilled():
-            shown = block_accuracies(
-                drawable.chosen, drawable.metrics_of, metric, drawable.measured
-            )
+            shown = block_accuracies(drawable.arms, drawable.metrics_of, metric, drawable.measured)
             yield from draw.block_figures(shown)
 
 
 def _stability(drawable: Drawable) -> Iterator[draw.Figure]:
     with _unfilled():
-        shown = stability(drawable.chosen.runs, drawable.metrics_of, drawable.quantity)
+        shown = stability(drawable.arms, drawable.metrics_of, drawable.quantity)
         for arm in shown.arms:
             yield draw.stability_figure(shown, arm)
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from emabench.analysis.metrics import is_collapsed, state_in_words
+from emabench.analysis.selection import select
 from emabench.errors import UnknownNameError
 from emabench.records import AttemptRecord, JobRecord, JobState, MetricPoint, RunRecord
 from emabench.spec.paths import SHORT_NAMES, value_at
@@ -178,8 +179,8 @@ def choose_runs(
     if state is not None and state not in states:
         raise UnknownNameError("state", state, states)
     fitting = [run for run in runs if state is None or run.state == state]
-    shown = [run for run in fitting if smoke or not run.smoke]
-    hidden = len(fitting) - len(shown)
+    chosen = select(fitting, smoke=smoke, profiled=True, unfinished=True, repeated=True)
+    shown, hidden = list(chosen.runs), len(chosen.left_out)
     notes = []
     if not shown:
         notes.append(f"no {what}s")

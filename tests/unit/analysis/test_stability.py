@@ -11,6 +11,7 @@ import pytest
 
 from emabench.analysis.comparison import compare
 from emabench.analysis.metrics import is_collapsed, parse_metrics
+from emabench.analysis.selection import select
 from emabench.analysis.stability import block_rank, stability
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import JobState, MetricPoint, RunRecord
@@ -63,7 +64,7 @@ def metrics(runs, quantity="grad_norm_cv"):
 
 def test_a_block_has_its_mean_over_epochs_and_its_spread_over_seeds():
     runs = [run(scope, seed) for scope in ("full", "none", "projector") for seed in (0, 1, 2)]
-    shown = stability(runs, metrics(runs))
+    shown = stability(select(runs, smoke=False), metrics(runs))
     assert [arm.label for arm in shown.arms] == ["none", "projector", "full"]
     assert shown.blocks == list(BLOCKS)
     course = shown.arms[2].blocks[1]
@@ -80,7 +81,7 @@ def test_a_block_has_its_mean_over_epochs_and_its_spread_over_seeds():
 
 def test_the_table_and_the_json_hold_the_same_numbers():
     runs = [run(scope, seed) for scope in ("none", "full") for seed in (0, 1)]
-    shown = stability(runs, metrics(runs))
+    shown = stability(select(runs, smoke=False), metrics(runs))
     table, values = shown.to_table(), json.loads(json.dumps(shown.to_json()))
     assert table.headers == ("block", "none (n=2)", "full (n=2)")
     for column, arm in enumerate(values["arms"], start=1):
@@ -92,7 +93,9 @@ def test_the_table_and_the_json_hold_the_same_numbers():
 def test_every_run_has_a_line_of_its_own():
     runs = [run(scope, seed) for scope in ("none", "full") for seed in (0, 1)]
     points = metrics(runs)
-    shown = stability(runs, lambda id_: [] if id_ == "mononed1" else points(id_))
+    shown = stability(
+        select(runs, smoke=False), lambda id_: [] if id_ == "mononed1" else points(id_)
+    )
     table = shown.to_run_table()
     assert table.headers == ("arm", "seed", "id", *BLOCKS)
     # The mean over the epochs 1, 2, 3 is the value at epoch 2.
@@ -112,7 +115,7 @@ def test_methods_and_control_arms_are_told_apart():
         run("none", 0, method="simclr", gradient="attach"),
         run("none", 0, method="simclr", gradient="detach"),
     ]
-    labels = [arm.label for arm in stability(runs, metrics(runs)).arms]
+    labels = [arm.label for arm in stability(select(runs, smoke=False), metrics(runs)).arms]
     assert labels == [
         "moco none",
         "simclr none target_gradient=attach",
@@ -122,7 +125,7 @@ def test_methods_and_control_arms_are_told_apart():
 
 def test_one_seed_has_no_spread_and_runs_without_it_are_noted():
     runs = [run("none", 0), run("full", 0)]
-    shown = stability(runs, metrics(runs[:1]))
+    shown = stability(select(runs, smoke=False), metrics(runs[:1]))
     assert [arm.blocks[0].overall.sd for arm in shown.arms] == [None]
     assert "±" not in shown.to_table().rows[0][1]
     assert shown.notes == ("1 runs without grad_norm_cv left out",)
@@ -130,9 +133,9 @@ def test_one_seed_has_no_spread_and_runs_without_it_are_noted():
 
 def test_nothing_measured_and_a_typo_are_explained():
     with pytest.raises(NotFoundError, match="no run holds grad_norm_cv"):
-        stability([run("none", 0)], lambda run_id: [])
+        stability(select([run("none", 0)], smoke=False), lambda run_id: [])
     with pytest.raises(UnknownNameError) as caught:
-        stability([], lambda run_id: [], "grad_cosin")
+        stability(select([], smoke=False), lambda run_id: [], "grad_cosin")
     assert "grad_cosine" in caught.value.hint
 
 
@@ -144,7 +147,7 @@ def test_blocks_stand_in_the_order_of_the_network():
 @pytest.mark.parametrize("count", [1, 3, 12])
 def test_a_picture_has_a_panel_per_arm_and_a_line_per_block(tmp_path, count):
     runs = [run(f"{'x' * index}none", seed) for index in range(count) for seed in (0, 1)]
-    shown = stability(runs, metrics(runs))
+    shown = stability(select(runs, smoke=False), metrics(runs))
     path = tmp_path / "picture.svg"
     draw_stability(shown, path)
     text = path.read_text("utf-8")

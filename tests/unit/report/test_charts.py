@@ -10,16 +10,17 @@ from seeding import complete, plan
 from studied import BLOCKS, SCOPES, averaged, study, top1_of
 
 from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.selection import select
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import MetricPoint
 from emabench.report.figures.blocks_data import block_accuracies
-from emabench.report.figures.chosen import choose_arms, source_line
 from emabench.report.figures.cost_data import CostBar, cost_breakdown
 from emabench.report.figures.curves_data import curves, seconds_by_epoch
 from emabench.report.figures.pareto_data import pareto
 from emabench.report.figures.reach import bounds
 from emabench.report.figures.seeds_data import seeds
+from emabench.report.figures.sheet import source_line
 from emabench.store import RunStore, store_label
 
 
@@ -48,7 +49,7 @@ def test_the_front_holds_what_nothing_beats(store, cost, front):
     arms = {"a": (59.0, 900.0), "b": (60.0, 1000.0), "c": (60.0, 800.0), "d": (65.0, 500.0)}
     for label, (top1, speed) in arms.items():
         complete(store, plan(ema_scope=label), top1=top1, throughput=speed)
-    shown = pareto(choose_arms(store.runs()), metric("top1"), metric(cost))
+    shown = pareto(select(store.runs(), smoke=False), metric("top1"), metric(cost))
     assert {point.label for point in shown.points if point.on_front} == front
     assert [point.label for point in shown.front] in (["b", "d"], ["d", "b"])
 
@@ -56,25 +57,25 @@ def test_the_front_holds_what_nothing_beats(store, cost, front):
 def test_a_tie_beats_nobody(store):
     for label in ("a", "b"):
         complete(store, plan(ema_scope=label), top1=60.0, throughput=1000.0)
-    shown = pareto(choose_arms(store.runs()), metric("top1"), metric("step_ms"))
+    shown = pareto(select(store.runs(), smoke=False), metric("top1"), metric("step_ms"))
     assert all(point.on_front for point in shown.points)
 
 
 def test_an_arm_without_a_cost_is_left_out_by_name(store):
     complete(store, plan(ema_scope="none"))
     complete(store, plan(ema_scope="full"), throughput=None)
-    shown = pareto(choose_arms(store.runs()), metric("top1"), metric("step_ms"))
+    shown = pareto(select(store.runs(), smoke=False), metric("top1"), metric("step_ms"))
     assert [point.label for point in shown.points] == ["none"]
     assert "without top1 or step_ms, left out: full" in shown.notes
     with pytest.raises(NotFoundError, match="no run holds both top1 and energy"):
-        pareto(choose_arms(store.runs()), metric("top1"), metric("energy"))
+        pareto(select(store.runs(), smoke=False), metric("top1"), metric("energy"))
     with pytest.raises(UsageError, match="against itself"):
-        pareto(choose_arms(store.runs()), metric("top1"), metric("top1"))
+        pareto(select(store.runs(), smoke=False), metric("top1"), metric("top1"))
 
 
 def test_curves_hold_every_epoch_and_its_time(store):
     study(store, arms=2, seeds=3, epochs=4)
-    chosen = choose_arms(store.runs())
+    chosen = select(store.runs(), smoke=False)
     shown = curves(chosen, store.metrics)
     none, _ = shown.courses
     assert (none.label, none.n, len(none.points)) == ("none", 3, 4)
@@ -96,7 +97,7 @@ def test_a_run_without_its_time_has_none(store):
 
 def test_a_curve_that_nobody_has_is_explained(store):
     study(store, arms=1, seeds=1)
-    chosen = choose_arms(store.runs())
+    chosen = select(store.runs(), smoke=False)
     with pytest.raises(UnknownNameError) as caught:
         curves(chosen, store.metrics, "los")
     assert "did you mean loss" in caught.value.hint
@@ -106,7 +107,7 @@ def test_a_curve_that_nobody_has_is_explained(store):
 
 def test_the_phases_of_a_run_are_means_and_the_rest_is_shown(store):
     study(store, arms=2, seeds=2)
-    chosen = choose_arms(store.runs())
+    chosen = select(store.runs(), smoke=False)
     shown = cost_breakdown(chosen, "run")
     for bar, arm in zip(shown.bars, chosen.arms, strict=True):
         costs = [run.cost for run in arm.runs.values()]
@@ -119,7 +120,7 @@ def test_the_phases_of_a_run_are_means_and_the_rest_is_shown(store):
 
 def test_a_step_whose_phases_nobody_measured_still_has_its_length(store):
     complete(store, plan())
-    shown = cost_breakdown(choose_arms(store.runs()), "step")
+    shown = cost_breakdown(select(store.runs(), smoke=False), "step")
     assert shown.phases == []
     assert shown.bars[0].rest == pytest.approx(256.0)
     assert shown.notes == ("no run holds the phases of a step: only step_ms is shown",)
@@ -128,13 +129,13 @@ def test_a_step_whose_phases_nobody_measured_still_has_its_length(store):
 def test_nothing_measured_is_explained(store):
     complete(store, plan(), throughput=None)
     with pytest.raises(NotFoundError, match="no run holds step_ms") as caught:
-        cost_breakdown(choose_arms(store.runs()))
+        cost_breakdown(select(store.runs(), smoke=False))
     assert "--of run" in caught.value.hint
 
 
 def test_blocks_stand_alone_and_with_all_that_follow(store):
     study(store, arms=len(SCOPES), seeds=2)
-    shown = block_accuracies(choose_arms(store.runs()), store.metrics, metric("top1"))
+    shown = block_accuracies(select(store.runs(), smoke=False), store.metrics, metric("top1"))
     (panel,) = shown.panels
     assert shown.places == (*BLOCKS, "backbone")
     assert set(panel.single) == set(BLOCKS)
@@ -150,19 +151,19 @@ def test_blocks_stand_alone_and_with_all_that_follow(store):
 def test_without_a_monitor_full_has_a_place_of_its_own(store):
     for scope in ("none", "projector", "full", "layer2+projector"):
         complete(store, plan(method="moco", ema_scope=scope))
-    shown = block_accuracies(choose_arms(store.runs()), lambda run: [], metric("top1"))
+    shown = block_accuracies(select(store.runs(), smoke=False), lambda run: [], metric("top1"))
     assert shown.places == ("projector", "layer2+projector", "full")
 
 
 def test_methods_have_panels_and_arms_without_ema_are_in_each_that_fits(store):
     study(store, arms=3, seeds=1, methods=("moco", "simclr"))
-    shown = block_accuracies(choose_arms(store.runs()), store.metrics, metric("top1"))
+    shown = block_accuracies(select(store.runs(), smoke=False), store.metrics, metric("top1"))
     assert [panel.title for panel in shown.panels] == ["moco", "simclr"]
     complete(store, plan(method="byol", ema_scope="none"))
     for decay in (0.9, 0.99):
         complete(store, plan(method="byol", ema_scope="full", pretrain__ema__decay=decay))
     shown = block_accuracies(
-        choose_arms(store.runs(where={"pretrain.method.name": "byol"})),
+        select(store.runs(where={"pretrain.method.name": "byol"}), smoke=False),
         lambda run: [],
         metric("top1"),
     )
@@ -173,38 +174,38 @@ def test_methods_have_panels_and_arms_without_ema_are_in_each_that_fits(store):
 def test_every_seed_is_there(store):
     study(store, arms=2, seeds=3)
     complete(store, plan(ema_scope="other", seed=9), throughput=None)
-    shown = seeds(choose_arms(store.runs()), metric("throughput"))
+    shown = seeds(select(store.runs(), smoke=False), metric("throughput"))
     assert shown.seeds == [0, 1, 2]
     assert [list(arm.values) for arm in shown.arms] == [[0, 1, 2]] * 2
     assert any("without throughput, left out: " in note for note in shown.notes)
     with pytest.raises(NotFoundError, match="no run holds energy"):
-        seeds(choose_arms(store.runs()), metric("energy"))
+        seeds(select(store.runs(), smoke=False), metric("energy"))
 
 
 def test_what_is_left_out_is_said(store):
     complete(store, plan(seed=0))
     complete(store, plan(seed=0), force=True)
     store.add_run(plan(seed=1))
-    chosen = choose_arms(store.runs())
+    chosen = select(store.runs(), smoke=False)
     assert chosen.notes[0] == "1 queued left out"
     assert "of each seed the newest counts" in chosen.notes[1]
 
 
 def test_nothing_to_draw_is_explained(store):
     with pytest.raises(NotFoundError, match="no run fits"):
-        choose_arms([])
+        select([], smoke=False, to="draw")
     complete(store, plan(smoke=True))
     with pytest.raises(NotFoundError, match="1 smoke runs left out") as caught:
-        choose_arms(store.runs(smoke=True))
+        select(store.runs(smoke=True), smoke=False, to="draw")
     assert "--smoke" in caught.value.hint
     store.add_run(plan(seed=1))
     with pytest.raises(NotFoundError, match="no run is done, 1 queued"):
-        choose_arms(store.runs())
+        select(store.runs(), smoke=False, to="draw")
 
 
 def test_the_source_names_store_machine_and_versions_and_no_password(store):
     study(store, arms=2, seeds=2)
-    runs = choose_arms(store.runs()).runs
+    runs = select(store.runs(), smoke=False).runs
     line = source_line(runs, store_label("postgresql://me:secret@host/runs"), ["study s"])
     assert "secret" not in line
     for words in ("study s", "4 runs", "Test CPU, bf16, 2 threads", "emabench"):

@@ -13,10 +13,10 @@ from matplotlib.text import Text
 from studied import PHASES, study
 
 from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.selection import select
 from emabench.analysis.stability import stability
 from emabench.report.figures.blocks import draw_blocks
 from emabench.report.figures.blocks_data import block_accuracies
-from emabench.report.figures.chosen import choose_arms, source_line
 from emabench.report.figures.cost import draw_cost
 from emabench.report.figures.cost_data import cost_breakdown
 from emabench.report.figures.curves import draw_curves
@@ -25,6 +25,7 @@ from emabench.report.figures.pareto import draw_pareto
 from emabench.report.figures.pareto_data import pareto
 from emabench.report.figures.seeds import draw_seeds
 from emabench.report.figures.seeds_data import seeds
+from emabench.report.figures.sheet import source_line
 from emabench.report.figures.stability import draw_stability
 from emabench.store import RunStore
 
@@ -73,7 +74,7 @@ KINDS = {
     "cost": (lambda chosen, store: cost_breakdown(chosen), draw_cost),
     "phases": (lambda chosen, store: _with_phases(cost_breakdown(chosen)), draw_cost),
     "run": (lambda chosen, store: cost_breakdown(chosen, "run"), draw_cost),
-    "stability": (lambda chosen, store: stability(chosen.runs, store.metrics), draw_stability),
+    "stability": (lambda chosen, store: stability(chosen, store.metrics), draw_stability),
     "blocks": (lambda chosen, store: block_accuracies(chosen, store.metrics, TOP1), draw_blocks),
     "seeds": (lambda chosen, store: seeds(chosen, TOP1), draw_seeds),
 }
@@ -107,7 +108,7 @@ def drawn(monkeypatch):
 def test_no_text_is_cut_off_or_lies_over_another(store_of, tmp_path, drawn, kind, arms):
     gather, draw = KINDS[kind]
     with store_of(arms) as store:
-        chosen = choose_arms(store.runs())
+        chosen = select(store.runs(), smoke=False)
         source = source_line(chosen.runs, "results.db", ["study which-block"])
         draw(gather(chosen, store), tmp_path / "picture.png", source=source)
     texts, [(width, height)] = drawn
@@ -128,7 +129,7 @@ def test_no_text_is_cut_off_or_lies_over_another(store_of, tmp_path, drawn, kind
 def test_every_form_is_written(store_of, tmp_path, kind):
     gather, draw = KINDS[kind]
     with store_of(3) as store:
-        shown = gather(choose_arms(store.runs()), store)
+        shown = gather(select(store.runs(), smoke=False), store)
     for ending in ("svg", "pdf"):
         draw(shown, tmp_path / f"x.{ending}", source="source: here")
     assert (tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
