@@ -158,7 +158,7 @@ def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
     return labels
 
 
-def scope_rank(scope: str) -> tuple[int, int, str]:
+def _scope_rank(scope: str) -> tuple[int, int, str]:
     """Return a key that sorts scopes by how much they average: ``none`` first, ``full`` last."""
     if scope == "none":
         return 0, 0, scope
@@ -175,7 +175,7 @@ def scope_rank(scope: str) -> tuple[int, int, str]:
 def value_rank(value: Any) -> tuple[int, float, tuple[int, int, str]]:
     """Return a key that sorts the values of a factor: numbers by size, scopes by their blocks."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return (0 if value is None else 2), 0.0, scope_rank(show_value(value))
+        return (0 if value is None else 2), 0.0, _scope_rank(show_value(value))
     return 1, float(value), (0, 0, "")
 
 

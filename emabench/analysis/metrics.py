@@ -1,4 +1,4 @@
-"""The metrics that a comparison knows: unit, direction, and where a run keeps them."""
+"""The metrics that a comparison knows: unit, direction, where a run keeps them; who collapsed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from emabench.records import CostReading, RunRecord
 Kind = Literal["difference", "ratio"]
 Role = Literal["accuracy", "cost", "monitor"]
 
+COLLAPSED_BELOW = 0.05
+"""Bound of ``embedding_std`` after the last epoch: 1 is an even spread, 0 a single point."""
 BLOCK_METRIC = "grad_cv"
 """``grad_cv:<block>`` is how much the gradient at a block's output fluctuates."""
 _BLOCK_SERIES = "grad_norm_cv"
+_MIB = (float(2**20), "MiB")
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,6 @@ def _costs(
     return MetricInfo(name, unit, "ratio", False, _cost(reading or name), shown, role="cost")
 
 
-_MIB = (float(2**20), "MiB")
 _METRICS = _by_name(
     [
         *map(_accuracy, ("top1", "top5", "knn_top1", "knn_top5", "online_top1")),
@@ -170,10 +172,6 @@ _METRICS = _by_name(
         MetricInfo("effective_rank", "", "difference", True, _result("effective_rank")),
     ]
 )
-
-
-COLLAPSED_BELOW = 0.05
-"""Bound of ``embedding_std`` after the last epoch: 1 is an even spread, 0 a single point."""
 
 
 def is_collapsed(run: RunRecord) -> bool | None:
