@@ -143,10 +143,14 @@ def stability(
         raise UnknownNameError("quantity", quantity, QUANTITIES)
     found = {run.id: _by_block(metrics_of(run.id), quantity) for run in arms.runs}
     lacking = sum(not blocks for blocks in found.values())
-    if lacking == len(found):
-        others = "" if found else "".join(f", {note}" for note in arms.notes)
+    if not arms.runs and arms.notes:
         raise NotFoundError(
-            f"no run holds {quantity}{others}",
+            f"no run holds {quantity}: {'; '.join(arms.notes)}",
+            hint="emabench list shows the runs and their states",
+        )
+    if lacking == len(found):
+        raise NotFoundError(
+            f"no run holds {quantity}",
             hint="runs measure it on every monitors.gradient_every-th step; two or more pairs an "
             "epoch give a spread",
         )
