@@ -19,7 +19,7 @@ from seeding import complete, plan
 
 from emabench.records import CostReading, JobState, MetricPoint
 from emabench.store import RunStore
-from emabench.store.transfer.bundle_file import import_runs
+from emabench.store.transfer.moving import import_runs
 
 
 @pytest.fixture

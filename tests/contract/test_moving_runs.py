@@ -19,7 +19,7 @@ from emabench.store import RunStore
 from emabench.store.connection.opening import open_for_writing
 from emabench.store.schema import tables
 from emabench.store.schema import version as schema
-from emabench.store.transfer.bundle_file import export_runs, import_runs
+from emabench.store.transfer.moving import export_runs, import_runs
 from emabench.store.transfer.soundness import check
 from emabench.store.transfer.upgrade import upgrade
 

@@ -13,7 +13,7 @@ from emabench.errors import DataError, NotFoundError, UsageError
 from emabench.records import CostReading, JobKind, JobState
 from emabench.store import RunStore
 from emabench.store.connection.opening import open_for_writing
-from emabench.store.transfer.bundle_file import export_runs, import_runs
+from emabench.store.transfer.moving import export_runs, import_runs
 from emabench.store.transfer.soundness import check
 
 DIGEST = "e" * 64

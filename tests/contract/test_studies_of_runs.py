@@ -11,7 +11,7 @@ from seeding import complete, plan
 
 from emabench.errors import NotFoundError
 from emabench.store import RunStore, run_store
-from emabench.store.transfer.bundle_file import export_runs, import_runs
+from emabench.store.transfer.moving import export_runs, import_runs
 from emabench.store.transfer.soundness import check
 
 

@@ -51,7 +51,7 @@ def command(
         emabench export --where method=moco -o moco.jsonl
     """
     from emabench.cli.app.console import err, print_json
-    from emabench.store.transfer.bundle_file import STANDARD_STREAM, export_runs
+    from emabench.store.transfer.moving import STANDARD_STREAM, export_runs
 
     if ids and (where or name is not None or study is not None):
         raise UsageError(

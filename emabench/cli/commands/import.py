@@ -26,7 +26,7 @@ def command(
         emabench import runs.jsonl --db postgresql://user@host/results
     """
     from emabench.cli.app.console import print_json
-    from emabench.store.transfer.bundle_file import import_runs
+    from emabench.store.transfer.moving import import_runs
 
     inserted, existing = import_runs(db, file)
     if json:

@@ -22,7 +22,7 @@ from emabench.records import Claim, CostReading, Environment, JobState, MetricPo
 from emabench.store.queue.locking import NO_KEY
 from emabench.store.queue.processes import ProcessIdentity
 from emabench.store.runs.points import write_points
-from emabench.store.runs.row_records import cost_row, environment_id, storable
+from emabench.store.runs.row_records import cost_row, environment_id, environment_row, storable
 from emabench.store.schema.tables import Attempt, Job, Result
 
 
@@ -40,7 +40,7 @@ def begin_attempt(
         host=process.host,
         pid=process.pid,
         process_started=process.started,
-        environment_id=environment_id(session, environment),
+        environment_id=environment_id(session, environment_row(environment)),
     )
 
 

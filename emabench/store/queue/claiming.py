@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from emabench.records import Claim, Environment, JobState
 from emabench.spec.version import SPEC_VERSION
 from emabench.store.queue.processes import ProcessIdentity
-from emabench.store.runs.row_records import environment_id
+from emabench.store.runs.row_records import environment_id, environment_row
 from emabench.store.schema.tables import Attempt, Experiment, Job
 
 
@@ -72,7 +72,7 @@ def _take(
             pid=process.pid,
             process_started=process.started,
             device=device,
-            environment_id=None if environment is None else environment_id(session, environment),
+            environment_id=environment and environment_id(session, environment_row(environment)),
         )
     )
     experiment = session.get_one(Experiment, taken.experiment_id)

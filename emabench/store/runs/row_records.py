@@ -55,9 +55,8 @@ def environment_row(environment: Environment) -> EnvironmentRow:
     return EnvironmentRow(hash=fingerprint(values), **values)
 
 
-def environment_id(session: Session, environment: Environment) -> int:
-    """Return the id of the row of an environment; inserts it where it is new."""
-    row = environment_row(environment)
+def environment_id(session: Session, row: EnvironmentRow) -> int:
+    """Return the id of the row that has the hash of this one; inserts it where it is new."""
     known = select(EnvironmentRow.id).where(EnvironmentRow.hash == row.hash)
     known = known.with_for_update(read=True, key_share=True)  # so that nobody deletes it now
     found = session.scalar(known)

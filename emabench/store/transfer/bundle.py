@@ -1,8 +1,19 @@
-"""Runs as lines of JSON: everything that a store holds of them, for another store.
+"""The bundle: runs as lines of JSON, with all that a store holds of them, for another store.
 
-The first line says what the file is; every other one is a run with its jobs, attempts, costs,
-environments, metrics and results. Numbers of rows stay behind; ids of jobs go along, and tell a run
-from any other in the world. Weights, checkpoints and logs are files, not rows: they are not in it.
+::
+
+    {"format": "emabench-runs", "version": 1, "schema": "0005", ..., "runs": 2}
+    {"fingerprint": ..., "spec": {...}, "studies": [...], "jobs": [
+      {"id": ..., "attempts": [{..., "environment": {...}, "cost": {...}}],
+       "metrics": [...], "results": [...]}]}
+
+The first line says what the file is; every other one is a run. Numbers of rows stay behind; ids of
+jobs go along, and tell a run from any other in the world. Moments are ISO 8601 with a time zone,
+bytes base64, infinite numbers ``"inf"`` and ``"-inf"``; null is unknown. Weights, checkpoints
+and logs are files, not rows: they are not in it.
+
+Nobody knows where a bundle comes from: what does not fit is refused, whatever a database would make
+of it. Keys that no model knows are left out.
 """
 
 from __future__ import annotations
@@ -10,13 +21,41 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, NoReturn, Self
 
-from sqlalchemy import inspect, select
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+    model_validator,
+)
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    ColumnDefault,
+    Double,
+    Enum,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    inspect,
+    select,
+)
 from sqlalchemy.orm import Session, selectinload, undefer
 
+from emabench.errors import DataError
+from emabench.records import JobKind, JobState
 from emabench.store.schema import tables
 from emabench.store.schema.tables import (
     Attempt,
@@ -27,25 +66,218 @@ from emabench.store.schema.tables import (
     Metric,
     Result,
     Series,
-    StudyRun,
     Table,
 )
 from emabench.version import __version__
 
 FORMAT = "emabench-runs"
 VERSION = 1
-OWN_KEYS: dict[type[Table], set[str]] = {
-    Experiment: {"id"},
-    Job: {"experiment_id"},
-    Attempt: {"id", "job_id", "environment_id"},
-    EnvironmentRow: {"id"},
-    Cost: {"attempt_id"},
-    Series: {"id", "job_id"},
-    Metric: {"series_id"},
-    Result: {"job_id"},
-    StudyRun: {"experiment_id"},
+_NO_BUNDLE = "this is no bundle of runs"
+_INFINITE = {"inf": math.inf, "-inf": -math.inf}
+_TABLES = {"environment": "environments", "cost": "costs"}
+"""Where a key of a line is not the name of the table whose row it holds."""
+
+
+def _or(words: str) -> WrapValidator:
+    """Refuse in these words what pydantic refuses."""
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if error.errors()[0]["type"] == "value_error":  # it has words of its own
+                raise
+            raise ValueError(f"{value!r} {words}") from None
+
+    return WrapValidator(validate)
+
+
+def _text_to(read: Callable[[str], Any]) -> BeforeValidator:
+    """Make a value of a text; what makes it says what is wrong."""
+
+    def validate(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is no text")
+        return read(value)
+
+    return BeforeValidator(validate)
+
+
+def _written_as(write: Callable[[Any], Any]) -> PlainSerializer:
+    return PlainSerializer(lambda value: write(value), when_used="json")
+
+
+def _check_text(value: Any) -> Any:
+    if isinstance(value, str):
+        value.encode()  # half of a surrogate pair is no text
+        if "\0" in value:
+            raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: Any) -> Any:
+    return _INFINITE.get(value, value) if isinstance(value, str) else value
+
+
+PlainText = Annotated[str, BeforeValidator(_check_text), _or("is no text")]
+Int = Annotated[int, Field(gt=-(2**31), lt=2**31), _or("is no whole number of 32 bits")]
+Number = Annotated[
+    float,
+    BeforeValidator(_number),
+    _or("is no number"),
+    _written_as(lambda value: str(value) if math.isinf(value) else value),
+]
+JobId = Annotated[
+    PlainText,
+    Field(max_length=12),
+    _or("is longer than 12"),
+    Field(pattern="^[0-9a-f]{12}$"),  # a folder is named after it
+    _or("is no id of a job"),
+]
+_TYPES: dict[type, Any] = {
+    Text: PlainText,
+    Boolean: Annotated[bool, _or("is no bool")],
+    Integer: Int,
+    BigInteger: Annotated[int, Field(gt=-(2**63), lt=2**63), _or("is no whole number of 64 bits")],
+    Double: Number,
+    tables.UtcDateTime: Annotated[
+        AwareDatetime,
+        _text_to(datetime.fromisoformat),
+        _or("has no time zone"),
+        _written_as(datetime.isoformat),
+    ],
+    LargeBinary: Annotated[
+        bytes,
+        _text_to(lambda text: base64.b64decode(text, validate=True)),
+        _written_as(lambda bits: base64.b64encode(bits).decode("ascii")),
+    ],
+    JSON: Annotated[dict[str, Any], _or("is no dict")],
 }
-"""Columns that say where a row stands in its store; its place in the line says it here."""
+"""By the type of a column, what a line may hold there."""
+
+
+class _Row(BaseModel):
+    """The columns of a row, and what hangs on it; values are of the types that the columns hold."""
+
+    model_config = ConfigDict(strict=True, ser_json_inf_nan="constants")
+
+    @classmethod
+    def of(cls, row: Any, **nested: Any) -> Self:
+        """Take the columns from a row of a store, which has looked at them already."""
+        own = {name: getattr(row, name) for name in cls.model_fields if name not in nested}
+        return cls.model_construct(**own, **nested)
+
+
+def _row(table: type[Table], *own: str) -> Any:
+    """Return the model of a row, without the columns that say where it stands in its store."""
+    fields: dict[str, Any] = {}
+    for column in inspect(table).columns:
+        kind, default = column.type, column.default
+        if isinstance(kind, Enum):
+            word: Any = kind.enum_class
+            type_: Any = Annotated[word, BeforeValidator(word)]
+        elif isinstance(kind, String) and kind.length is not None:
+            longer = _or(f"is longer than {kind.length}")
+            type_ = Annotated[PlainText, Field(max_length=kind.length), longer]
+        else:
+            type_ = _TYPES[type(kind)]
+        fields[column.key] = (
+            type_ | None if column.nullable else type_,
+            # What an older bundle does not have.
+            default.arg if isinstance(default, ColumnDefault) else ...,
+        )
+    return create_model("Row", __base__=_Row, **{k: v for k, v in fields.items() if k not in own})
+
+
+class BundledCost(_row(Cost, "attempt_id")):  # type: ignore[misc]
+    """What an attempt cost."""
+
+
+class BundledEnvironment(_row(EnvironmentRow, "id")):  # type: ignore[misc]
+    """Where an attempt ran."""
+
+
+class BundledAttempt(_row(Attempt, "id", "job_id", "environment_id")):  # type: ignore[misc]
+    """One try at a job."""
+
+    environment: BundledEnvironment | None
+    cost: BundledCost | None
+
+
+class BundledMetric(_Row):
+    """One value of one metric."""
+
+    step: Int
+    name: Annotated[PlainText, Field(max_length=64), _or("is longer than 64")]
+    epoch: Int
+    value: Number | None
+
+
+class BundledResult(_row(Result, "job_id")):  # type: ignore[misc]
+    """One final figure."""
+
+
+class BundledJob(_row(Job, "experiment_id")):  # type: ignore[misc]
+    """A job that is finished."""
+
+    id: JobId
+    attempts: list[BundledAttempt]
+    metrics: list[BundledMetric]
+    results: list[BundledResult]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        numbers = [attempt.number for attempt in self.attempts]
+        if numbers != list(range(1, self.attempt + 1)):
+            raise ValueError(f"job {self.id} says {self.attempt} attempts, these are {numbers}")
+        states = [self.state, *(attempt.state for attempt in self.attempts)]
+        if not all(state.is_finished for state in states):
+            raise ValueError(f"job {self.id} is not finished")
+        if self.state is JobState.DONE and states[-1] is not JobState.DONE:
+            raise ValueError(f"job {self.id} is done, but its newest attempt is {states[-1]}")
+        _check_unique(f"metric of job {self.id}", ((m.step, m.name) for m in self.metrics))
+        _check_unique(f"result of job {self.id}", (result.name for result in self.results))
+        return self
+
+
+class BundledRun(_row(Experiment, "id")):  # type: ignore[misc]
+    """A run: a pretraining with its evaluations, an evaluation of its own, or a bench."""
+
+    warnings: Annotated[list[Any], _or("is no list")]
+    studies: list[PlainText] = Field(default_factory=list)
+    """Missing in a bundle of a store that knew no studies."""
+    jobs: list[BundledJob]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kinds = [job.kind for job in self.jobs]
+        is_evaluation = kinds == [JobKind.LINEAR_EVAL]
+        if not is_evaluation and kinds != [JobKind.BENCH] and kinds[:1] != [JobKind.PRETRAIN]:
+            raise ValueError("it does not begin with a pretraining")
+        _check_unique("job", (job.id for job in self.jobs))
+        if [job.position for job in self.jobs] != list(range(len(self.jobs))):
+            raise ValueError("its jobs are out of order")
+        done: dict[str, bool] = {}
+        for job in self.jobs:
+            needed = job.depends_on
+            if needed is not None and needed not in done:
+                raise ValueError(f"job {job.id} needs {needed!r}, which is no job before it")
+            if job.kind is JobKind.LINEAR_EVAL and needed is None and not is_evaluation:
+                raise ValueError(f"evaluation {job.id} needs no pretraining")
+            done[job.id] = job.state is JobState.DONE
+            if done[job.id] and needed is not None and not done[needed]:
+                raise ValueError(f"job {job.id} is done, but {needed}, which it needs, is not")
+        if is_evaluation and "weights" not in self.spec:
+            raise ValueError("it is an evaluation, and does not say of which weights")
+        return self
+
+
+def _check_unique(what: str, keys: Iterable[Any]) -> None:
+    seen = set()
+    for key in keys:
+        if key in seen:
+            raise ValueError(f"there are two of {what}: {key}")
+        seen.add(key)
 
 
 def bundle_lines(session: Session, experiment_ids: Sequence[int]) -> Iterator[str]:
@@ -73,55 +305,116 @@ def bundle_lines(session: Session, experiment_ids: Sequence[int]) -> Iterator[st
     )
     for experiment_id in experiment_ids:
         experiment = session.scalars(whole.where(Experiment.id == experiment_id)).one()
-        run = {
-            **_values(experiment),
-            "studies": [each.study for each in experiment.studies],
-            "jobs": [_job(session, job) for job in experiment.jobs],
-        }
-        yield json.dumps(run, allow_nan=False)
+        run = BundledRun.of(
+            experiment,
+            studies=[each.study for each in experiment.studies],
+            jobs=[_bundled_job(session, job) for job in experiment.jobs],
+        )
+        yield json.dumps(run.model_dump(mode="json"), allow_nan=False)
         session.expunge_all()
 
 
-def _job(session: Session, job: Job) -> dict[str, Any]:
+def _bundled_job(session: Session, job: Job) -> BundledJob:
     points = session.execute(
         select(Metric.step, Series.name, Metric.epoch, Metric.value)
         .join(Series, Series.id == Metric.series_id)
         .where(Series.job_id == job.id)
         .order_by(Metric.step, Series.name)
     )
-    return {
-        **_values(job),
-        "attempts": [_attempt(attempt) for attempt in job.attempts],
-        "metrics": [
-            {name: _encoded(value) for name, value in point._mapping.items()} for point in points
-        ],
-        "results": [_values(row) for row in sorted(job.results, key=lambda row: row.name)],
-    }
+    attempts = [
+        BundledAttempt.of(
+            attempt,
+            environment=attempt.environment and BundledEnvironment.of(attempt.environment),
+            cost=attempt.cost and BundledCost.of(attempt.cost),
+        )
+        for attempt in job.attempts
+    ]
+    bundled: BundledJob = BundledJob.of(
+        job,
+        attempts=attempts,
+        metrics=[BundledMetric.of(point) for point in points],
+        results=[BundledResult.of(row) for row in sorted(job.results, key=lambda row: row.name)],
+    )
+    return bundled
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    environment, cost = attempt.environment, attempt.cost
-    return {
-        **_values(attempt),
-        "environment": None if environment is None else _values(environment),
-        "cost": None if cost is None else _values(cost),
-    }
+def bundled_runs(lines: Iterable[str]) -> Iterator[tuple[int, BundledRun]]:
+    """Yield the runs of a bundle, each with the number of its line.
+
+    Raises:
+        DataError: a line is damaged, lines are missing, or a newer emabench wrote them; the error
+            names the line.
+    """
+    number, count, expected = 0, 0, 0
+    for number, line in enumerate(lines, start=1):
+        if number == 1:
+            expected = _announced(line)
+            continue
+        try:
+            run = BundledRun.model_validate(json.loads(line, parse_constant=_refuse))
+        except (ValueError, RecursionError) as error:
+            raise damaged(number, _in_words(error)) from None
+        count += 1
+        yield number, run
+    if number == 0:
+        raise DataError(_NO_BUNDLE, hint="emabench export writes one")
+    if count != expected:
+        raise DataError(
+            f"the bundle ends after line {number}, with {count} of its {expected} runs",
+            hint="nothing was imported; copy it again",
+        )
 
 
-def _values(row: Table) -> dict[str, Any]:
-    table = type(row)
-    return {
-        column.key: _encoded(getattr(row, column.key))
-        for column in inspect(table).columns
-        if column.key not in OWN_KEYS[table]
-    }
+def _announced(line: str) -> int:
+    """Return the number of runs that the first line announces, of whatever version it is."""
+    try:
+        head = json.loads(line)
+    except (ValueError, RecursionError):
+        head = None
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise DataError(_NO_BUNDLE, hint="emabench export writes one")
+    if head.get("version") != VERSION or str(head.get("schema")) > tables.SCHEMA_REVISION:
+        raise DataError(
+            f"the bundle was written by emabench {head.get('emabench')}, in version "
+            f"{head.get('version')} for schema {head.get('schema')}; "
+            f"this one reads version {VERSION} up to schema {tables.SCHEMA_REVISION}",
+            hint="pip install --upgrade emabench",
+        )
+    runs = head.get("runs")
+    if not isinstance(runs, int):
+        raise damaged(1, "it does not say how many runs there are")
+    return runs
 
 
-def _encoded(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, float) and math.isinf(value):
-        return str(value)
-    return value
+def damaged(line: int, said: str) -> DataError:
+    """Return the error that names the line of a bundle and what is wrong with it."""
+    return DataError(
+        f"line {line} of the bundle is damaged: {said}",
+        hint="nothing was imported; copy it again, or export the runs again",
+    )
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _in_words(error: Exception) -> str:
+    """Return what is wrong first with a line, and in which column of which table."""
+    if not isinstance(error, ValidationError):
+        return "it is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+    first = error.errors(include_url=False)[0]
+    keys = [key for key in first["loc"] if isinstance(key, str)]
+    said = first["msg"].removeprefix("Value error, ")
+    match first["type"]:
+        case "missing":
+            return f"{keys[-1]} is missing"
+        case "list_type":
+            return f"{keys[-1]} is no list"
+        case "model_type":
+            said = f"{first['input']!r} is no dict"
+        case _ if first["input"] is None:
+            said = "it is null"
+    if not keys or first["loc"][-1] != keys[-1]:  # it is about a row, not a column
+        return said
+    table = keys[-2] if len(keys) > 1 else "experiments"
+    return f"{_TABLES.get(table, table)}.{keys[-1]}: {said}"

@@ -1,4 +1,4 @@
-"""Exporting runs of a store to a file, and importing them into another one."""
+"""Moving runs from store to store: exported to a bundle, imported from it, whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from sqlalchemy import exc, func, insert, select
 from sqlalchemy.orm import Session
 
 from emabench.errors import DataError, EmabenchError, NotFoundError, UsageError
 from emabench.records import RunRecord
 from emabench.store.connection.opening import open_for_reading, open_for_writing
+from emabench.store.runs.points import write_points
 from emabench.store.runs.reader import (
     experiment_of,
     find_benches,
@@ -26,9 +28,17 @@ from emabench.store.runs.reader import (
     find_run,
     find_runs,
 )
+from emabench.store.runs.row_records import environment_id
+from emabench.store.runs.studies import add_to_studies
+from emabench.store.schema.tables import Attempt, Cost, EnvironmentRow, Experiment, Job, Result
 from emabench.store.transfer.atomic_file import draft
-from emabench.store.transfer.bundle import bundle_lines
-from emabench.store.transfer.importing import insert_runs, runs_of
+from emabench.store.transfer.bundle import (
+    BundledJob,
+    BundledRun,
+    bundle_lines,
+    bundled_runs,
+    damaged,
+)
 
 STANDARD_STREAM = Path("-")
 """Stands for stdout or stdin."""
@@ -101,12 +111,12 @@ def import_runs(location: str, file: Path) -> tuple[list[str], list[str]]:
         DataError: the file is no bundle, damaged, or of a newer emabench.
     """
     with _source(file) as source:
-        for _ in runs_of(_lines(source)):
+        for _ in bundled_runs(_lines(source)):
             pass
         database = open_for_writing(location)
         try:
             with database.write() as session:
-                return insert_runs(session, runs_of(_lines(source)))
+                return _insert_runs(session, bundled_runs(_lines(source)))
         finally:
             database.close()
 
@@ -201,3 +211,77 @@ def _lines(source: IO[bytes]) -> Iterator[str]:
             f"line {number} of the bundle cannot be read: {error}",
             hint="nothing was imported; copy it again",
         ) from None
+
+
+def _insert_runs(
+    session: Session, runs: Iterable[tuple[int, BundledRun]]
+) -> tuple[list[str], list[str]]:
+    """Insert the runs that the store does not hold yet.
+
+    Returns:
+        Ids of the runs that were inserted, and of those that were there.
+
+    Raises:
+        DataError: a run contradicts what the store holds.
+    """
+    inserted: list[str] = []
+    existing: list[str] = []
+    for number, run in runs:
+        try:
+            try:
+                new = _insert_once(session, run)
+            except exc.IntegrityError:
+                # On a server another process inserted the run, or its repeat, just now.
+                new = _insert_once(session, run)
+        except (exc.IntegrityError, exc.DataError) as error:
+            raise damaged(number, str(error.orig).splitlines()[0]) from error
+        (inserted if new else existing).append(run.jobs[0].id)
+        session.expunge_all()
+    return inserted, existing
+
+
+def _insert_once(session: Session, run: BundledRun) -> bool:
+    """Insert a run unless it is there; return whether it was not. It joins its studies anyway."""
+    known = session.get(Job, run.jobs[0].id)
+    with session.begin_nested():
+        if known is None:
+            experiment = Experiment(**run.model_dump(exclude={"studies", "jobs"}))
+            experiment.repeat = _free_repeat(session, run.fingerprint, run.repeat)
+            session.add(experiment)
+            session.flush()
+            for job in run.jobs:
+                _insert_job(session, experiment.id, job)
+        of = experiment.id if known is None else known.experiment_id
+        add_to_studies(session, of, run.studies)
+    return known is None
+
+
+def _free_repeat(session: Session, fingerprint: str, wanted: int) -> int:
+    """Return the number of the repeat, or the next one if the store has another run of it."""
+    repeats = select(Experiment.repeat).where(Experiment.fingerprint == fingerprint)
+    if session.scalar(repeats.where(Experiment.repeat == wanted)) is None:
+        return wanted
+    newest = select(func.max(Experiment.repeat)).where(Experiment.fingerprint == fingerprint)
+    return session.scalars(newest).one() + 1
+
+
+def _insert_job(session: Session, experiment_id: int, job: BundledJob) -> None:
+    own = job.model_dump(exclude={"attempts", "metrics", "results"})
+    session.add(Job(experiment_id=experiment_id, **own))
+    session.flush()
+    for each in job.attempts:
+        where = each.environment and EnvironmentRow(**each.environment.model_dump())
+        attempt = Attempt(
+            job_id=job.id,
+            environment_id=where and environment_id(session, where),
+            **each.model_dump(exclude={"environment", "cost"}),
+        )
+        session.add(attempt)
+        session.flush()
+        if each.cost is not None:
+            session.add(Cost(attempt_id=attempt.id, **each.cost.model_dump()))
+    write_points(session, job.id, [point.model_dump() for point in job.metrics])
+    if job.results:
+        rows = [{"job_id": job.id, **result.model_dump()} for result in job.results]
+        session.execute(insert(Result), rows)
+    session.flush()
