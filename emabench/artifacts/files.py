@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from emabench.artifacts.layout import CHECKPOINT, LOG, PREVIOUS_CHECKPOINT, WEIGHTS
+from emabench.artifacts.layout import CHECKPOINTS, LOG, WEIGHTS, attempt_number, is_attempt
 from emabench.errors import EmabenchError
 
 _JOB = re.compile(r"[0-9a-f]{12}")
-_ATTEMPT = re.compile(r"attempt-([0-9]+)")
 _TEMPORARY = ".tmp"
 """How the name of a file ends that is not written to its end yet."""
 
@@ -26,6 +25,13 @@ class FileKind(StrEnum):
     WEIGHTS = "weights"
     LOGS = "logs"
     OTHER = "other"
+
+
+_KINDS = {
+    **dict.fromkeys(CHECKPOINTS, FileKind.CHECKPOINTS),
+    **dict.fromkeys(WEIGHTS, FileKind.WEIGHTS),
+    LOG: FileKind.LOGS,
+}
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,7 @@ class JobFile:
         """What the file is for, by its name."""
         if self.attempt is None:
             return FileKind.OTHER
-        if self.path.name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
-            return FileKind.CHECKPOINTS
-        if self.path.name in WEIGHTS:
-            return FileKind.WEIGHTS
-        return FileKind.LOGS if self.path.name == LOG else FileKind.OTHER
+        return _KINDS.get(self.path.name, FileKind.OTHER)
 
     @property
     def is_temporary(self) -> bool:
@@ -110,16 +112,16 @@ def _files_below(top: Path, root: Path) -> Iterator[JobFile]:
         for name in sorted([*files, *linked]):
             path = Path(folder) / name
             with contextlib.suppress(FileNotFoundError):  # written to its end, or deleted, just now
-                job_id, attempt = _owner(path.relative_to(root).parts)
+                job_id, attempt = _owner(path.relative_to(root))
                 yield JobFile(path, path.lstat().st_size, job_id, attempt)
 
 
-def _owner(parts: Sequence[str]) -> tuple[str | None, int | None]:
+def _owner(file: Path) -> tuple[str | None, int | None]:
     """Return the job and the attempt that the folders above a file name."""
-    if len(parts) < 2 or not _JOB.fullmatch(parts[0]):
+    if len(file.parts) < 2 or not _JOB.fullmatch(file.parts[0]):
         return None, None
-    named = _ATTEMPT.fullmatch(parts[1]) if len(parts) == 3 else None
-    return parts[0], None if named is None else int(named[1])
+    of_attempt = len(file.parts) == 3 and is_attempt(file.parent)
+    return file.parts[0], attempt_number(file.parent) if of_attempt else None
 
 
 def _refuse_unreadable(error: OSError) -> None:

@@ -12,6 +12,8 @@ Attempts on other machines have a journal.jsonl too (see ``queue/journal.py``).
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,7 +21,9 @@ LOG = "log.txt"
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint-previous.pt"
 JOURNAL = "journal.jsonl"
+CHECKPOINTS = (CHECKPOINT, PREVIOUS_CHECKPOINT)
 WEIGHTS = ("online.safetensors", "target.safetensors")
+_ATTEMPT = re.compile(r"attempt-([0-9]+)")
 
 
 class Keep(StrEnum):
@@ -40,11 +44,12 @@ def attempt_folder(root: Path, job_id: str, attempt: int) -> Path:
 def attempt_folders(root: Path, job_id: str) -> list[Path]:
     """Return the folders of a job's attempts that exist, newest first."""
     folders = (root / job_id).glob("attempt-*")
-    return sorted((f for f in folders if _is_attempt(f)), key=attempt_number, reverse=True)
+    return sorted((f for f in folders if is_attempt(f)), key=attempt_number, reverse=True)
 
 
-def _is_attempt(folder: Path) -> bool:
-    return folder.name.removeprefix("attempt-").isdecimal()
+def is_attempt(folder: Path) -> bool:
+    """Whether a folder is named after an attempt."""
+    return _ATTEMPT.fullmatch(folder.name) is not None
 
 
 def attempt_number(folder: Path) -> int:
@@ -52,15 +57,8 @@ def attempt_number(folder: Path) -> int:
     return int(folder.name.removeprefix("attempt-"))
 
 
-def remove_checkpoints(root: Path, job_id: str) -> None:
-    """Delete the checkpoints of all attempts at a job."""
-    for folder in attempt_folders(root, job_id):
-        for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
-            (folder / name).unlink(missing_ok=True)
-
-
-def remove_weights(root: Path, job_id: str) -> None:
-    """Delete the weights of all attempts at a job."""
-    for folder in attempt_folders(root, job_id):
-        for name in WEIGHTS:
+def remove_files(root: Path, job_id: str, names: Iterable[str]) -> None:
+    """Delete the files of some names, such as ``CHECKPOINTS``, of all attempts at a job."""
+    for name in names:
+        for folder in attempt_folders(root, job_id):
             (folder / name).unlink(missing_ok=True)

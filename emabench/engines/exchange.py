@@ -15,10 +15,9 @@ from typing import Any
 import fsspec
 
 from emabench.artifacts.layout import (
-    CHECKPOINT,
+    CHECKPOINTS,
     JOURNAL,
     LOG,
-    PREVIOUS_CHECKPOINT,
     WEIGHTS,
     attempt_folder,
     attempt_folders,
@@ -29,7 +28,6 @@ from emabench.errors import EngineError
 _STOP = "stop"
 """Name of the file that asks an attempt to stop; it says how."""
 SOFTLY, NOW = "softly", "now"
-_CHECKPOINTS = (CHECKPOINT, PREVIOUS_CHECKPOINT)
 
 
 class Exchange:
@@ -102,7 +100,7 @@ class Exchange:
             return
         with tempfile.TemporaryDirectory(prefix="emabench-") as folder:
             root = Path(folder)
-            self.fetch(root, job_id, (*_CHECKPOINTS, LOG))
+            self.fetch(root, job_id, (*CHECKPOINTS, LOG))
             for needed in needs:
                 self.fetch(root, needed, WEIGHTS)
             yield root
@@ -122,7 +120,7 @@ class Exchange:
     def offer(self, root: Path, job_id: str) -> None:
         """Copy checkpoints and weights of a job here from a folder, where they are not yet."""
         for folder in attempt_folders(root, job_id):
-            for name in (*_CHECKPOINTS, *WEIGHTS):
+            for name in (*CHECKPOINTS, *WEIGHTS):
                 source, target = folder / name, self._path(job_id, attempt_number(folder), name)
                 if source.exists() and not self._files.exists(target):
                     self._send(source, target)
@@ -164,7 +162,7 @@ class Sender:
 
     def send(self) -> None:
         """Send what is new; the journal last, since it tells of the others."""
-        for name in (*_CHECKPOINTS, *WEIGHTS, LOG, JOURNAL):
+        for name in (*CHECKPOINTS, *WEIGHTS, LOG, JOURNAL):
             path = self._folder / name
             with contextlib.suppress(FileNotFoundError):
                 found = path.stat()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from emabench.artifacts.layout import CHECKPOINT, JOURNAL, LOG, PREVIOUS_CHECKPOINT, WEIGHTS, Keep
+from emabench.artifacts.layout import CHECKPOINT, CHECKPOINTS, JOURNAL, LOG, WEIGHTS, Keep
 from emabench.engines.exchange import NOW, SOFTLY, Exchange
 from emabench.engines.ticket import Ticket
 from emabench.errors import FencedError
@@ -130,7 +130,7 @@ class RemoteJob:
             names = (*names, CHECKPOINT)
         self._exchange.fetch(root, claim.job_id, names)
         if is_done and claim.kind is JobKind.PRETRAIN:
-            self._exchange.forget(claim.job_id, (CHECKPOINT, PREVIOUS_CHECKPOINT))
+            self._exchange.forget(claim.job_id, CHECKPOINTS)
         if is_done and keep is Keep.NOTHING and claim.depends_on is not None:
             self._exchange.forget(claim.depends_on, WEIGHTS)
 

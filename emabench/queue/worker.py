@@ -10,11 +10,12 @@ from pathlib import Path
 from emabench import device as devices
 from emabench import experiment
 from emabench.artifacts.layout import (
+    CHECKPOINTS,
+    WEIGHTS,
     Keep,
     attempt_folder,
     attempt_folders,
-    remove_checkpoints,
-    remove_weights,
+    remove_files,
 )
 from emabench.cost.meter import CostMeter
 from emabench.errors import (
@@ -206,7 +207,7 @@ def _weights(claim: Claim, spec: ExperimentSpec, place: Workplace) -> Path:
 def _tidy(claim: Claim, place: Workplace) -> None:
     """Delete what a job that is done leaves behind, as far as it is not to be kept."""
     if claim.kind is JobKind.PRETRAIN and place.keep is not Keep.CHECKPOINTS:
-        remove_checkpoints(place.artifacts, claim.job_id)
+        remove_files(place.artifacts, claim.job_id, CHECKPOINTS)
     # The weights of an evaluation of its own belong to another run, or to the user.
     if claim.depends_on is not None and place.keep is Keep.NOTHING:
-        remove_weights(place.artifacts, claim.depends_on)
+        remove_files(place.artifacts, claim.depends_on, WEIGHTS)

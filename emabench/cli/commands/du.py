@@ -25,13 +25,9 @@ def command(
         emabench du
         emabench du --json
     """
+    from emabench.artifacts.disk_usage import disk_usage
     from emabench.artifacts.files import scan_files
-    from emabench.report.tables.disk_table import (
-        disk_usage,
-        readable_size,
-        usage_table,
-        usage_values,
-    )
+    from emabench.report.tables.disk_table import readable_size, usage_table, usage_values
     from emabench.store import RunStore
 
     folder = artifacts_folder(db, artifacts)
@@ -50,5 +46,5 @@ def command(
         column.no_wrap = column.justify == "right" or str(column.header) == "run"
     out().print(table)
     if usage.orphans:
-        size = readable_size(sum(sum(sizes.values()) for _, sizes in usage.orphans))
+        size = readable_size(sum(usage.orphaned.values()))
         err().print(f"hint: {size} belong to jobs that the store does not hold: emabench prune")

@@ -55,7 +55,7 @@ def command(
     from emabench.cli.app.confirm import agreed
     from emabench.cli.app.console import err, out, print_json
     from emabench.errors import EmabenchError
-    from emabench.report.tables.pruning_table import (
+    from emabench.report.tables.disk_table import (
         pruning_reasons,
         pruning_summary,
         pruning_table,
