@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,18 @@ _TEXTS: list[Any] = [
 ]  # fmt: skip
 _VALUES: list[Any] = [Experiment.spec, Experiment.identity]
 """Columns whose text is free, and those of values, of which only whole ones are paths."""
+_URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"`<>|]+")
+_ROOT = r"(?:~[\w.-]*[/\\]|[A-Za-z]:[/\\]|\\\\|/)"
+"""How a path begins that means the same from every folder: also a home, a drive, a share."""
+_QUOTED = re.compile(rf"(?<=(['\"`]))({_ROOT}[^'\"`\n]+)(?=\1)")
+_BARE = re.compile(rf"(?<![\w.~/\\-]){_ROOT}[^\s'\"`,;:()\[\]{{}}<>|]+")
+_ABSOLUTE = re.compile(rf"{_ROOT}[^\n]*|{_URL.pattern}")
+_HOME = re.compile(r"[/\\](?:home|Users)[/\\]+([^/\\\s'\"`,;:()]+)")
+_PROCESS = re.compile(r"\b(pid|process)([ =:]+)\d+", re.IGNORECASE)
+_NOBODY = {"root", "user", "users", "localhost"}
+"""Names that tell nothing, and that texts use as words."""
+_SHORTEST = 3
+"""Letters of a user's name that is looked for in texts: a shorter one would be part of anything."""
 
 
 def scrub_store(location: str, target: Path, *, overwrite: bool) -> dict[str, int]:
@@ -76,8 +88,7 @@ def _learn(session: Session, names: NeutralNames) -> None:
         for column in columns:
             key = column.class_.id
             for value in session.scalars(select(column).order_by(key)):
-                for each in _strings(value):
-                    learn(each)
+                _mapped(value, learn)
 
 
 def _change(session: Session, column: Any, change: Callable[[str], str]) -> None:
@@ -108,42 +119,6 @@ def _drop_samples(session: Session) -> None:
     samples = "SELECT name FROM sqlite_master WHERE name IN ('sqlite_stat1', 'sqlite_stat4')"
     for name in session.scalars(text(samples)).all():
         session.execute(text(f"DROP TABLE {name}"))
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _strings(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _strings(each)
-
-
-def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """Return nested plain values with each text in them changed; keys stay."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _mapped(each, change) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_mapped(each, change) for each in value]
-    return value
-
-
-_URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"`<>|]+")
-_ROOT = r"(?:~[\w.-]*[/\\]|[A-Za-z]:[/\\]|\\\\|/)"
-"""How a path begins that means the same from every folder: also a home, a drive, a share."""
-_QUOTED = re.compile(rf"(?<=(['\"`]))({_ROOT}[^'\"`\n]+)(?=\1)")
-_BARE = re.compile(rf"(?<![\w.~/\\-]){_ROOT}[^\s'\"`,;:()\[\]{{}}<>|]+")
-_ABSOLUTE = re.compile(rf"{_ROOT}[^\n]*|{_URL.pattern}")
-_HOME = re.compile(r"[/\\](?:home|Users)[/\\]+([^/\\\s'\"`,;:()]+)")
-_PROCESS = re.compile(r"\b(pid|process)([ =:]+)\d+", re.IGNORECASE)
-_NOBODY = {"root", "user", "users", "localhost"}
-"""Names that tell nothing, and that texts use as words."""
-_SHORTEST = 3
-"""Letters of a user's name that is looked for in texts: a shorter one would be part of anything."""
 
 
 class NeutralNames:
@@ -211,9 +186,17 @@ def _replaced(text: str, names: dict[str, str], *, before: str, after: str) -> s
     """Replace names by neutral ones, the longest first, where nothing goes on before or after."""
     if not names:
         return text
-    pattern = f"{before}(?:{'|'.join(map(re.escape, _longest_first(names)))}){after}"
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = f"{before}(?:{'|'.join(map(re.escape, longest_first))}){after}"
     return re.sub(pattern, lambda found: names[found[0]], text)
 
 
-def _longest_first(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=len, reverse=True)
+def _mapped(value: Any, change: Callable[[str], Any]) -> Any:
+    """Return nested plain values with each text in them changed; keys stay."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _mapped(each, change) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_mapped(each, change) for each in value]
+    return value

@@ -1,4 +1,4 @@
-"""What must hold between jobs, attempts and results, in any store at any moment."""
+"""Whether a store is sound: what must hold in any at any moment. And what makes its file small."""
 
 from __future__ import annotations
 
@@ -19,7 +19,43 @@ from emabench.store.connection.opening import connect_sqlite, open_for_reading, 
 from emabench.store.schema.tables import Attempt, Experiment, Job, Result, Series
 
 
-def broken_invariants(session: Session) -> list[str]:
+def check(location: str) -> list[str]:
+    """Return what is wrong with a store, in words; nothing is changed.
+
+    Args:
+        location: path or URL.
+
+    Raises:
+        NotFoundError: nothing is there.
+        StoreError: it is no store, cannot be read, or has another schema version.
+    """
+    database = open_for_reading(location)
+    try:
+        with database.read() as session:
+            return [*_damage(session), *_broken_invariants(session)]
+    finally:
+        database.close()
+
+
+def _damage(session: Session) -> list[str]:
+    """Ask SQLite whether the file itself is sound."""
+    if session.get_bind().dialect.name != "sqlite":
+        return []
+    found = [row[0] for row in session.execute(text("PRAGMA integrity_check"))]
+    problems = [] if found == ["ok"] else [f"the file is damaged: {line}" for line in found]
+    counted: Counter[tuple[str, str]] = Counter()
+    for table, number, needed, _ in session.execute(text("PRAGMA foreign_key_check")):
+        if number is None:  # a table whose rows are their keys has no numbers
+            counted[table, needed] += 1
+        else:
+            problems.append(f"row {number} of {table} refers to no row of {needed}")
+    return problems + [
+        f"{count} rows of {table} refer to no row of {needed}"
+        for (table, needed), count in counted.items()
+    ]
+
+
+def _broken_invariants(session: Session) -> list[str]:
     """Return a line for each invariant that a job, run or attempt breaks."""
     unknown = [
         *_words(session, "job", Job.id, Job.state, JobState),
@@ -161,42 +197,6 @@ def _results(session: Session) -> list[str]:
     untouched = select(Job.id).where(Job.attempt == 0)
     early = session.scalars(select(Series.job_id).where(Series.job_id.in_(untouched)).distinct())
     return problems + [f"job {job} was never tried and has metrics" for job in early]
-
-
-def check(location: str) -> list[str]:
-    """Return what is wrong with a store, in words; nothing is changed.
-
-    Args:
-        location: path or URL.
-
-    Raises:
-        NotFoundError: nothing is there.
-        StoreError: it is no store, cannot be read, or has another schema version.
-    """
-    database = open_for_reading(location)
-    try:
-        with database.read() as session:
-            return [*_damage(session), *broken_invariants(session)]
-    finally:
-        database.close()
-
-
-def _damage(session: Session) -> list[str]:
-    """Ask SQLite whether the file itself is sound."""
-    if session.get_bind().dialect.name != "sqlite":
-        return []
-    found = [row[0] for row in session.execute(text("PRAGMA integrity_check"))]
-    problems = [] if found == ["ok"] else [f"the file is damaged: {line}" for line in found]
-    counted: Counter[tuple[str, str]] = Counter()
-    for table, number, needed, _ in session.execute(text("PRAGMA foreign_key_check")):
-        if number is None:  # a table whose rows are their keys has no numbers
-            counted[table, needed] += 1
-        else:
-            problems.append(f"row {number} of {table} refers to no row of {needed}")
-    return problems + [
-        f"{count} rows of {table} refer to no row of {needed}"
-        for (table, needed), count in counted.items()
-    ]
 
 
 def vacuum(location: str) -> tuple[int, int]:
