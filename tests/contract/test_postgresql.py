@@ -23,7 +23,7 @@ from emabench.records import CostReading, JobState, MetricPoint
 from emabench.store import RunStore
 from emabench.store.connection import postgresql as server_module
 from emabench.store.schema import version as schema
-from emabench.store.schema.tables import Table
+from emabench.store.schema.tables import StoreTable
 
 pytestmark = pytest.mark.external
 
@@ -111,7 +111,7 @@ def test_the_migrated_schema_is_the_declared_one_and_can_be_undone(url):
     with RunStore.open(url, mode="write") as store, store._database.write() as session:
         connection = session.connection()
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Table.metadata) == []
+        assert compare_metadata(context, StoreTable.metadata) == []
         config = schema._alembic_config()
         config.attributes["connection"] = connection
         command.downgrade(config, "base")

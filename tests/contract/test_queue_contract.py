@@ -14,7 +14,7 @@ from emabench.events import StepProgress
 from emabench.records import Claim, CostReading, JobKind, JobState, MetricPoint
 from emabench.store import RunStore
 from emabench.store.queue.watching import NEWER_EMABENCH
-from emabench.store.schema.tables import Table
+from emabench.store.schema.tables import StoreTable
 
 PROGRESS = StepProgress(
     step=3, total_steps=8, epoch=1, epochs=2, steps_per_epoch=4, loss=2.5, images_per_second=99.0
@@ -40,7 +40,7 @@ def rows(store: RunStore) -> dict[str, int]:
     with store._database.read() as session:
         counts = {
             table.name: session.scalar(select(func.count()).select_from(table))
-            for table in Table.metadata.tables.values()
+            for table in StoreTable.metadata.tables.values()
         }
     return {name: count for name, count in counts.items() if count}
 

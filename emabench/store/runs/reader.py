@@ -14,7 +14,7 @@ from emabench.spec.paths import value_at
 from emabench.store.runs.points import metric_point
 from emabench.store.runs.studies import check_study
 from emabench.store.runs.whole_runs import read_runs
-from emabench.store.schema.tables import Experiment, Job, Metric, Result, Series, StudyRun
+from emabench.store.schema.tables import Experiment, Job, Metric, Result, Series, StudyMember
 
 LAST = "@last"
 """Names the newest run."""
@@ -46,7 +46,7 @@ def find_runs(
         conditions.append(Experiment.name == name)
     if study is not None:
         check_study(session, study)
-        conditions.append(Experiment.studies.any(StudyRun.study == study))
+        conditions.append(Experiment.studies.any(StudyMember.study == study))
     return read_runs(session, *conditions, fits=lambda head: _fits(head, where))
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from emabench.errors import NotFoundError, did_you_mean
 from emabench.spec.study import study_names
-from emabench.store.schema.tables import Job, StudyRun
+from emabench.store.schema.tables import Job, StudyMember
 
 
 def join_study(session: Session, run_id: str, study: str) -> bool:
@@ -33,7 +33,7 @@ def add_to_studies(session: Session, experiment_id: int, studies: Iterable[str])
     """
     known = set(studies_of(session, experiment_id))
     session.add_all(
-        StudyRun(study=study, experiment_id=experiment_id)
+        StudyMember(study=study, experiment_id=experiment_id)
         for study in dict.fromkeys(studies)
         if study not in known
     )
@@ -42,7 +42,7 @@ def add_to_studies(session: Session, experiment_id: int, studies: Iterable[str])
 
 def studies_of(session: Session, experiment_id: int) -> list[str]:
     """Return the studies that a run belongs to, sorted."""
-    query = select(StudyRun.study).where(StudyRun.experiment_id == experiment_id)
+    query = select(StudyMember.study).where(StudyMember.experiment_id == experiment_id)
     return sorted(session.scalars(query))
 
 
@@ -52,7 +52,7 @@ def check_study(session: Session, study: str) -> None:
     Raises:
         NotFoundError: none does; near names of the store are proposed.
     """
-    known = session.scalars(select(StudyRun.study).distinct()).all()
+    known = session.scalars(select(StudyMember.study).distinct()).all()
     if study in known:
         return
     hint = f"emabench studies run {study} queues them"

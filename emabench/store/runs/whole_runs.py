@@ -25,7 +25,7 @@ from emabench.store.schema.tables import (
     Experiment,
     Job,
     Result,
-    StudyRun,
+    StudyMember,
 )
 
 _AT_ONCE = 500
@@ -134,9 +134,9 @@ def _read(
     )
     studies = _by_first(
         session.execute(
-            select(StudyRun.experiment_id, StudyRun.study)
-            .where(StudyRun.experiment_id.in_(ids))
-            .order_by(StudyRun.study)
+            select(StudyMember.experiment_id, StudyMember.study)
+            .where(StudyMember.experiment_id.in_(ids))
+            .order_by(StudyMember.study)
         )
     )
     for head in heads:

@@ -65,7 +65,7 @@ def _words(kind: type[StrEnum]) -> Enum:
     )
 
 
-class Table(DeclarativeBase):
+class StoreTable(DeclarativeBase):
     """The parent of all tables: fixed names for constraints, JSON for nested values."""
 
     metadata = MetaData(
@@ -86,7 +86,7 @@ class Table(DeclarativeBase):
     }
 
 
-class Experiment(Table):
+class Experiment(StoreTable):
     """A pretraining with its evaluation, or an evaluation of its own: one row per run or those."""
 
     __tablename__ = "experiments"
@@ -113,10 +113,12 @@ class Experiment(Table):
     """When it was planned."""
 
     jobs: Mapped[list[Job]] = relationship(back_populates="experiment", order_by="Job.position")
-    studies: Mapped[list[StudyRun]] = relationship(order_by="StudyRun.study", passive_deletes=True)
+    studies: Mapped[list[StudyMember]] = relationship(
+        order_by="StudyMember.study", passive_deletes=True
+    )
 
 
-class StudyRun(Table):
+class StudyMember(StoreTable):
     """A run belongs to a study; studies share the runs that are the same in each."""
 
     __tablename__ = "study_runs"
@@ -132,7 +134,7 @@ class StudyRun(Table):
     )
 
 
-class Job(Table):
+class Job(StoreTable):
     """One queued unit of work."""
 
     __tablename__ = "jobs"
@@ -178,7 +180,7 @@ class Job(Table):
     )
 
 
-class Attempt(Table):
+class Attempt(StoreTable):
     """One try at a job, and the process that makes it."""
 
     __tablename__ = "attempts"
@@ -224,7 +226,7 @@ class Attempt(Table):
     cost: Mapped[Cost | None] = relationship()
 
 
-class EnvironmentRow(Table):
+class EnvironmentRow(StoreTable):
     """A machine with its versions, as ``records.Environment``; equal ones share a row."""
 
     __tablename__ = "environments"
@@ -245,7 +247,7 @@ class EnvironmentRow(Table):
     dirty: Mapped[bool | None]
 
 
-class Series(Table):
+class Series(StoreTable):
     """One metric of one job, named once and not with each of its values."""
 
     __tablename__ = "series"
@@ -256,7 +258,7 @@ class Series(Table):
     name: Mapped[str] = mapped_column(String(64))
 
 
-class Metric(Table):
+class Metric(StoreTable):
     """One value of one metric during training; a resumed attempt overwrites it."""
 
     __tablename__ = "metrics"
@@ -272,7 +274,7 @@ class Metric(Table):
     """NULL stands for NaN, which SQLite cannot hold."""
 
 
-class Result(Table):
+class Result(StoreTable):
     """One final figure of a job, with the correctness of each test image where it is known."""
 
     __tablename__ = "results"
@@ -286,7 +288,7 @@ class Result(Table):
     """Number of images in ``correct``."""
 
 
-class Cost(Table):
+class Cost(StoreTable):
     """What an attempt cost: one column per reading of ``records.CostReading``, same units."""
 
     __tablename__ = "costs"

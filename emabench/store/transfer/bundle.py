@@ -66,7 +66,7 @@ from emabench.store.schema.tables import (
     Metric,
     Result,
     Series,
-    Table,
+    StoreTable,
 )
 from emabench.version import __version__
 
@@ -168,7 +168,7 @@ class _Row(BaseModel):
         return cls.model_construct(**own, **nested)
 
 
-def _row(table: type[Table], *own: str) -> Any:
+def _row(table: type[StoreTable], *own: str) -> Any:
     """Return the model of a row, without the columns that say where it stands in its store."""
     fields: dict[str, Any] = {}
     for column in inspect(table).columns:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from emabench.store.connection.database import Database
 from emabench.store.connection.opening import connect_sqlite, sqlite_engine
 from emabench.store.runs.row_records import environment, environment_row
-from emabench.store.schema.tables import Attempt, EnvironmentRow, Experiment, Job, Table
+from emabench.store.schema.tables import Attempt, EnvironmentRow, Experiment, Job, StoreTable
 from emabench.store.transfer.copying import copy_store
 
 _TEXTS: list[Any] = [
@@ -93,7 +93,7 @@ def _learn(session: Session, names: NeutralNames) -> None:
 
 def _change(session: Session, column: Any, change: Callable[[str], str]) -> None:
     """Change the texts in the values of a column."""
-    table: type[Table] = column.class_
+    table: type[StoreTable] = column.class_
     key = table.__table__.c.id
     known = select(key, column).where(column.is_not(None)).order_by(key)
     for id, value in session.execute(known).all():

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from emabench.store.schema.tables import Table
+from emabench.store.schema.tables import StoreTable
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Table.metadata,
+    target_metadata=StoreTable.metadata,
     render_as_batch=True,
 )
 context.run_migrations()
