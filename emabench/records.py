@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -238,6 +238,84 @@ class RunRecord:
     def title(self) -> str:
         """What it is, and its id: what names it in a message."""
         return f"{TITLES[self.kind]} {self.id}"
+
+
+@dataclass(frozen=True)
+class RunQuery:
+    """Which runs of a store somebody asks for; what is not given asks for nothing."""
+
+    where: Mapping[str, Any] = field(default_factory=dict)
+    """Complete field paths and the values that the resolved spec must have there; device,
+    precision and threads may also match the identity of the run."""
+    name: str | None = None
+    """The name that the runs were given."""
+    study: str | None = None
+    """The study that the runs belong to."""
+    ids: tuple[str, ...] = ()
+    """Ids, unique beginnings of some, or ``@last``: these runs, evaluations of their own and
+    benches in this order, each once, whatever else is asked."""
+    smoke: bool = False
+    """Whether smoke runs are wanted too."""
+    conditions: tuple[str, ...] = ()
+    """What ``where`` asks for as the user typed it."""
+
+    @property
+    def with_smoke(self) -> RunQuery:
+        """The same, of smoke runs too: for who says how many were left out."""
+        return replace(self, smoke=True)
+
+    def words(self) -> list[str]:
+        """Return how the runs were chosen, for the line that says the source."""
+        conditions = self.conditions or (f"{path}={value}" for path, value in self.where.items())
+        words = ["runs chosen by id"] if self.ids else []
+        words += [] if self.study is None else [f"study {self.study}"]
+        words += [] if self.name is None else [f"name {self.name}"]
+        words += [f"where {condition}" for condition in conditions]
+        return [*words, "with smoke runs"] if self.smoke else words
+
+
+ANY_RUN = RunQuery()
+"""Asks for nothing: all runs but smoke ones."""
+
+
+@dataclass(frozen=True)
+class WantedValues:
+    """Which figures of runs somebody wants beside their records; unless told, none."""
+
+    means: tuple[str, ...] = ()
+    """Names of metrics: the mean over training of each."""
+    correct: tuple[str, ...] | None = ()
+    """Names of results: which test images were classified rightly. None is all of them."""
+    points: tuple[str, ...] | None = ()
+    """Names of metrics: every value of each; a name that ends in ``:`` stands for all that begin
+    so, None for all of them."""
+    neighbours: bool = False
+    """Whether others worked on the same device meanwhile."""
+
+
+@dataclass(frozen=True)
+class RunValues:
+    """Figures of runs that their records do not hold; all of them may be empty."""
+
+    series: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By name of a metric and run, the mean over training; runs without it are left out."""
+    correct: Mapping[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
+    """By run and result, one bit per test image and the number of images, where they are known. The
+    bits are in the order of the test set, the first in the highest bit of the first byte, as
+    ``numpy.unpackbits`` reads them."""
+    points: Mapping[str, Sequence[MetricPoint]] = field(default_factory=dict)
+    """By run, the metrics in the order of steps."""
+    neighbours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By run, some others that worked on its device while it was trained; runs that had the device
+    for themselves are left out."""
+
+
+@dataclass(frozen=True)
+class StoredRuns:
+    """What a store holds at one moment: runs, and the values of them that were wanted."""
+
+    runs: tuple[RunRecord, ...]
+    values: RunValues
 
 
 @dataclass(frozen=True)

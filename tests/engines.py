@@ -17,7 +17,7 @@ from emabench.queue.process import Processes
 from emabench.queue.submission import Engine
 from emabench.queue.supervisor import Slot
 from emabench.queue.worker import Workplace
-from emabench.records import JobState, PlannedRun
+from emabench.records import JobState, PlannedRun, RunQuery
 from emabench.spec.settings import experiments
 from emabench.store import RunStore
 
@@ -93,7 +93,7 @@ class Site:
         """Return what must not depend on the engine or on accidents, by seed."""
         found = {}
         with self.store() as store:
-            for run in store.runs(smoke=True):
+            for run in store.runs(RunQuery(smoke=True)):
                 assert run.state is JobState.DONE, [job.reason for job in run.jobs]
                 for job in run.jobs:
                     assert [a.state for a in job.attempts].count(JobState.DONE) == 1

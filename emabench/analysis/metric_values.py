@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emabench.analysis.metrics import MetricInfo
-from emabench.records import RunRecord
+from emabench.records import RunRecord, WantedValues
 
 
 @dataclass(frozen=True)
@@ -30,3 +30,12 @@ class MetricValues:
         if value is None and metric.series is not None:
             value = self.series.get(metric.series, {}).get(run.id)
         return None if value is None or not math.isfinite(value) else float(value)
+
+
+def wanted_values(metrics: Sequence[MetricInfo]) -> WantedValues:
+    """Return what the store is asked for beside the records, for a comparison by some metrics."""
+    return WantedValues(
+        means=tuple(sorted({metric.series for metric in metrics if metric.series is not None})),
+        correct=tuple(metric.name for metric in metrics if metric.role == "accuracy"),
+        neighbours=any(metric.role == "cost" for metric in metrics),
+    )

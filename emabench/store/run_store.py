@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from sqlalchemy.exc import IntegrityError
 
 from emabench.errors import StoreError
 from emabench.records import (
+    ANY_RUN,
     DEFAULT_MAX_ATTEMPTS,
+    JobKind,
     JobRecord,
     MetricPoint,
     PlannedRun,
     QueuedRun,
+    RunQuery,
     RunRecord,
+    RunValues,
+    StoredRuns,
+    WantedValues,
 )
 from emabench.store.connection.opening import open_for_reading, open_for_writing
 from emabench.store.queue.enqueue import existing_run, insert_run, remove_experiments
 from emabench.store.queue.job_queue import JobQueue
-from emabench.store.runs.compared_values import find_correct_of, find_neighbours, find_series_means
 from emabench.store.runs.points import find_points
-from emabench.store.runs.reader import (
-    experiment_of,
-    find_benches,
-    find_correct,
-    find_evaluations,
-    find_job,
-    find_metrics,
-    find_run,
-    find_runs,
-)
+from emabench.store.runs.reader import find_job, find_runs, named_run
 from emabench.store.runs.studies import join_study
+from emabench.store.runs.values import find_correct, read_values
+from emabench.store.runs.whole_runs import without_collection
 
 
 class RunStore(JobQueue):
@@ -125,51 +124,56 @@ class RunStore(JobQueue):
             NotFoundError: there is no such run.
         """
         with self._database.write() as session:
-            remove_experiments(session, [experiment_of(session, run) for run in run_ids])
+            remove_experiments(session, [named_run(session, run).experiment_id for run in run_ids])
 
-    def runs(
-        self,
-        *,
-        smoke: bool = False,
-        where: Mapping[str, Any] | None = None,
-        name: str | None = None,
-        study: str | None = None,
-    ) -> list[RunRecord]:
-        """Return runs, the newest last; evaluations of their own are not among them.
+    def read(self, query: RunQuery, wanted: WantedValues) -> StoredRuns:
+        """Return runs as ``runs`` does, and figures of them, all of one moment.
 
         Args:
-            smoke: whether smoke runs are wanted too.
-            where: complete field paths and the values that the resolved spec must have there;
-                device, precision and threads may also match the identity of the run.
-            name: the name that the runs were given.
-            study: the study that the runs belong to.
+            query: the runs.
+            wanted: the figures.
 
         Raises:
-            NotFoundError: no run belongs to the study.
+            NotFoundError: no run belongs to the study, or has an id.
+            UsageError: several ids begin so.
+        """
+        with self._database.read() as session, without_collection():
+            runs = find_runs(session, query)
+            return StoredRuns(tuple(runs), read_values(session, [r.id for r in runs], wanted))
+
+    def runs(self, query: RunQuery = ANY_RUN) -> list[RunRecord]:
+        """Return runs, the newest last; evaluations of their own are not among them.
+
+        Runs that are asked for by id come in that order, and may be anything.
+
+        Raises:
+            NotFoundError: no run belongs to the study, or has an id.
+            UsageError: several ids begin so.
         """
         with self._database.read() as session:
-            return find_runs(session, smoke=smoke, where=where or {}, name=name, study=study)
+            return find_runs(session, query)
 
-    def evaluations(
-        self, run_id: str | None = None, *, where: Mapping[str, Any] | None = None
-    ) -> list[RunRecord]:
+    def values(self, run_ids: Iterable[str], wanted: WantedValues) -> RunValues:
+        """Return figures of runs that are known by complete id."""
+        with self._database.read() as session:
+            return read_values(session, list(run_ids), wanted)
+
+    def evaluations(self, run_id: str | None = None, query: RunQuery = ANY_RUN) -> list[RunRecord]:
         """Return evaluations of their own, the newest last, smoke ones too.
 
         Args:
             run_id: the complete id of the run whose weights they evaluate; None is any weights.
-            where: as for ``runs``.
+            query: as for ``runs``.
         """
+        if run_id is not None:
+            query = replace(query, where={**query.where, "weights": run_id})
         with self._database.read() as session:
-            return find_evaluations(session, run_id=run_id, where=where)
+            return find_runs(session, query, kind=JobKind.LINEAR_EVAL)
 
-    def benches(self, *, where: Mapping[str, Any] | None = None) -> list[RunRecord]:
-        """Return benches, the newest last, smoke ones too.
-
-        Args:
-            where: as for ``runs``.
-        """
+    def benches(self, query: RunQuery = ANY_RUN) -> list[RunRecord]:
+        """Return benches, the newest last, smoke ones too; ``query`` is as for ``runs``."""
         with self._database.read() as session:
-            return find_benches(session, where=where)
+            return find_runs(session, query, kind=JobKind.BENCH)
 
     def run(self, id: str) -> RunRecord:
         """Return one run, or one evaluation of its own, with its jobs and attempts.
@@ -182,7 +186,8 @@ class RunStore(JobQueue):
             UsageError: several ids begin so.
         """
         with self._database.read() as session:
-            return find_run(session, id)
+            (run,) = find_runs(session, RunQuery(ids=(id,)))
+            return run
 
     def job(self, id: str) -> JobRecord:
         """Return one job with its attempts.
@@ -197,64 +202,26 @@ class RunStore(JobQueue):
         with self._database.read() as session:
             return find_job(session, id)
 
-    def metrics(self, run_id: str, name: str | None = None) -> list[MetricPoint]:
+    def metrics(self, run_id: str, name: str | None = None) -> Sequence[MetricPoint]:
         """Return the metrics of a run in the order of steps, all of them or those of one name.
 
         Raises:
             NotFoundError: there is no such run.
         """
         with self._database.read() as session:
-            return find_metrics(session, run_id, name)
+            run = named_run(session, run_id).id
+            return find_points(session, [run], None if name is None else [name])[run]
 
     def correct(self, run_id: str, name: str) -> tuple[bytes, int] | None:
-        """Return which test images were classified rightly; None where it is unknown.
+        """Return which test images were classified rightly, as ``RunValues.correct`` has it.
 
         Args:
             run_id: the run.
             name: of the result, for example ``top1``.
 
-        Returns:
-            One bit per image, in the order of the test set and the first in the highest bit of
-            the first byte (``numpy.unpackbits`` reads it), and the number of images.
-
         Raises:
             NotFoundError: there is no such run.
         """
         with self._database.read() as session:
-            return find_correct(session, run_id, name)
-
-    def correct_of(
-        self, run_ids: Iterable[str], names: Sequence[str]
-    ) -> dict[tuple[str, str], tuple[bytes, int]]:
-        """Return what ``correct`` returns for many complete ids of runs, by run and result."""
-        with self._database.read() as session:
-            return find_correct_of(session, run_ids, names)
-
-    def series_means(self, run_ids: Iterable[str], name: str) -> dict[str, float]:
-        """Return, by run, the mean over training of one metric; runs without it are left out.
-
-        Args:
-            run_ids: complete ids of runs.
-            name: of the metric, for example ``grad_norm_cv:projector``.
-        """
-        with self._database.read() as session:
-            return find_series_means(session, run_ids, name)
-
-    def points(self, run_ids: Iterable[str], names: Sequence[str]) -> dict[str, list[MetricPoint]]:
-        """Return the metrics of some names of many runs, by run and in the order of steps.
-
-        Args:
-            run_ids: complete ids of runs.
-            names: of metrics; one that ends in ``:`` stands for all that begin so.
-        """
-        with self._database.read() as session:
-            return find_points(session, run_ids, names)
-
-    def neighbours(self, run_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Return, by run, the others that worked on its device while it was trained.
-
-        Args:
-            run_ids: complete ids of runs; those that had the device for themselves are left out.
-        """
-        with self._database.read() as session:
-            return find_neighbours(session, run_ids)
+            run = named_run(session, run_id).id
+            return find_correct(session, [run], [name]).get((run, name))

@@ -16,7 +16,7 @@ from seeding import ENVIRONMENT, complete, evaluated, evaluation, plan
 
 from emabench.records import CostReading
 from emabench.store import RunStore
-from emabench.store.runs.row_records import environment_row
+from emabench.store.runs.environments import environment_row
 
 IMAGES = "/srv/secret-lab/my images"
 WEIGHTS = "/home/adalovelace/weights.safetensors"

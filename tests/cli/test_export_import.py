@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from seeding import complete, plan
 
-from emabench.records import CostReading, JobState, MetricPoint
+from emabench.records import CostReading, JobState, MetricPoint, RunQuery
 from emabench.store import RunStore
 from emabench.store.transfer.moving import import_runs
 
@@ -47,7 +47,7 @@ def contents(db):
     with RunStore.open(db, mode="read") as store:
         return [
             (run, store.metrics(run.id), store.correct(run.id, "top1"))
-            for run in store.runs(smoke=True)
+            for run in store.runs(RunQuery(smoke=True))
         ]
 
 
@@ -149,7 +149,7 @@ def test_a_slow_pipe_keeps_nobody_from_writing(emabench, runs):
             store.cancel([mine.pretrain_job])
             out, _ = process.communicate(rest[100:])
         assert (process.returncode, out[:21]) == (0, "3 runs were imported,")
-        assert len(store.runs(smoke=True)) == 4
+        assert len(store.runs(RunQuery(smoke=True))) == 4
 
 
 def test_a_bundle_is_plain_ascii_whatever_the_names_are(folder):

@@ -15,7 +15,7 @@ from made_store import make_store
 
 from emabench.analysis.selection import Arms, select
 from emabench.errors import NotFoundError
-from emabench.records import RunRecord
+from emabench.records import RunQuery, RunRecord
 from emabench.report.figures.sheet import Sheet
 from emabench.report.page.server import Dashboard
 from emabench.store import RunStore
@@ -57,7 +57,7 @@ class Made:
         with RunStore.open(str(self.path), mode="read") as store:
             study = "projector-vs-full" if question == "study" else None
             where = {"smoke": {"pretrain.method.name": "moco"}, "profiled": {"profile": True}}
-            return store.runs(smoke=True, study=study, where=where.get(question))
+            return store.runs(RunQuery(where.get(question, {}), study=study, smoke=True))
 
     def arms(self, question: str) -> Arms:
         """Return what ``select`` answers."""
@@ -69,7 +69,7 @@ def made(tmp_path_factory):
     path = tmp_path_factory.mktemp("made") / "made.db"
     ids = make_store(path)
     with RunStore.open(str(path), mode="read") as store:
-        return Made(path, ids, store.runs(smoke=True))
+        return Made(path, ids, store.runs(RunQuery(smoke=True)))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from emabench.records import RunQuery
 from emabench.store import RunStore
 
 TINY = ["--preset", "smoke", "--epochs", "1", "--set", "max_steps=2", "--set", "threads=1"]
@@ -29,7 +30,7 @@ def queue(emabench):
 
 def states(folder):
     with RunStore.open(str(folder / "results.db"), mode="read") as store:
-        return {run.id: run.state.value for run in store.runs(smoke=True)}
+        return {run.id: run.state.value for run in store.runs(RunQuery(smoke=True))}
 
 
 def test_a_queue_is_worked_off(emabench, folder, queue):

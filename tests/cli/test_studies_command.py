@@ -16,6 +16,7 @@ from emabench.cli.app.discovery import load_command
 from emabench.cli.options.spec_flags import grid
 from emabench.plans import studies as study_plans
 from emabench.plans.study_grids import study_runs
+from emabench.records import RunQuery
 from emabench.spec.study import load_study, study_names
 from emabench.store import RunStore
 
@@ -148,7 +149,7 @@ def test_a_study_is_queued_once_and_joined_by_what_exists(emabench, folder, mine
     again = queue(emabench, mine, "--budget", "smoke")
     assert [run["id"] for run in again["runs"]] == [moco["id"], simclr["id"]]
     with RunStore.open("results.db", mode="read") as store:
-        runs = store.runs(smoke=True)
+        runs = store.runs(RunQuery(smoke=True))
         assert {run.studies for run in runs} == {("my-study",)}
         assert {run.id: run.jobs[0].priority for run in runs} == {earlier["id"]: 0, moco["id"]: 3}
     listed = emabench(["list", "--smoke", "--study", "my-study", "--json"])

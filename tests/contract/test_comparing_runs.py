@@ -9,9 +9,9 @@ from seeding import ENVIRONMENT, complete, plan
 
 from emabench.analysis.comparison import compare
 from emabench.analysis.metrics import parse_metrics
-from emabench.records import MetricPoint
+from emabench.records import MetricPoint, WantedValues
 from emabench.report.stored_values import read_measured
-from emabench.store.runs import compared_values as comparing
+from emabench.store.connection import database
 
 
 def trained(store, planned, points):
@@ -24,14 +24,14 @@ def trained(store, planned, points):
 
 
 def test_correctness_is_read_for_many_runs_at_once(store, monkeypatch):
-    monkeypatch.setattr(comparing, "_AT_ONCE", 2)
+    monkeypatch.setattr(database, "AT_ONCE", 2)
     runs = [complete(store, plan(seed=seed)) for seed in range(5)]
     unfinished = store.add_run(plan(seed=9)).id
-    found = store.correct_of([*runs, unfinished], ["top1", "knn_top1"])
+    found = store.values([*runs, unfinished], WantedValues(correct=("top1", "knn_top1"))).correct
     assert set(found) == {(run, "top1") for run in runs}
     assert found[runs[0], "top1"] == store.correct(runs[0], "top1")
-    assert store.correct_of([], ["top1"]) == {}
-    assert store.correct_of(runs, []) == {}
+    assert store.values([], WantedValues(correct=("top1",))).correct == {}
+    assert store.values(runs, WantedValues(correct=())).correct == {}
 
 
 def test_the_mean_of_a_series_leaves_unknown_values_out(store):
@@ -40,7 +40,7 @@ def test_the_mean_of_a_series_leaves_unknown_values_out(store):
     points += [MetricPoint(3, 3, name, math.nan), MetricPoint(1, 1, "loss", 9.0)]
     known = trained(store, plan(seed=0), points)
     other = trained(store, plan(seed=1), [MetricPoint(1, 1, "loss", 9.0)])
-    found = store.series_means([known, other], name)
+    found = store.values([known, other], WantedValues(means=(name,))).series[name]
     assert list(found) == [known]
     assert math.isclose(found[known], 0.3)
 
@@ -59,14 +59,14 @@ def test_runs_that_shared_a_device_know_each_other(store):
         store.finish(claim, results={}, cost=None)
     after = complete(store, plan(seed=5))
     everything = [before, first.id, second.id, elsewhere.id, unnamed.id, after]
-    found = store.neighbours(everything)
+    found = store.values(everything, WantedValues(neighbours=True)).neighbours
     assert {run: set(others) for run, others in found.items()} == {
         first.id: {second.id, unnamed.id},
         second.id: {first.id, unnamed.id},
         elsewhere.id: {unnamed.id},
         unnamed.id: {first.id, second.id, elsewhere.id},
     }
-    assert set(store.neighbours([first.id])) == {first.id}
+    assert set(store.values([first.id], WantedValues(neighbours=True)).neighbours) == {first.id}
 
 
 def test_a_comparison_gets_all_of_it_from_the_store(store):

@@ -18,7 +18,7 @@ from engines import Site, local, on_ray, on_slurm, on_submitit, plans
 
 from emabench.errors import InterruptedRunError
 from emabench.events import JobEnded, JobProgress, JobStarted
-from emabench.records import JobState, MetricPoint
+from emabench.records import JobState, MetricPoint, RunQuery
 
 # submitit waits for none of its processes.
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
@@ -94,7 +94,7 @@ def test_jobs_end_as_on_this_machine(site, tmp_path):
     assert [end.state for end in ends] == [JobState.DONE] * 4
     assert any(isinstance(event, JobProgress) for event in events)
     with site.store() as store:
-        for run in store.runs(smoke=True):
+        for run in store.runs(RunQuery(smoke=True)):
             for job in run.jobs:
                 (attempt,) = job.attempts
                 assert attempt.cost.queue_s is not None
@@ -179,7 +179,7 @@ def test_a_failure_that_will_not_pass_is_told_once(site):
     assert "the loss is " in end.reason
     assert "lower --lr" in end.hint
     with site.store() as store:
-        (run,) = store.runs(smoke=True)
+        (run,) = store.runs(RunQuery(smoke=True))
         assert [len(job.attempts) for job in run.jobs] == [1, 0]
 
 
@@ -190,7 +190,7 @@ def test_nobody_is_taken_for_dead_who_waits_for_a_place(site):
     site.queue(plans(3, epochs=4))
     site.work(slots=[CPU] * 3, stale_after=8.0, max_jobs=3)
     with site.store() as store:
-        for run in store.runs(smoke=True):
+        for run in store.runs(RunQuery(smoke=True)):
             (attempt,) = run.jobs[0].attempts
             assert attempt.state is JobState.DONE
             losses = [m for m in store.metrics(run.id, "loss") if isinstance(m, MetricPoint)]

@@ -14,7 +14,7 @@ from seeding import complete, plan
 from sqlalchemy import MetaData, Table, create_engine, make_url, select, text
 
 from emabench.errors import NotFoundError, SchemaVersionError, StoreError
-from emabench.records import CostReading, JobState, MetricPoint
+from emabench.records import CostReading, JobState, MetricPoint, RunQuery
 from emabench.store import RunStore
 from emabench.store.connection.opening import open_for_writing
 from emabench.store.schema import tables
@@ -38,7 +38,7 @@ def fill(url):
         store.record(claim, points, CostReading(train_s=0.1 + 0.2, host_peak_rss=2**40))
         store.fail(claim, reason="the loss is nan", cost=None)
         store.cancel([store.add_run(plan(seed=2), priority=-3).pretrain_job])
-        return store.runs(smoke=True)
+        return store.runs(RunQuery(smoke=True))
 
 
 def runs_in(path):
@@ -59,7 +59,7 @@ def test_runs_are_the_same_wherever_they_go(new_url, tmp_path):
         assert runs_in(bundles[number]) == runs_in(bundles[0])
         assert check(place) == []
         with RunStore.open(place, mode="read") as store:
-            assert store.runs(smoke=True) == before
+            assert store.runs(RunQuery(smoke=True)) == before
             assert store.correct(before[0].id, "top1") == (b"\xb1\x80", 9)
 
 
@@ -70,7 +70,7 @@ def test_the_imported_run_can_be_repeated_retried_and_removed(new_url, tmp_path)
     url = new_url()
     import_runs(url, bundle)
     with RunStore.open(url, mode="write") as store:
-        done, _, failed, cancelled = store.runs(smoke=True)
+        done, _, failed, cancelled = store.runs(RunQuery(smoke=True))
         same = plan(name="again", smoke=True)
         assert store.add_run(same).existed
         complete(store, same, force=True)
@@ -161,8 +161,8 @@ def test_an_older_store_is_upgraded_with_all_that_it_holds(old, version, tmp_pat
         RunStore.open(old, mode="read") as store,
         RunStore.open(f"{tmp_path}/reference.db", mode="read") as reference,
     ):
-        runs = store.runs(smoke=True)
-        assert runs == reference.runs(smoke=True)
+        runs = store.runs(RunQuery(smoke=True))
+        assert runs == reference.runs(RunQuery(smoke=True))
         done = [run for run in runs if run.state is JobState.DONE]
         assert len(done) == 4
         for run in done:

@@ -10,7 +10,7 @@ from seeding import ENVIRONMENT, complete, evaluated, evaluation, plan
 from sqlalchemy import text
 
 from emabench.errors import DataError, NotFoundError, UsageError
-from emabench.records import CostReading, JobKind, JobState
+from emabench.records import CostReading, JobKind, JobState, RunQuery
 from emabench.store import RunStore
 from emabench.store.connection.opening import open_for_writing
 from emabench.store.transfer.moving import export_runs, import_runs
@@ -49,13 +49,13 @@ def test_it_is_no_run_but_is_found_by_its_id(store):
     of_first = evaluated(store, evaluation(first))
     of_second = store.add_run(evaluation(second, content="b" * 64)).id
     of_file = store.add_run(evaluation("/data/w.safetensors", content="f" * 64)).id
-    assert [run.id for run in store.runs(smoke=True)] == [first, second]
+    assert [run.id for run in store.runs(RunQuery(smoke=True))] == [first, second]
     assert [run.id for run in store.evaluations()] == [of_first, of_second, of_file]
     assert [run.id for run in store.evaluations(second)] == [of_second]
     assert store.evaluations(of_first) == []
     where = {"pretrain.seed": 0, "evaluation.knn.k": 200}
-    assert [run.id for run in store.evaluations(first, where=where)] == [of_first]
-    assert store.evaluations(where={"evaluation.knn.k": 3}) == []
+    assert [run.id for run in store.evaluations(first, RunQuery(where=where))] == [of_first]
+    assert store.evaluations(query=RunQuery(where={"evaluation.knn.k": 3})) == []
     assert store.run("@last").id == second
     assert store.job("@last").id == second
     assert store.run(of_first[:9]).id == of_first
@@ -122,10 +122,10 @@ def test_it_moves_between_stores(new_url, tmp_path):
         assert store.evaluations() == before
         assert store.add_run(evaluation(run)).state is JobState.DONE
     assert check(second) == []
-    assert export_runs(first, bundle, ids=[done], overwrite=True).written == (done,)
+    assert export_runs(first, bundle, RunQuery(ids=(done,)), overwrite=True).written == (done,)
     with pytest.raises(UsageError, match=f"evaluation {waiting} is not finished"):
-        export_runs(first, bundle, ids=[waiting], overwrite=True)
-    by_name = export_runs(first, bundle, name="n", overwrite=True)
+        export_runs(first, bundle, RunQuery(ids=(waiting,)), overwrite=True)
+    by_name = export_runs(first, bundle, RunQuery(name="n"), overwrite=True)
     assert by_name.written == (run, done)
 
 

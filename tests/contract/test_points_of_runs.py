@@ -4,7 +4,7 @@ import math
 
 from seeding import ENVIRONMENT, plan
 
-from emabench.records import MetricPoint
+from emabench.records import MetricPoint, WantedValues
 
 
 def trained(store, planned, points):
@@ -26,7 +26,7 @@ def test_only_the_names_that_are_asked_for_come_in_the_order_of_steps(store):
     first = trained(store, plan(seed=0), points)
     second = trained(store, plan(seed=1), points[:1])
     trained(store, plan(seed=2), points)
-    found = store.points([first, second], ["loss", "grad_norm:"])
+    found = store.values([first, second], WantedValues(points=("loss", "grad_norm:"))).points
     assert list(found) == [first, second]
     assert [(p.step, p.name) for p in found[first]] == [
         (1, "grad_norm:stem"),
@@ -35,5 +35,5 @@ def test_only_the_names_that_are_asked_for_come_in_the_order_of_steps(store):
     ]
     assert math.isnan(found[first][1].value)
     assert found[second] == points[:1]
-    assert store.points([], ["loss"]) == {}
-    assert store.points([first], []) == {first: []}
+    assert store.values([], WantedValues(points=("loss",))).points == {}
+    assert store.values([first], WantedValues(points=())).points == {first: []}

@@ -9,7 +9,7 @@ from seeding import ENVIRONMENT, complete, plan
 from sqlalchemy import event, func, select
 
 from emabench.errors import FencedError
-from emabench.records import MetricPoint
+from emabench.records import MetricPoint, WantedValues
 from emabench.store.schema.tables import Metric, Series
 from emabench.store.transfer.soundness import check
 
@@ -59,7 +59,9 @@ def test_a_name_is_stored_once_per_job(store):
         each for step in range(3) for each in points(step, NAMES[:5])
     ]
     assert store.metrics(second.job_id) == points(0, NAMES[:5], value=50.0)
-    assert store.series_means([first.job_id, second.job_id], NAMES[1]) == {
+    assert store.values(
+        [first.job_id, second.job_id], WantedValues(means=(NAMES[1],))
+    ).series[NAMES[1]] == {
         first.job_id: 2.0, second.job_id: 51.0,
     }  # fmt: skip
 

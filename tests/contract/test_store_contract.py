@@ -12,7 +12,7 @@ from seeding import ENVIRONMENT, complete, plan
 from sqlalchemy import Engine, event
 
 from emabench.errors import FencedError, NotFoundError, UsageError
-from emabench.records import Claim, CostReading, JobKind, JobState, MetricPoint
+from emabench.records import Claim, CostReading, JobKind, JobState, MetricPoint, RunQuery
 from emabench.store import RunStore
 
 
@@ -217,20 +217,20 @@ def test_runs_are_chosen_by_name_smoke_and_fields(store):
     second = store.add_run(plan(method="simclr", name="sweep")).id
     third = store.add_run(plan(smoke=True)).id
     assert [run.id for run in store.runs()] == [first, second]
-    assert [run.id for run in store.runs(smoke=True)] == [first, second, third]
-    assert [run.id for run in store.runs(name="sweep")] == [second]
+    assert [run.id for run in store.runs(RunQuery(smoke=True))] == [first, second, third]
+    assert [run.id for run in store.runs(RunQuery(name="sweep"))] == [second]
     where = {"pretrain.ema.scope": "full", "pretrain.seed": 0}
-    assert [run.id for run in store.runs(where=where)] == [first]
-    assert store.runs(where={"pretrain.ema.scope": "none", "pretrain.seed": 7}) == []
-    assert len(store.runs(where={"pretrain.data.data_dir": None})) == 2
+    assert [run.id for run in store.runs(RunQuery(where=where))] == [first]
+    assert store.runs(RunQuery(where={"pretrain.ema.scope": "none", "pretrain.seed": 7})) == []
+    assert len(store.runs(RunQuery(where={"pretrain.data.data_dir": None}))) == 2
 
 
 def test_precision_and_threads_are_found_by_what_they_turned_out_to_be(store):
     store.add_run(plan(precision="auto"))
-    assert len(store.runs(where={"pretrain.precision": "bf16"})) == 1
-    assert len(store.runs(where={"pretrain.precision": "auto"})) == 1
-    assert store.runs(where={"pretrain.precision": "fp32"}) == []
-    assert len(store.runs(where={"pretrain.threads": 2})) == 1
+    assert len(store.runs(RunQuery(where={"pretrain.precision": "bf16"}))) == 1
+    assert len(store.runs(RunQuery(where={"pretrain.precision": "auto"}))) == 1
+    assert store.runs(RunQuery(where={"pretrain.precision": "fp32"})) == []
+    assert len(store.runs(RunQuery(where={"pretrain.threads": 2}))) == 1
 
 
 def test_reading_many_runs_takes_no_more_queries_than_reading_few(store):

@@ -10,6 +10,7 @@ import pytest
 from seeding import complete, plan
 
 from emabench.errors import NotFoundError
+from emabench.records import RunQuery
 from emabench.store import RunStore, run_store
 from emabench.store.transfer.moving import export_runs, import_runs
 from emabench.store.transfer.soundness import check
@@ -20,7 +21,7 @@ def of(study, **fields):
 
 
 def members(store, study):
-    return [run.id for run in store.runs(smoke=True, study=study)]
+    return [run.id for run in store.runs(RunQuery(smoke=True, study=study))]
 
 
 def test_an_existing_run_joins_a_second_study_and_is_not_queued_again(store):
@@ -33,7 +34,7 @@ def test_an_existing_run_joins_a_second_study_and_is_not_queued_again(store):
     assert store.run(alone.id).studies == ()
     assert members(store, "which-block") == [first.id]
     assert members(store, "decay-sweep") == [first.id, other.id]
-    assert len(store.runs(smoke=True)) == 3
+    assert len(store.runs(RunQuery(smoke=True))) == 3
 
 
 def test_to_join_a_study_twice_changes_nothing(store):
@@ -98,7 +99,7 @@ def test_studies_that_are_queued_at_once_share_their_runs(url):
     for thread in threads:
         thread.join()
     with RunStore.open(url, mode="read") as store:
-        assert [run.studies for run in store.runs(smoke=True)] == [("a", "b")] * 5
+        assert [run.studies for run in store.runs(RunQuery(smoke=True))] == [("a", "b")] * 5
     assert check(url) == []
 
 
@@ -110,8 +111,8 @@ def test_runs_take_their_studies_to_another_store(new_url, tmp_path):
         store.add_run(of("b"))
         only = complete(store, of("b", seed=1))
         complete(store, plan(seed=2))
-    assert export_runs(here, bundle, study="a").written == (both,)
-    assert export_runs(here, bundle, study="b", overwrite=True).written == (both, only)
+    assert export_runs(here, bundle, RunQuery(study="a")).written == (both,)
+    assert export_runs(here, bundle, RunQuery(study="b"), overwrite=True).written == (both, only)
     import_runs(there, bundle)
     with RunStore.open(there, mode="read") as store:
         assert {run.id: run.studies for run in store.runs()} == {both: ("a", "b"), only: ("b",)}

@@ -14,7 +14,7 @@ from engines import CPU, Site, local
 
 from emabench import experiment
 from emabench.errors import SpecError
-from emabench.records import JobState
+from emabench.records import JobState, RunQuery
 from emabench.spec import ExperimentSpec
 from emabench.spec.settings import experiments
 
@@ -100,7 +100,7 @@ def test_a_run_on_two_devices_is_one_run(tmp_path):
     runs = {}
     for name, site in sites.items():
         with site.store() as store:
-            (run,) = store.runs(smoke=True)
+            (run,) = store.runs(RunQuery(smoke=True))
             losses = {m.step: m.value for m in store.metrics(run.id, "loss")}
             names = {m.name for m in store.metrics(run.id)}
         assert run.state is JobState.DONE

@@ -19,7 +19,7 @@ from test_training import resolved, train
 
 from emabench.artifacts.layout import CHECKPOINT, attempt_folders
 from emabench.errors import InterruptedRunError
-from emabench.records import JobState
+from emabench.records import JobState, RunQuery
 from emabench.store import RunStore
 
 EMABENCH = [sys.executable, "-m", "emabench"]
@@ -60,7 +60,7 @@ def wait_for(process, beginning):
 
 def runs(folder):
     with RunStore.open(str(folder / "results.db"), mode="read") as store:
-        return store.runs(smoke=True)
+        return store.runs(RunQuery(smoke=True))
 
 
 def eventually(condition):

@@ -16,7 +16,7 @@ from emabench.engines.local import serve
 from emabench.events import JobEnded, JobProgress, JobStarted
 from emabench.queue.supervisor import Slot
 from emabench.queue.worker import Workplace
-from emabench.records import JobKind, JobState
+from emabench.records import JobKind, JobState, RunQuery
 from emabench.spec.settings import experiments
 from emabench.store import RunStore
 
@@ -86,7 +86,7 @@ def outcome(path):
     """Return what must not depend on kills: metrics, results and weights, by seed."""
     found = {}
     with RunStore.open(str(path), mode="read") as store:
-        for run in store.runs(smoke=True):
+        for run in store.runs(RunQuery(smoke=True)):
             assert run.state is JobState.DONE, [job.reason for job in run.jobs]
             for job in run.jobs:
                 assert [a.state for a in job.attempts].count(JobState.DONE) == 1

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from emabench.data.sources.fashion_mini import read_split
+from emabench.records import RunQuery
 from emabench.store import RunStore
 from emabench.store.transfer.scrubbing import scrub_store
 
@@ -60,8 +61,8 @@ def test_a_run_of_own_images_is_published_without_its_host_and_paths(tmp_path):
         RunStore.open(str(copy), mode="read") as new,
     ):
         for one, two in zip(
-            old.runs(smoke=True) + old.evaluations(),
-            new.runs(smoke=True) + new.evaluations(),
+            old.runs(RunQuery(smoke=True)) + old.evaluations(),
+            new.runs(RunQuery(smoke=True)) + new.evaluations(),
             strict=True,
         ):
             assert (one.id, one.results, one.cost, one.fingerprint) == (

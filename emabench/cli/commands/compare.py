@@ -15,6 +15,7 @@ from emabench.cli.options.shared import (
     MarkdownOption,
     StudyOption,
     WhereOption,
+    run_query,
 )
 from emabench.cli.show.benches import print_stored_benches
 from emabench.cli.show.comparison import Asked, print_comparison, read_comparison
@@ -127,6 +128,7 @@ def command(
             )
         print_stored_benches(db, where, json=json)
         return
+    query = run_query(where, name=name, study=study, smoke=smoke)
     asked = Asked(metric, by, baseline, tuple(margin or ()), interval.value, tuple(fail_if or ()))
-    comparison, rules = read_comparison(asked, db, where, name, study, smoke=smoke)
+    comparison, rules = read_comparison(asked, query, db)
     print_comparison(comparison, rules, form, runs=runs, columns=columns)

@@ -73,10 +73,11 @@ def command(
 
 
 def _earlier(db: str) -> list[RunRecord]:
+    from emabench.records import RunQuery
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="read") as store:
-        return [*store.runs(smoke=True), *store.benches()]
+        return [*store.runs(RunQuery(smoke=True)), *store.benches()]
 
 
 def _about(costs: list[ScopeCost]) -> dict[str, object]:

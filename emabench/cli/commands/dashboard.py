@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
+from emabench.cli.options.shared import (
+    DEFAULT_DB,
+    DbOption,
+    JsonOption,
+    StudyOption,
+    WhereOption,
+    run_query,
+)
 from emabench.cli.show.comparison import Asked
 from emabench.cli.show.pages import (
     BaselineOption,
@@ -76,8 +83,9 @@ def command(
     from emabench.store import store_label
 
     check_access(host, token)
+    query = run_query(where, name=name, study=study, smoke=smoke)
     asked = Asked(metric, by, baseline, tuple(margin or ()))
-    question = PageQuestion(asked, where, name, study, smoke, db)
+    question = PageQuestion(asked, query, db)
     source = PageSource(lambda: question.page(live=True), interval)
     source.page()  # a store that is not there is an error now, not in the browser
     with Dashboard(source, host, port, token) as dashboard:

@@ -29,12 +29,13 @@ def command(
         emabench diff 3fa9 @last --json
     """
     from emabench.analysis.run_diff import diff_runs, diff_tables
+    from emabench.records import RunQuery, WantedValues
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="read") as store:
-        one, two = store.run(first), store.run(second)
-        correct = store.correct_of([one.id, two.id], sorted(one.results))
-    diff = diff_runs(one, two, correct)
+        stored = store.read(RunQuery(ids=(first, second)), WantedValues(correct=None))
+    one, two = stored.runs[0], stored.runs[-1]  # which may be the same
+    diff = diff_runs(one, two, stored.values.correct)
     if json:
         print_json(diff.to_json())
         return

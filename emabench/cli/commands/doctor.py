@@ -111,6 +111,7 @@ def _cache() -> Check:
 
 def _store(db: str) -> Check:
     from emabench.errors import EmabenchError, NotFoundError
+    from emabench.records import RunQuery
     from emabench.store import RunStore
     from emabench.store.connection.location import Location
 
@@ -120,7 +121,7 @@ def _store(db: str) -> Check:
         return Check("store", "fail", error.message, error.hint)
     try:
         with RunStore.open(db, mode="read") as store:
-            count = len(store.runs(smoke=True))
+            count = len(store.runs(RunQuery(smoke=True)))
     except NotFoundError:
         return Check("store", "ok", f"none at {shown} yet: 'emabench run' creates it")
     except EmabenchError as error:

@@ -27,13 +27,16 @@ def command(
     """
     from emabench.artifacts.disk_usage import disk_usage
     from emabench.artifacts.files import scan_files
+    from emabench.records import RunQuery
     from emabench.report.tables.disk_table import readable_size, usage_table, usage_values
     from emabench.store import RunStore
 
     folder = artifacts_folder(db, artifacts)
     files = scan_files(folder)
     with RunStore.open(db, mode="read") as store:
-        usage = disk_usage(files, [*store.runs(smoke=True), *store.evaluations(), *store.benches()])
+        usage = disk_usage(
+            files, [*store.runs(RunQuery(smoke=True)), *store.evaluations(), *store.benches()]
+        )
     if json:
         print_json({"schema_version": 1, "folder": str(folder), **usage_values(usage)})
         return

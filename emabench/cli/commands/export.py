@@ -13,7 +13,7 @@ from emabench.cli.options.shared import (
     JsonOption,
     StudyOption,
     WhereOption,
-    where_filters,
+    run_query,
 )
 from emabench.errors import UsageError
 
@@ -65,10 +65,7 @@ def command(
     done = export_runs(
         db,
         output,
-        ids=ids or (),
-        where=where_filters(where),
-        name=name,
-        study=study,
+        run_query(where, ids=ids, name=name, study=study),
         overwrite=force,
     )
     if json:

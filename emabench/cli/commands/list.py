@@ -15,7 +15,7 @@ from emabench.cli.options.shared import (
     MarkdownOption,
     StudyOption,
     WhereOption,
-    where_filters,
+    run_query,
 )
 from emabench.errors import UsageError
 
@@ -61,12 +61,9 @@ def command(
         raise UsageError("evaluations belong to no study", hint="leave out --study")
     what = "evaluation" if evaluations else "run"
     form = choose_format(json=json, csv=csv, markdown=markdown)
-    filters = where_filters(where)
+    query = run_query(where, study=study, smoke=True)
     with RunStore.open(db, mode="read") as store:
-        if evaluations:
-            found = store.evaluations(where=filters)
-        else:
-            found = store.runs(smoke=True, where=filters, study=study)
+        found = store.evaluations(query=query) if evaluations else store.runs(query)
     chosen, notes = choose_runs(found, state=state, smoke=smoke, limit=limit, what=what)
     values, data, reading = (
         (

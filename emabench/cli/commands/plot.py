@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emabench.cli.app.discovery import NamedCommands
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, StudyOption, WhereOption
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, StudyOption, WhereOption, run_query
 from emabench.cli.show.pictures import (
     DataOption,
     NameOption,
     PictureOption,
-    RunChoice,
     RunsArgument,
     SmokeOption,
     draw_picture,
@@ -70,8 +69,8 @@ def pareto(
         measured = read_measured(store, arms.runs, [height, price])
         return pareto(arms, height, price, measured)
 
-    choice = RunChoice(runs, where, name, study, smoke, db)
-    draw_picture("pareto", choice, output, json=json, gather=gather, draw=draw_pareto)
+    query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
+    draw_picture("pareto", query, db, output, json=json, gather=gather, draw=draw_pareto)
 
 
 @app.command()
@@ -105,8 +104,8 @@ def curves(
     def gather(arms: Arms, store: RunStore) -> Any:
         return curves(arms, store.metrics, metric)
 
-    choice = RunChoice(runs, where, name, study, smoke, db)
-    draw_picture("curves", choice, output, json=json, gather=gather, draw=draw_curves)
+    query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
+    draw_picture("curves", query, db, output, json=json, gather=gather, draw=draw_curves)
 
 
 @app.command()
@@ -137,8 +136,8 @@ def cost(
     def gather(arms: Arms, store: RunStore) -> Any:
         return cost_breakdown(arms, whole)
 
-    choice = RunChoice(runs, where, name, study, smoke, db)
-    draw_picture("cost", choice, output, json=json, gather=gather, draw=draw_cost)
+    query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
+    draw_picture("cost", query, db, output, json=json, gather=gather, draw=draw_cost)
 
 
 @app.command()
@@ -166,8 +165,8 @@ def stability(
     def gather(arms: Arms, store: RunStore) -> Any:
         return stability(arms, store.metrics, quantity)
 
-    choice = RunChoice(runs, where, name, study, smoke, db)
-    draw_picture("stability", choice, output, json=json, gather=gather, draw=draw_stability)
+    query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
+    draw_picture("stability", query, db, output, json=json, gather=gather, draw=draw_stability)
 
 
 @app.command()
@@ -197,8 +196,8 @@ def blocks(
         measured = read_measured(store, arms.runs, [height])
         return block_accuracies(arms, store.metrics, height, measured)
 
-    choice = RunChoice(runs, where, name, study, smoke, db)
-    draw_picture("blocks", choice, output, json=json, gather=gather, draw=draw_blocks)
+    query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
+    draw_picture("blocks", query, db, output, json=json, gather=gather, draw=draw_blocks)
 
 
 @app.command()
@@ -228,8 +227,8 @@ def seeds(
         axis = parse_metric(metric)
         return seeds(arms, axis, read_measured(store, arms.runs, [axis]))
 
-    choice = RunChoice(runs, where, name, study, smoke, db)
-    draw_picture("seeds", choice, output, json=json, gather=gather, draw=draw_seeds)
+    query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
+    draw_picture("seeds", query, db, output, json=json, gather=gather, draw=draw_seeds)
 
 
 def _whole(of: str) -> Whole:

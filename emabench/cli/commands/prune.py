@@ -55,6 +55,7 @@ def command(
     from emabench.cli.app.confirm import agreed
     from emabench.cli.app.console import err, out, print_json
     from emabench.errors import EmabenchError
+    from emabench.records import RunQuery
     from emabench.report.tables.disk_table import (
         pruning_reasons,
         pruning_summary,
@@ -66,7 +67,7 @@ def command(
     folder = artifacts_folder(db, artifacts)
     files = scan_files(folder)
     with RunStore.open(db, mode="read") as store:
-        runs = [*store.runs(smoke=True), *store.evaluations(), *store.benches()]
+        runs = [*store.runs(RunQuery(smoke=True)), *store.evaluations(), *store.benches()]
     own = orphans or folder.resolve() == artifacts_folder(db, None).resolve()
     wanted = _kinds(weights=weights, logs=logs, orphans=own)
     found = find_prunable(files, runs, is_readable=_is_readable, kinds=wanted)

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
+from emabench.cli.options.shared import (
+    DEFAULT_DB,
+    DbOption,
+    JsonOption,
+    StudyOption,
+    WhereOption,
+    run_query,
+)
 from emabench.cli.show.comparison import Asked
 from emabench.cli.show.pages import (
     BaselineOption,
@@ -50,8 +57,9 @@ def command(
     from emabench.report.page.file import check_page, write_page
 
     check_page(output)
+    query = run_query(where, name=name, study=study, smoke=smoke)
     asked = Asked(metric, by, baseline, tuple(margin or ()))
-    content = PageQuestion(asked, where, name, study, smoke, db).page()
+    content = PageQuestion(asked, query, db).page()
     size = write_page(content, output)
     if json:
         print_json(

@@ -30,13 +30,13 @@ def command(
     if not ids and not failed:
         raise UsageError("nothing is named to be tried again", hint="name ids, or --failed for all")
     from emabench.cli.options.job_ids import chosen_jobs, existing_store, print_changes
-    from emabench.records import JobState
+    from emabench.records import JobState, RunQuery
 
     ended_badly = (JobState.FAILED, JobState.CANCELLED)
     with existing_store(db) as store:
         jobs = [job.id for job in chosen_jobs(store, ids or ())]
         if failed:
-            everything = [*store.runs(smoke=True), *store.evaluations()]
+            everything = [*store.runs(RunQuery(smoke=True)), *store.evaluations()]
             runs = [run for run in everything if run.state is JobState.FAILED]
             jobs += [job.id for run in runs for job in run.jobs if job.state in ended_badly]
         changed = store.retry(jobs)

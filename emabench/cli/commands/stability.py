@@ -16,7 +16,7 @@ from emabench.cli.options.shared import (
     MarkdownOption,
     StudyOption,
     WhereOption,
-    where_filters,
+    run_query,
 )
 
 
@@ -64,6 +64,7 @@ def command(
     """
     from emabench.analysis.selection import select
     from emabench.analysis.stability import stability
+    from emabench.records import WantedValues
     from emabench.report.figures.sheet import check_path
     from emabench.report.figures.stability import draw_stability
     from emabench.store import RunStore
@@ -72,14 +73,12 @@ def command(
     form = choose_format(json=json, csv=csv, markdown=markdown)
     if output is not None:
         check_path(output)
+    query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
     with RunStore.open(db, mode="read") as store:
-        if runs:
-            found = [store.run(each) for each in dict.fromkeys(runs)]
-            arms = select(found, smoke=True, profiled=True, unfinished=True)
-        else:
-            found = store.runs(smoke=True, where=where_filters(where), name=name, study=study)
-            arms = select(found, smoke=smoke)
-        shown = stability(arms, store.metrics, quantity)
+        stored = store.read(query.with_smoke, WantedValues(points=(f"{quantity}:",)))
+    named = bool(runs)
+    arms = select(stored.runs, smoke=smoke or named, profiled=named, unfinished=named)
+    shown = stability(arms, stored.values.points.__getitem__, quantity)
     table = shown.to_run_table() if each_run else shown.to_table()
     if form == "json":
         print_json(shown.to_json())

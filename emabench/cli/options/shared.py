@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emabench.artifacts.layout import Keep
 from emabench.data.cache.cache_mode import BUDGET_VARIABLE, MODE_VARIABLE, parse_bytes, parse_mode
 from emabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from emabench.records import RunQuery
 
 DEFAULT_DB = "results.db"
 
@@ -140,6 +143,25 @@ def where_filters(conditions: Sequence[str] | None) -> dict[str, Any]:
         literal = is_text(path) and value != "null"
         filters[path] = value if literal else parse_scalar(value, what=name)
     return filters
+
+
+def run_query(
+    where: Sequence[str] | None = None,
+    *,
+    ids: Sequence[str] | None = None,
+    name: str | None = None,
+    study: str | None = None,
+    smoke: bool = False,
+) -> RunQuery:
+    """Return what the options of a command ask for.
+
+    Raises:
+        UsageError: see ``where_filters``.
+    """
+    from emabench.records import RunQuery
+
+    filters, conditions = where_filters(where), tuple(where or ())
+    return RunQuery(filters, name, study, tuple(ids or ()), smoke, conditions)
 
 
 def artifacts_folder(db: str, artifacts: Path | None) -> Path:

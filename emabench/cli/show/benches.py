@@ -22,13 +22,13 @@ def print_stored_benches(db: str, where: Sequence[str] | None, *, json: bool) ->
     Raises:
         NotFoundError: none fits.
     """
-    from emabench.cli.options.shared import where_filters
+    from emabench.cli.options.shared import run_query
     from emabench.errors import NotFoundError
     from emabench.records import JobState
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="read") as store:
-        found = store.benches(where=where_filters(where))
+        found = store.benches(run_query(where))
         done = [bench for bench in found if bench.state is JobState.DONE]
         if not done:
             raise NotFoundError("no finished bench fits", hint="emabench bench makes one")

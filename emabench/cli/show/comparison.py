@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from emabench.cli.app.console import err, out, print_json
-from emabench.cli.options.shared import where_filters
 from emabench.errors import GateFailedError, NotFoundError, SpecError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from emabench.analysis.comparison import Comparison
     from emabench.analysis.gate import Rule
+    from emabench.records import RunQuery
     from emabench.spec.study import StudySpec
     from emabench.table import Format
 
@@ -33,26 +33,15 @@ class Asked:
     fail_if: tuple[str, ...] = ()
 
 
-def read_comparison(
-    asked: Asked,
-    db: str,
-    where: Sequence[str] | None = None,
-    name: str | None = None,
-    study: str | None = None,
-    *,
-    smoke: bool = False,
-) -> tuple[Comparison, list[Rule]]:
+def read_comparison(asked: Asked, query: RunQuery, db: str) -> tuple[Comparison, list[Rule]]:
     """Open the store, and compare what it holds.
 
     A study of the package brings its metrics, factor, baseline and margins along.
 
     Args:
         asked: the question.
+        query: the runs that take part.
         db: path or URL of the store.
-        where: conditions ``field=value``.
-        name: of the runs.
-        study: that the runs belong to.
-        smoke: whether smoke runs take part.
 
     Returns:
         The comparison, and the rules of its gate.
@@ -65,13 +54,12 @@ def read_comparison(
     from emabench.analysis.factor import EMA_SCOPE, Factor
     from emabench.analysis.gate import parse_rules
     from emabench.analysis.margins import parse_margins, study_margins
+    from emabench.analysis.metric_values import MetricValues, wanted_values
     from emabench.analysis.metrics import parse_metrics
-    from emabench.report.stored_values import read_measured
     from emabench.store import RunStore
-    from emabench.store.runs.whole_runs import without_collection
     from emabench.table import show_value
 
-    spec = None if study is None else _study(study)
+    spec = None if query.study is None else _study(query.study)
     own = None if spec is None else ",".join(spec.metrics)
     rules = parse_rules(asked.fail_if)
     metrics = parse_metrics(asked.metric or own or _METRICS)
@@ -84,27 +72,25 @@ def read_comparison(
     margins = {} if spec is None else study_margins(spec.margin, metrics)
     margins |= parse_margins(asked.margin, metrics)
     factor = EMA_SCOPE if by is None else Factor.parse(by)
-    filters = where_filters(where)
-    # The records live until the process ends: looking for garbage among them only takes time.
-    with without_collection(), RunStore.open(db, mode="read") as store:
-        runs = store.runs(smoke=True, where=filters, name=name, study=study)
-        measured = read_measured(store, runs, metrics)
+    with RunStore.open(db, mode="read") as store:
+        stored = store.read(query.with_smoke, wanted_values(metrics))
+    values = stored.values
     try:
         comparison = compare(
-            runs,
+            stored.runs,
             metrics,
             by=factor,
             baseline=baseline,
             margins=margins,
-            smoke=smoke,
+            smoke=query.smoke,
             interval=asked.interval,
-            measured=measured,
+            measured=MetricValues(values.series, values.correct, values.neighbours),
         )
     except UnknownNameError as error:
         if asked.baseline is not None or spec is None:
             raise
         raise NotFoundError(
-            f"no finished run has {factor.name} {baseline}, the baseline of study {study}",
+            f"no finished run has {factor.name} {baseline}, the baseline of study {query.study}",
             hint="emabench work runs what is queued; --baseline takes another",
         ) from error
     return comparison, rules

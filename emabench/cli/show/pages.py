@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from emabench.errors import NotFoundError, SpecError, UnknownNameError
 
 if TYPE_CHECKING:
     from emabench.analysis.comparison import Comparison
+    from emabench.records import RunQuery
     from emabench.report.page.content import PageContent, Request
     from emabench.spec.study import StudySpec
 
@@ -38,17 +38,12 @@ class PageQuestion:
     """What a page is asked, as it was typed."""
 
     asked: Asked
-    where: Sequence[str] | None
-    name: str | None
-    study: str | None
-    smoke: bool
+    query: RunQuery
     db: str
 
     def read(self) -> Comparison:
         """Compare what the store holds now."""
-        comparison, _ = read_comparison(
-            self.asked, self.db, self.where, self.name, self.study, smoke=self.smoke
-        )
+        comparison, _ = read_comparison(self.asked, self.query, self.db)
         return comparison
 
     def page(self, *, live: bool = False) -> PageContent:
@@ -82,32 +77,26 @@ class PageQuestion:
         label = store_label(self.db)
         command = ["emabench", "dashboard" if live else "report", *self._options()]
         command += [] if live else ["-o", "report.html"]
-        return Request(label, tuple(self._words()), (*command, "--db", label), self._study())
+        return Request(label, tuple(self.query.words()), (*command, "--db", label), self._study())
 
     def _options(self) -> list[str]:
         given = (
-            ("--study", self.study),
-            ("--name", self.name),
+            ("--study", self.query.study),
+            ("--name", self.query.name),
             ("--metric", self.asked.metric),
             ("--by", self.asked.by),
             ("--baseline", self.asked.baseline),
             *(("--margin", margin) for margin in self.asked.margin),
-            *(("--where", condition) for condition in self.where or ()),
+            *(("--where", condition) for condition in self.query.conditions),
         )
         words = [word for option, value in given if value is not None for word in (option, value)]
-        return [*words, "--smoke"] if self.smoke else words
-
-    def _words(self) -> list[str]:
-        words = [] if self.study is None else [f"study {self.study}"]
-        words += [] if self.name is None else [f"name {self.name}"]
-        words += [f"where {condition}" for condition in self.where or ()]
-        return [*words, "with smoke runs"] if self.smoke else words
+        return [*words, "--smoke"] if self.query.smoke else words
 
     def _study(self) -> StudySpec | None:
         """Return the study, if it is one of the package."""
         from emabench.spec.study import load_study
 
         try:
-            return None if self.study is None else load_study(self.study).spec
+            return None if self.query.study is None else load_study(self.query.study).spec
         except (UnknownNameError, SpecError):
             return None

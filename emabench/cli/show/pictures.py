@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from emabench.cli.app.console import err, print_json
-from emabench.cli.options.shared import where_filters
 
 if TYPE_CHECKING:
     from emabench.analysis.cautions import Caution
     from emabench.analysis.selection import Arms
-    from emabench.records import RunRecord
+    from emabench.records import RunQuery
     from emabench.store import RunStore
 
 RunsArgument = Annotated[
@@ -33,33 +31,6 @@ SmokeOption = Annotated[bool, typer.Option("--smoke", help="Take smoke runs too.
 DataOption = Annotated[bool, typer.Option("--json", help="Print what is drawn as JSON.")]
 
 
-@dataclass(frozen=True)
-class RunChoice:
-    """The runs that a command line asks for: some by id, or all that fit."""
-
-    ids: Sequence[str] | None
-    where: Sequence[str] | None
-    name: str | None
-    study: str | None
-    smoke: bool
-    db: str
-
-    def find(self, store: RunStore) -> list[RunRecord]:
-        """Return the runs, of any state and smoke runs among them, newest last."""
-        if self.ids:
-            return [store.run(each) for each in dict.fromkeys(self.ids)]
-        filters = where_filters(self.where)
-        return store.runs(smoke=True, where=filters, name=self.name, study=self.study)
-
-    def words(self) -> list[str]:
-        """Return how the runs were chosen, for the line that says the source."""
-        words = ["runs chosen by id"] if self.ids else []
-        words += [] if self.study is None else [f"study {self.study}"]
-        words += [] if self.name is None else [f"name {self.name}"]
-        words += [f"where {condition}" for condition in self.where or ()]
-        return words + (["with smoke runs"] if self.smoke else [])
-
-
 _WITH_COSTS = ("pareto", "curves", "cost")
 """Pictures with times in them."""
 
@@ -73,7 +44,8 @@ class _Shown(Protocol):
 
 def draw_picture(
     kind: str,
-    choice: RunChoice,
+    query: RunQuery,
+    db: str,
     output: Path,
     *,
     json: bool,
@@ -84,7 +56,8 @@ def draw_picture(
 
     Args:
         kind: name of the picture.
-        choice: the runs.
+        query: the runs.
+        db: path or URL of the store.
         output: the file.
         json: whether the values that are drawn are printed.
         gather: gets what is drawn out of the arms.
@@ -96,12 +69,12 @@ def draw_picture(
     from emabench.store import RunStore, store_label
 
     check_path(output)
-    with RunStore.open(choice.db, mode="read") as store:
-        named = bool(choice.ids)
-        found = choice.find(store)
-        arms = select(found, smoke=choice.smoke or named, profiled=named, to="draw")
+    with RunStore.open(db, mode="read") as store:
+        named = bool(query.ids)
+        found = store.runs(query.with_smoke)
+        arms = select(found, smoke=query.smoke or named, profiled=named, to="draw")
         shown = gather(arms, store)
-    source = source_line(arms.runs, store_label(choice.db), choice.words())
+    source = source_line(arms.runs, store_label(db), query.words())
     draw(shown, output, source=source)
     if json:
         head = {"schema_version": 1, "kind": kind, "file": str(output), "source": source}

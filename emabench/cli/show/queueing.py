@@ -137,11 +137,12 @@ def _estimate(plans: Sequence[PlannedRun], db: str) -> TimeEstimate | None:
     """Judge by the store, if there is one."""
     from emabench.analysis.pace import estimate_time
     from emabench.errors import NotFoundError
+    from emabench.records import RunQuery
     from emabench.store import RunStore
 
     try:
         with RunStore.open(db, mode="read") as store:
-            return estimate_time(plans, store.runs(smoke=True))
+            return estimate_time(plans, store.runs(RunQuery(smoke=True)))
     except NotFoundError:
         return None
 

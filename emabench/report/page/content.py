@@ -12,7 +12,7 @@ from emabench.analysis.cautions import Caution
 from emabench.analysis.comparison import Comparison
 from emabench.analysis.stability import FLUCTUATION
 from emabench.errors import EmabenchError
-from emabench.records import QueueRecord, RunRecord
+from emabench.records import QueueRecord, RunRecord, WantedValues
 from emabench.report.figures.sheet import source_line
 from emabench.report.page.cells import HtmlCell, HtmlRow, HtmlTable, arms_table
 from emabench.report.page.page_figures import Drawable, FigureGroup, figure_groups, wanted_points
@@ -121,7 +121,8 @@ def page_content(
     measured = read_measured(store, everyone, comparison.metrics)
     labels = {run.id: row.label for row in comparison.rows for run in row.runs}
     common = common_fields(everyone)
-    points = store.points([run.id for run in runs], wanted_points(request.quantity))
+    wanted = WantedValues(points=wanted_points(request.quantity))
+    points = store.values([run.id for run in runs], wanted).points
     drawable = Drawable(comparison.arms, points, comparison.metrics, measured, request.quantity)
     return replace(
         head,

@@ -41,9 +41,9 @@ class FigureGroup:
     figures: tuple[draw.Figure, ...]
 
 
-def wanted_points(quantity: str = FLUCTUATION) -> list[str]:
-    """Return the names of the metrics that the pictures need, as ``RunStore.points`` takes them."""
-    return [*CURVES, f"{quantity}:"]
+def wanted_points(quantity: str = FLUCTUATION) -> tuple[str, ...]:
+    """Return the names of the metrics that the pictures need, as ``WantedValues`` has them."""
+    return (*CURVES, f"{quantity}:")
 
 
 @dataclass(frozen=True)

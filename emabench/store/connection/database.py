@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -16,6 +17,9 @@ from emabench.store.connection.location import not_a_store, not_writable
 
 WRITES = "emabench_writes"
 """Execution option that marks the connections of write transactions."""
+AT_ONCE = 500
+"""Values in one statement: databases bound their number."""
+Value = TypeVar("Value")
 
 
 class Database:
@@ -78,6 +82,13 @@ class Database:
         if self._on_close is not None:
             self._on_close()
             self._on_close = None
+
+
+def batches(values: Iterable[Value]) -> Iterator[list[Value]]:
+    """Cut many values, such as ids, into as many as one statement may have."""
+    rest = iter(values)
+    while some := list(islice(rest, AT_ONCE)):
+        yield some
 
 
 @contextmanager

@@ -7,6 +7,7 @@ transaction.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -21,9 +22,9 @@ from emabench.events import StepProgress
 from emabench.records import Claim, CostReading, Environment, JobState, MetricPoint
 from emabench.store.queue.locking import NO_KEY
 from emabench.store.queue.processes import ProcessIdentity
+from emabench.store.runs.environments import environment_id, environment_row
 from emabench.store.runs.points import write_points
-from emabench.store.runs.row_records import cost_row, environment_id, environment_row, storable
-from emabench.store.schema.tables import Attempt, Job, Result
+from emabench.store.schema.tables import Attempt, Cost, Job, Result
 
 
 def begin_attempt(
@@ -55,7 +56,7 @@ def beat(session: Session, claim: Claim, progress: StepProgress | None, count: i
         values |= {
             "step": progress.step,
             "total_steps": progress.total_steps,
-            "loss": storable(progress.loss),
+            "loss": _storable(progress.loss),
             "images_per_second": progress.images_per_second,
         }
     _update_attempt(session, claim, **values)
@@ -78,7 +79,7 @@ def write_metrics(
     write_points(
         session,
         claim.job_id,
-        [{**asdict(point), "value": storable(point.value)} for point in latest],
+        [{**asdict(point), "value": _storable(point.value)} for point in latest],
     )
 
 
@@ -94,7 +95,7 @@ def write_results(
     for name in [*results, *(name for name in correct if name not in results)]:
         row = Result(job_id=claim.job_id, name=name)
         if name in results:
-            row.value = storable(results[name])
+            row.value = _storable(results[name])
         if name in correct:
             flags = np.frombuffer(correct[name], dtype=np.uint8)
             if flags.size and flags.max() > 1:
@@ -218,6 +219,12 @@ def _update_attempt(session: Session, claim: Claim, **values: Any) -> None:
         raise _fenced(claim)
 
 
+def _storable(value: float) -> float | None:
+    """Return the value as the database holds it: NaN is NULL."""
+    number = float(value)
+    return None if math.isnan(number) else number
+
+
 def _storable_text(text: str) -> str:
     """Return text that every database takes: names of files may hold bytes that are no letters."""
     return text.replace("\0", "").encode("utf-8", "backslashreplace").decode("utf-8")
@@ -231,7 +238,10 @@ def _fenced(claim: Claim) -> FencedError:
 
 
 def _write_cost(session: Session, claim: Claim, cost: CostReading) -> None:
+    """Write what the attempt cost; what is not finite is unknown."""
     attempt = session.scalars(
         select(Attempt.id).where(Attempt.job_id == claim.job_id, Attempt.number == claim.attempt)
     ).one()
-    session.merge(cost_row(attempt, cost))
+    readings = cost.as_dict().items()
+    known = {name: value for name, value in readings if value is not None and math.isfinite(value)}
+    session.merge(Cost(attempt_id=attempt, **known))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from emabench.records import Claim, Environment, JobState
 from emabench.spec.version import SPEC_VERSION
 from emabench.store.queue.processes import ProcessIdentity
-from emabench.store.runs.row_records import environment_id, environment_row
+from emabench.store.runs.environments import environment_id, environment_row
 from emabench.store.schema.tables import Attempt, Experiment, Job
 
 

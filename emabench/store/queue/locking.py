@@ -9,12 +9,13 @@ For SQLite, which has one writer at a time, nothing here waits.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from emabench.store.connection.database import batches
 from emabench.store.schema.tables import Job
 
 NO_KEY: dict[str, Any] = {"key_share": True}
@@ -22,8 +23,6 @@ NO_KEY: dict[str, Any] = {"key_share": True}
 
 A server looks at the needed job, with a lock of its own, when another job is changed twice.
 """
-_IDS_AT_ONCE = 500
-"""Databases bound the number of values in one statement."""
 
 
 def lock_jobs(session: Session, job_ids: Collection[str]) -> list[Job]:
@@ -32,11 +31,11 @@ def lock_jobs(session: Session, job_ids: Collection[str]) -> list[Job]:
     The order is: oldest run, order within the run.
     """
     places: list[tuple[int, int, str]] = []
-    for some in _parts(list(job_ids)):
+    for some in batches(job_ids):
         query = select(Job.experiment_id, Job.position, Job.id).where(Job.id.in_(some))
         places += [(row[0], row[1], row[2]) for row in session.execute(query)]
     locked: list[Job] = []
-    for some in _parts([job_id for _, _, job_id in sorted(places)]):
+    for some in batches(job_id for _, _, job_id in sorted(places)):
         chosen = select(Job).where(Job.id.in_(some)).order_by(Job.experiment_id, Job.position)
         now = chosen.with_for_update(**NO_KEY).execution_options(populate_existing=True)
         locked += session.scalars(now)
@@ -47,7 +46,7 @@ def with_dependants(session: Session, job_ids: Collection[str]) -> set[str]:
     """Return the ids of jobs and of all that need them, directly or not."""
     found, new = set(job_ids), set(job_ids)
     while new:
-        needing = [select(Job.id).where(Job.depends_on.in_(some)) for some in _parts(list(new))]
+        needing = [select(Job.id).where(Job.depends_on.in_(some)) for some in batches(new)]
         new = {job_id for query in needing for job_id in session.scalars(query)} - found
         found |= new
     return found
@@ -57,12 +56,7 @@ def with_needed(session: Session, job_ids: Collection[str]) -> set[str]:
     """Return the ids of jobs and of all that they need, directly or not."""
     found, new = set(job_ids), set(job_ids)
     while new:
-        needed = [select(Job.depends_on).where(Job.id.in_(some)) for some in _parts(list(new))]
+        needed = [select(Job.depends_on).where(Job.id.in_(some)) for some in batches(new)]
         new = {job_id for query in needed for job_id in session.scalars(query) if job_id} - found
         found |= new
     return found
-
-
-def _parts(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(job_ids), _IDS_AT_ONCE):
-        yield job_ids[start : start + _IDS_AT_ONCE]

@@ -1,4 +1,4 @@
-"""The points of metrics: into a job, and out of many runs at once, which a page of curves needs."""
+"""The points of metrics: into a job, and out of many runs at once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, or_, select
+from sqlalchemy import bindparam, delete, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from emabench.records import MetricPoint
+from emabench.store.connection.database import batches
 from emabench.store.schema.tables import Job, Metric, Series
-
-_AT_ONCE = 500
-"""Ids in one query: databases bound how many values it may have."""
 
 
 def write_points(session: Session, job_id: str, points: Sequence[Mapping[str, Any]]) -> None:
@@ -46,33 +44,57 @@ def write_points(session: Session, job_id: str, points: Sequence[Mapping[str, An
 
 
 def find_points(
-    session: Session, run_ids: Iterable[str], names: Sequence[str]
+    session: Session, run_ids: Iterable[str], names: Sequence[str] | None
 ) -> dict[str, list[MetricPoint]]:
-    """Return the metrics of some names by run, in the order of steps; see ``RunStore.points``."""
-    first = aliased(Job)
-    wanted = or_(
-        Series.name.in_([name for name in names if not name.endswith(":")]),
-        *(Series.name.startswith(n, autoescape=True) for n in names if n.endswith(":")),
-    )
+    """Return metrics by run, in the order of steps.
+
+    Args:
+        session: a reading session.
+        run_ids: complete ids of runs.
+        names: of metrics; one that ends in ``:`` stands for all that begin so, None for all.
+    """
     ids = list(run_ids)
     found: dict[str, list[MetricPoint]] = {run: [] for run in ids}
-    for start in range(0, len(ids), _AT_ONCE):
-        query = (
-            select(first.id, Metric.step, Metric.epoch, Series.name, Metric.value)
-            .join(Job, Job.experiment_id == first.experiment_id)
-            .join(Series, Series.job_id == Job.id)
-            .join(Metric, Metric.series_id == Series.id)
-            .where(first.id.in_(ids[start : start + _AT_ONCE]), wanted)
-            .order_by(first.id, Job.position, Metric.step, Series.name)
+    if names is not None and not names:
+        return found
+    first = aliased(Job)
+    points = (
+        select(first.id, Metric.step, Metric.epoch, Series.name, Metric.value)
+        .join(Job, Job.experiment_id == first.experiment_id)
+        .join(Series, Series.job_id == Job.id)
+        .join(Metric, Metric.series_id == Series.id)
+        .order_by(first.id, Job.position, Metric.step, Series.name)
+    )
+    if names is not None:
+        points = points.where(
+            or_(
+                Series.name.in_([name for name in names if not name.endswith(":")]),
+                *(Series.name.startswith(n, autoescape=True) for n in names if n.endswith(":")),
+            )
         )
-        for run, step, epoch, name, value in session.execute(query):
-            found[run].append(metric_point(step, epoch, name, value))
+    for some in batches(ids):
+        for run, step, epoch, name, value in session.execute(points.where(first.id.in_(some))):
+            known = math.nan if value is None else value
+            found[run].append(MetricPoint(step, epoch, name, known))
     return found
 
 
-def metric_point(step: int, epoch: int, name: str, value: float | None) -> MetricPoint:
-    """Return one value of a metric; what is NULL in the database is NaN."""
-    return MetricPoint(step, epoch, name, math.nan if value is None else value)
+def find_means(session: Session, run_ids: Iterable[str], name: str) -> dict[str, float]:
+    """Return the mean over training of the metric of one name, by run; unknown values left out."""
+    first = aliased(Job)
+    means = (
+        select(first.id, func.avg(Metric.value))
+        .join(Job, Job.experiment_id == first.experiment_id)
+        .join(Series, Series.job_id == Job.id)
+        .join(Metric, Metric.series_id == Series.id)
+        .where(Series.name == name)
+        .group_by(first.id)
+    )
+    found: dict[str, float] = {}
+    for some in batches(run_ids):
+        rows = session.execute(means.where(first.id.in_(some)))
+        found |= {run: float(mean) for run, mean in rows if mean is not None}
+    return found
 
 
 def _series_of(session: Session, job_id: str, names: set[str]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Reading runs, metrics and correctness: a few queries for any number of runs, and no lock."""
+"""Finding runs and jobs, by what is asked for or by name: a few queries for any number of runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.orm import Session
 
 from emabench.errors import NotFoundError, UsageError
-from emabench.records import JobKind, JobRecord, MetricPoint, RunRecord
+from emabench.records import JobKind, JobRecord, RunQuery, RunRecord
 from emabench.spec.paths import value_at
-from emabench.store.runs.points import metric_point
+from emabench.store.connection.database import batches
 from emabench.store.runs.studies import check_study
-from emabench.store.runs.whole_runs import read_runs
-from emabench.store.schema.tables import Experiment, Job, Metric, Result, Series, StudyMember
+from emabench.store.runs.whole_runs import read_jobs, read_runs
+from emabench.store.schema.tables import Experiment, Job, StudyMember
 
 LAST = "@last"
 """Names the newest run."""
@@ -27,100 +27,55 @@ _IDENTITY_OF_FIELD = {
 _CANDIDATES_SHOWN = 5
 _IS_RUN = Experiment.jobs.any(Job.kind == JobKind.PRETRAIN)
 _IS_BENCH = Experiment.jobs.any(Job.kind == JobKind.BENCH)
-"""What is neither is an evaluation of its own."""
+_IS_OF_KIND = {
+    JobKind.PRETRAIN: [_IS_RUN],
+    JobKind.LINEAR_EVAL: [~_IS_RUN, ~_IS_BENCH],
+    JobKind.BENCH: [_IS_BENCH],
+}
+"""By the kind of the first job."""
 
 
 def find_runs(
-    session: Session,
-    *,
-    smoke: bool,
-    where: Mapping[str, Any],
-    name: str | None,
-    study: str | None = None,
+    session: Session, query: RunQuery, *, kind: JobKind = JobKind.PRETRAIN
 ) -> list[RunRecord]:
-    """Return the runs that fit, newest last; see ``RunStore.runs``."""
-    conditions = [_IS_RUN, *_prefilter(where)]
-    if not smoke:
-        conditions.append(Experiment.smoke.is_(False))
-    if name is not None:
-        conditions.append(Experiment.name == name)
-    if study is not None:
-        check_study(session, study)
-        conditions.append(Experiment.studies.any(StudyMember.study == study))
-    return read_runs(session, *conditions, fits=lambda head: _fits(head, where))
+    """Return what is asked for, newest last; what ids name, of any kind, in their order.
 
-
-def find_evaluations(
-    session: Session,
-    *,
-    run_id: str | None = None,
-    where: Mapping[str, Any] | None = None,
-    name: str | None = None,
-) -> list[RunRecord]:
-    """Return the evaluations of their own that fit, newest last; see ``RunStore.evaluations``."""
-    conditions = [~_IS_RUN, ~_IS_BENCH, *_prefilter(where or {})]
-    if name is not None:
-        conditions.append(Experiment.name == name)
-    return read_runs(
-        session,
-        *conditions,
-        fits=lambda head: run_id in (None, head.spec.get("weights")) and _fits(head, where or {}),
-    )
-
-
-def find_benches(
-    session: Session, *, where: Mapping[str, Any] | None = None, name: str | None = None
-) -> list[RunRecord]:
-    """Return the benches that fit, newest last; see ``RunStore.benches``."""
-    conditions = [_IS_BENCH, *_prefilter(where or {})]
-    if name is not None:
-        conditions.append(Experiment.name == name)
-    return read_runs(session, *conditions, fits=lambda head: _fits(head, where or {}))
-
-
-def find_run(session: Session, text: str) -> RunRecord:
-    """Return the run, or evaluation of its own, that an id, a unique prefix or ``@last`` names.
+    Args:
+        session: a reading session.
+        query: what is asked for; ``smoke`` is about runs, not about evaluations and benches.
+        kind: of the first job.
 
     Raises:
-        NotFoundError: no run has it.
-        UsageError: several do; the hint lists them.
+        NotFoundError: no run has an id, or belongs to the study.
+        UsageError: several ids begin so.
     """
-    (run,) = read_runs(session, Experiment.id == experiment_of(session, text))
-    return run
+    if query.ids:
+        return _named_runs(session, query.ids)
+    conditions = [*_IS_OF_KIND[kind], *_prefilter(query.where)]
+    if kind is JobKind.PRETRAIN and not query.smoke:
+        conditions.append(Experiment.smoke.is_(False))
+    if query.name is not None:
+        conditions.append(Experiment.name == query.name)
+    if query.study is not None:
+        check_study(session, query.study)
+        conditions.append(Experiment.studies.any(StudyMember.study == query.study))
+    return read_runs(session, *conditions, fits=lambda head: _fits(head, query.where))
+
+
+def _named_runs(session: Session, texts: Sequence[str]) -> list[RunRecord]:
+    first = [named_run(session, text) for text in texts]
+    ids = dict.fromkeys(job.id for job in first)
+    known: dict[str, RunRecord] = {}
+    for some in batches(job.experiment_id for job in first):
+        known |= {run.id: run for run in read_runs(session, Experiment.id.in_(some))}
+    return [known[id] for id in ids]
 
 
 def find_job(session: Session, text: str) -> JobRecord:
     """Return the job that an id, a unique prefix of one, or ``@last`` names."""
-    job = _named(session, text, "job")
-    (run,) = read_runs(session, Experiment.id == job.experiment_id)
-    return next(record for record in run.jobs if record.id == job.id)
-
-
-def find_metrics(session: Session, run_id: str, name: str | None) -> list[MetricPoint]:
-    """Return the metrics of a run's jobs in the order of steps."""
-    query = (
-        select(Metric.step, Metric.epoch, Series.name, Metric.value)
-        .join(Series, Series.id == Metric.series_id)
-        .join(Job, Job.id == Series.job_id)
-        .where(Job.experiment_id == experiment_of(session, run_id))
-        .order_by(Job.position, Metric.step, Series.name)
-    )
-    if name is not None:
-        query = query.where(Series.name == name)
-    return [metric_point(*row) for row in session.execute(query)]
-
-
-def find_correct(session: Session, run_id: str, name: str) -> tuple[bytes, int] | None:
-    """Return the packed correctness of each test image and their number, if it is known."""
-    query = (
-        select(Result.correct, Result.correct_count)
-        .join(Job, Job.id == Result.job_id)
-        .where(Job.experiment_id == experiment_of(session, run_id), Result.name == name)
-    )
-    for packed, count in session.execute(query):
-        if packed is not None and count is not None:
-            return bytes(packed), int(count)
-    return None
+    named = _named(session, text, "job")
+    (job,) = read_jobs(session, select(Job.id, Job.experiment_id).where(Job.id == named.id))
+    return job
 
 
 def _prefilter(where: Mapping[str, Any]) -> list[ColumnElement[bool]]:
@@ -142,9 +97,18 @@ def _fits(head: Row[Any], where: Mapping[str, Any]) -> bool:
     return True
 
 
-def experiment_of(session: Session, text: str) -> int:
-    """Return the experiment that the id of its first job, a unique prefix or ``@last`` names."""
-    return _named(session, text, "run", Job.position == 0).experiment_id
+def named_run(session: Session, text: str) -> Job:
+    """Return the first job of the run, evaluation of its own or bench that a text names.
+
+    Args:
+        session: a session.
+        text: its id, a unique beginning of it, or ``@last``.
+
+    Raises:
+        NotFoundError: no run has it.
+        UsageError: several do; the hint lists them.
+    """
+    return _named(session, text, "run", Job.position == 0)
 
 
 def _named(session: Session, text: str, what: str, *conditions: ColumnElement[bool]) -> Job:

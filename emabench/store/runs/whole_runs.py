@@ -16,20 +16,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.orm import Session
 
-from emabench.records import AttemptRecord, CostReading, Environment, JobRecord, RunRecord
+from emabench.records import AttemptRecord, CostReading, JobRecord, RunRecord
+from emabench.store.connection.database import batches
+from emabench.store.runs.environments import KnownEnvironments
 from emabench.store.runs.run_summary import run_cost, run_environment, run_state
 from emabench.store.schema.tables import (
     Attempt,
     Cost,
-    EnvironmentRow,
     Experiment,
     Job,
     Result,
     StudyMember,
 )
-
-_AT_ONCE = 500
-"""Runs per query: a database takes only so many parameters."""
 
 _HEAD = [
     Experiment.id,
@@ -58,7 +56,6 @@ _JOB = [
 ]
 _ATTEMPT = ["number", "state", "started_at", "ended_at", "reason"]
 _COST = [each.name for each in fields(CostReading)]
-_ENVIRONMENT = [each.name for each in fields(Environment)]
 
 
 def read_runs(
@@ -77,11 +74,26 @@ def read_runs(
     query = select(*_HEAD).where(*conditions).order_by(Experiment.id)
     with without_collection():
         heads = [head for head in session.connection().execute(query) if fits(head)]
-        environments = _Environments(session)
+        environments = KnownEnvironments(session)
         runs: list[RunRecord] = []
-        for start in range(0, len(heads), _AT_ONCE):
-            runs += _read(session, heads[start : start + _AT_ONCE], environments)
+        for some in batches(heads):
+            runs += _read(session, some, environments)
         return runs
+
+
+def read_jobs(session: Session, query: Any) -> list[JobRecord]:
+    """Return the jobs that a query finds, in its order.
+
+    Args:
+        session: in a transaction.
+        query: gives the id of each, and of its experiment.
+    """
+    chosen = {row[0]: row[1] for row in session.execute(query)}
+    known: dict[str, JobRecord] = {}
+    for some in batches(dict.fromkeys(chosen.values())):
+        for run in read_runs(session, Experiment.id.in_(some)):
+            known |= {job.id: job for job in run.jobs}
+    return [known[job_id] for job_id in chosen if job_id in known]
 
 
 @contextmanager
@@ -101,7 +113,7 @@ def without_collection() -> Iterator[None]:
 
 
 def _read(
-    session: Session, heads: Sequence[Row[Any]], environments: _Environments
+    session: Session, heads: Sequence[Row[Any]], environments: KnownEnvironments
 ) -> Iterator[RunRecord]:
     ids = [head.id for head in heads]
     jobs = _by_first(_of_jobs(session, ids, select(Job.experiment_id, *_columns(Job, _JOB))))
@@ -169,7 +181,7 @@ def _job(
     spec: Any,
     run_id: str,
     attempts: dict[Any, list[tuple[Any, ...]]],
-    environments: _Environments,
+    environments: KnownEnvironments,
 ) -> JobRecord:
     made = []
     for environment, costed, *rest in attempts.get(values[0], ()):
@@ -180,22 +192,6 @@ def _job(
     return JobRecord(
         **dict(zip(_JOB, values, strict=True)), spec=spec, run_id=run_id, attempts=tuple(made)
     )
-
-
-class _Environments:
-    """The environments that attempts name, each read once: machines are few."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._known: dict[int, Environment] = {}
-
-    def get(self, id: int | None) -> Environment | None:
-        if id is None:
-            return None
-        if id not in self._known:
-            query = select(*_columns(EnvironmentRow, _ENVIRONMENT)).where(EnvironmentRow.id == id)
-            self._known[id] = Environment(*self._session.execute(query).one())
-        return self._known[id]
 
 
 def _columns(table: Any, names: Sequence[str]) -> list[Any]:

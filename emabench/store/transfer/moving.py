@@ -8,27 +8,21 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from sqlalchemy import exc, func, insert, select
 from sqlalchemy.orm import Session
 
 from emabench.errors import DataError, EmabenchError, NotFoundError, UsageError
-from emabench.records import RunRecord
+from emabench.records import ANY_RUN, JobKind, RunQuery, RunRecord
 from emabench.store.connection.opening import open_for_reading, open_for_writing
+from emabench.store.runs.environments import environment_id
 from emabench.store.runs.points import write_points
-from emabench.store.runs.reader import (
-    experiment_of,
-    find_benches,
-    find_evaluations,
-    find_run,
-    find_runs,
-)
-from emabench.store.runs.row_records import environment_id
+from emabench.store.runs.reader import find_runs, named_run
 from emabench.store.runs.studies import add_to_studies
 from emabench.store.schema.tables import Attempt, Cost, EnvironmentRow, Experiment, Job, Result
 from emabench.store.transfer.atomic_file import draft
@@ -57,11 +51,8 @@ class Export:
 def export_runs(
     location: str,
     file: Path,
+    query: RunQuery = ANY_RUN,
     *,
-    ids: Sequence[str] = (),
-    where: Mapping[str, Any] | None = None,
-    name: str | None = None,
-    study: str | None = None,
     overwrite: bool = False,
 ) -> Export:
     """Write finished runs to a bundle; the file is compressed if its name ends in ``.gz``.
@@ -69,10 +60,7 @@ def export_runs(
     Args:
         location: path or URL of the store.
         file: replaced at once, when everything is written; ``-`` is stdout.
-        ids: of runs, unique beginnings, or ``@last``; all runs that fit unless any is given.
-        where: complete field paths and the values that the resolved spec must have there.
-        name: the name that the runs were given.
-        study: the study that the runs belong to.
+        query: the runs, smoke ones too.
         overwrite: whether the file may be there already.
 
     Raises:
@@ -83,8 +71,8 @@ def export_runs(
     database = open_for_reading(location)
     try:
         with database.read() as session:  # one moment of the store, however long it takes
-            finished, unfinished = _chosen(session, ids, where or {}, name, study)
-            experiments = [experiment_of(session, run) for run in finished]
+            finished, unfinished = _chosen(session, query)
+            experiments = [named_run(session, run).experiment_id for run in finished]
             with _written(file, overwrite=overwrite) as stream:
                 for line in bundle_lines(session, experiments):
                     stream.write(line + "\n")
@@ -121,24 +109,15 @@ def import_runs(location: str, file: Path) -> tuple[list[str], list[str]]:
             database.close()
 
 
-def _chosen(
-    session: Session,
-    ids: Sequence[str],
-    where: Mapping[str, Any],
-    name: str | None,
-    study: str | None,
-) -> tuple[list[str], list[str]]:
+def _chosen(session: Session, query: RunQuery) -> tuple[list[str], list[str]]:
     """Return the ids of the finished runs, and of those that somebody may still work on."""
-    if ids:
-        named = [find_run(session, text) for text in ids]
-        runs = list({run.id: run for run in named}.values())
-    else:
-        runs = find_runs(session, smoke=True, where=where, name=name, study=study)
-        if study is None:  # evaluations of their own belong to none, nor do benches
-            runs += find_evaluations(session, where=where, name=name)
-            runs += find_benches(session, where=where, name=name)
+    runs = find_runs(session, query.with_smoke)
+    # Evaluations of their own belong to no study, nor do benches.
+    if not query.ids and query.study is None:
+        runs += find_runs(session, query, kind=JobKind.LINEAR_EVAL)
+        runs += find_runs(session, query, kind=JobKind.BENCH)
     unfinished = [run.id for run in runs if not _is_finished(run)]
-    if ids and unfinished:
+    if query.ids and unfinished:
         title = next(run.title for run in runs if run.id == unfinished[0])
         raise UsageError(f"{title} is not finished", hint="wait for it, or cancel it")
     return [run.id for run in runs if run.id not in unfinished], unfinished

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from emabench.store.connection.database import Database
 from emabench.store.connection.opening import connect_sqlite, sqlite_engine
-from emabench.store.runs.row_records import environment, environment_row
+from emabench.store.runs.environments import environment_of, environment_row
 from emabench.store.schema.tables import Attempt, EnvironmentRow, Experiment, Job, StoreTable
 from emabench.store.transfer.copying import copy_store
 
@@ -111,7 +111,7 @@ def _hide_processes(session: Session, names: NeutralNames) -> None:
     for row in session.scalars(select(EnvironmentRow)):
         row.host = names.host(row.host)
         # Whoever guesses the host could tell by the hash whether it is the one.
-        row.hash = environment_row(environment(row)).hash
+        row.hash = environment_row(environment_of(row)).hash
 
 
 def _drop_samples(session: Session) -> None:

@@ -10,6 +10,7 @@ from seeding import ENVIRONMENT, complete, plan
 from emabench.analysis.comparison import compare
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
+from emabench.records import RunQuery
 from emabench.report.stored_values import read_measured
 from emabench.store import RunStore
 
@@ -277,13 +278,13 @@ def test_runs_that_are_not_done_are_counted(store):
 def test_nothing_to_compare_says_why(store, prepare, words, hint):
     prepare(store)
     with pytest.raises(NotFoundError, match=words) as caught:
-        compare(store.runs(smoke=True), BOTH)
+        compare(store.runs(RunQuery(smoke=True)), BOTH)
     assert hint in caught.value.hint
 
 
 def test_smoke_runs_take_part_when_asked(store):
     complete(store, plan(smoke=True))
-    assert len(compare(store.runs(smoke=True), BOTH, smoke=True).rows) == 1
+    assert len(compare(store.runs(RunQuery(smoke=True)), BOTH, smoke=True).rows) == 1
 
 
 def test_an_unknown_or_empty_metric_is_a_usage_error():

@@ -13,7 +13,7 @@ from emabench.analysis.metrics import parse_metrics
 from emabench.analysis.selection import select
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
-from emabench.records import MetricPoint
+from emabench.records import MetricPoint, RunQuery
 from emabench.report.figures.blocks_data import block_accuracies
 from emabench.report.figures.cost_data import CostBar, cost_breakdown
 from emabench.report.figures.curves_data import curves, seconds_by_epoch
@@ -163,7 +163,7 @@ def test_methods_have_panels_and_arms_without_ema_are_in_each_that_fits(store):
     for decay in (0.9, 0.99):
         complete(store, plan(method="byol", ema_scope="full", pretrain__ema__decay=decay))
     shown = block_accuracies(
-        select(store.runs(where={"pretrain.method.name": "byol"}), smoke=False),
+        select(store.runs(RunQuery(where={"pretrain.method.name": "byol"})), smoke=False),
         lambda run: [],
         metric("top1"),
     )
@@ -196,7 +196,7 @@ def test_nothing_to_draw_is_explained(store):
         select([], smoke=False, to="draw")
     complete(store, plan(smoke=True))
     with pytest.raises(NotFoundError, match="1 smoke runs left out") as caught:
-        select(store.runs(smoke=True), smoke=False, to="draw")
+        select(store.runs(RunQuery(smoke=True)), smoke=False, to="draw")
     assert "--smoke" in caught.value.hint
     store.add_run(plan(seed=1))
     with pytest.raises(NotFoundError, match="no run is done, 1 queued"):

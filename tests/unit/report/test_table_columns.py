@@ -8,7 +8,7 @@ from seeding import complete, plan
 from emabench.analysis.comparison import compare
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import UnknownNameError
-from emabench.records import MetricPoint
+from emabench.records import MetricPoint, RunQuery
 from emabench.report.tables import comparison_table, run_table
 from emabench.report.tables.run_table import choose_runs
 from emabench.store import RunStore
@@ -22,7 +22,7 @@ def runs(tmp_path):
             complete(store, plan(ema_scope="none", seed=seed), top1=top1 + 1 + seed / 3)
         complete(store, plan(smoke=True, seed=5))
         store.add_run(plan(seed=7))
-        return store.runs(smoke=True)
+        return store.runs(RunQuery(smoke=True))
 
 
 def test_the_comparison_to_read_is_rounded(runs):

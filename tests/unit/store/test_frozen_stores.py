@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from emabench.errors import SchemaVersionError, StoreError, UsageError
-from emabench.records import JobState
+from emabench.records import JobState, RunQuery
 from emabench.store import RunStore
 from emabench.store.schema import tables
 from emabench.store.schema import version as schema
@@ -96,7 +96,7 @@ def test_an_upgrade_keeps_every_row_and_a_copy(frozen, version):
             changed = {key for key in was if was[key] != now[key]}
             assert changed <= {"process_started"}, table
     with RunStore.open(str(path), mode="write") as store:
-        runs = store.runs(smoke=True)
+        runs = store.runs(RunQuery(smoke=True))
         assert [run.state for run in runs] == (DONE if version == "0001" else DONE + OTHERS)
         assert {job.device_kind for run in runs for job in run.jobs} == {"cpu"}
         assert any(run.studies for run in runs) == (version >= "0003"), "older ones know no studies"
@@ -111,7 +111,7 @@ def test_the_newest_frozen_store_is_sound_and_read_without_a_change(frozen):
     path = frozen(tables.SCHEMA_REVISION)
     content = path.read_bytes()
     with RunStore.open(str(path), mode="read") as store:
-        runs = store.runs(smoke=True)
+        runs = store.runs(RunQuery(smoke=True))
     assert [run.state for run in runs] == DONE + OTHERS
     assert [run.studies for run in runs] == [
         ("momentum-free-boost", "projector-vs-full"), *[("projector-vs-full",)] * 3, (), (),

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from seeding import ENVIRONMENT, complete, plan
 
-from emabench.records import CostReading, JobState
+from emabench.records import CostReading, JobState, RunQuery
 from emabench.store import RunStore
-from emabench.store.runs import whole_runs
+from emabench.store.connection import database
 
 
 def test_many_runs_are_those_that_are_read_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole_runs, "_AT_ONCE", 2)
+    monkeypatch.setattr(database, "AT_ONCE", 2)
     with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
         ids = [complete(store, plan(seed=seed), top1=50.0 + seed) for seed in range(4)]
         open_run = store.add_run(plan(seed=9))
@@ -58,4 +58,4 @@ def test_filters_by_text_in_the_database_change_no_answer(
         store.add_run(plan(seed=0))
         store.add_run(plan(seed=1, method="moco"))
         store.add_run(plan(seed=2, dataset="folder", data_dir="a'b"))
-        assert [run.spec["pretrain"]["seed"] for run in store.runs(where=where)] == seeds
+        assert [run.spec["pretrain"]["seed"] for run in store.runs(RunQuery(where=where))] == seeds

@@ -1,59 +1,62 @@
-"""What a comparison needs beside the records of runs, read for many runs at once."""
+"""Figures of many runs beside their records: those that somebody wants, and no others."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from emabench.records import JobKind
-from emabench.store.schema.tables import Attempt, Job, Metric, Result, Series
+from emabench.records import JobKind, RunValues, WantedValues
+from emabench.store.connection.database import batches
+from emabench.store.runs.points import find_means, find_points
+from emabench.store.schema.tables import Attempt, Job, Result
 
 _NAMED = 8
 """Neighbours that one more attempt is held against."""
-_AT_ONCE = 500
-"""Ids in one query: databases bound how many values it may have."""
 
 
-def find_correct_of(
-    session: Session, run_ids: Iterable[str], names: Sequence[str]
+def read_values(session: Session, run_ids: Sequence[str], wanted: WantedValues) -> RunValues:
+    """Return the figures of runs, by complete id, that are wanted."""
+    return RunValues(
+        series={name: find_means(session, run_ids, name) for name in wanted.means},
+        correct=find_correct(session, run_ids, wanted.correct),
+        points=find_points(session, run_ids, wanted.points),
+        neighbours=find_neighbours(session, run_ids) if wanted.neighbours else {},
+    )
+
+
+def find_correct(
+    session: Session, run_ids: Iterable[str], names: Sequence[str] | None
 ) -> dict[tuple[str, str], tuple[bytes, int]]:
-    """Return packed correctness and the number of images, by run and result, where known."""
+    """Return packed correctness and the number of images, by run and result, where known.
+
+    Args:
+        session: a reading session.
+        run_ids: complete ids of runs.
+        names: of results; None is all of them.
+    """
+    if names is not None and not names:
+        return {}
     first = aliased(Job)
+    known = (
+        select(first.id, Result.name, Result.correct, Result.correct_count)
+        .join(Job, Job.experiment_id == first.experiment_id)
+        .join(Result, Result.job_id == Job.id)
+        .where(Result.correct.is_not(None))
+    )
+    if names is not None:
+        known = known.where(Result.name.in_(names))
     found: dict[tuple[str, str], tuple[bytes, int]] = {}
-    for ids in _batches(run_ids):
-        query = (
-            select(first.id, Result.name, Result.correct, Result.correct_count)
-            .join(Job, Job.experiment_id == first.experiment_id)
-            .join(Result, Result.job_id == Job.id)
-            .where(first.id.in_(ids), Result.name.in_(names), Result.correct.is_not(None))
-        )
-        for run, name, packed, count in session.execute(query):
+    for some in batches(run_ids):
+        for run, name, packed, count in session.execute(known.where(first.id.in_(some))):
             if packed is not None and count is not None:
                 found[run, name] = bytes(packed), int(count)
-    return found
-
-
-def find_series_means(session: Session, run_ids: Iterable[str], name: str) -> dict[str, float]:
-    """Return the mean over training of the metric of one name, by run; unknown values left out."""
-    first = aliased(Job)
-    found: dict[str, float] = {}
-    for ids in _batches(run_ids):
-        query = (
-            select(first.id, func.avg(Metric.value))
-            .join(Job, Job.experiment_id == first.experiment_id)
-            .join(Series, Series.job_id == Job.id)
-            .join(Metric, Metric.series_id == Series.id)
-            .where(first.id.in_(ids), Series.name == name)
-            .group_by(first.id)
-        )
-        found |= {run: float(mean) for run, mean in session.execute(query) if mean is not None}
     return found
 
 
@@ -126,9 +129,3 @@ def _spans(session: Session) -> list[_Span]:
         for run, kind, host, device, device_kind, start, end in session.connection().execute(query)
     ]
     return sorted(found, key=lambda span: span.start)
-
-
-def _batches(run_ids: Iterable[str]) -> Iterator[list[str]]:
-    ids = list(run_ids)
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]
