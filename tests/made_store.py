@@ -80,19 +80,21 @@ def _finished(store) -> dict[str, str]:
 
     # Both are trained at once, on one device.
     runs = [store.add_run(arm("dino", scope, 0, OWN_STUDY)) for scope in ("none", "full")]
-    claims = [store.claim(run.pretrain_job, environment=ENVIRONMENT, device="cpu") for run in runs]
+    claims = [
+        store.queue.claim(run.pretrain_job, environment=ENVIRONMENT, device="cpu") for run in runs
+    ]
     for run, claim in zip(runs, claims, strict=True):
         train(store, claim)
         evaluate(store, run)
     ids |= {"busy": runs[0].id, "neighbour": runs[1].id}
 
     run = store.add_run(arm("dino", "projector", 0, OWN_STUDY))
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-    store.record(claim, points(claim.spec, epochs=2))
-    store.release(claim, reason="interrupted", cost=CostReading(train_s=9.0, total_s=10.0))
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-    store.fail(claim, reason="killed", cost=CostReading(total_s=2.0), retry=True)
-    train(store, store.claim(run.pretrain_job, environment=ENVIRONMENT))
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+    store.queue.record(claim, points(claim.spec, epochs=2))
+    store.queue.release(claim, reason="interrupted", cost=CostReading(train_s=9.0, total_s=10.0))
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+    store.queue.fail(claim, reason="killed", cost=CostReading(total_s=2.0), retry=True)
+    train(store, store.queue.claim(run.pretrain_job, environment=ENVIRONMENT))
     evaluate(store, run)
     return ids | {"interrupted": run.id}
 
@@ -105,20 +107,20 @@ def _unfinished(store) -> dict[str, str]:
         for scope in ("none", "full")
     )
     untried = store.add_run(arm("moco", "none", 5, smoke=True))
-    claim = store.claim(untried.pretrain_job, environment=ENVIRONMENT)
-    store.fail(claim, reason="no such folder", cost=None)
-    claim = store.claim(failed.pretrain_job, environment=ENVIRONMENT)
-    store.record(claim, points(claim.spec, epochs=1))
-    store.fail(claim, reason="the loss is not finite", cost=CostReading(total_s=3.0))
-    train(store, store.claim(broken.pretrain_job, environment=ENVIRONMENT))
-    claim = store.claim(broken.eval_job, environment=ENVIRONMENT)
-    store.fail(claim, reason="no space left on device", cost=CostReading(total_s=1.0))
-    store.cancel([cancelled.pretrain_job, cancelled.eval_job])
-    train(store, store.claim(waiting.pretrain_job, environment=ENVIRONMENT))
-    claim = store.claim(running.pretrain_job, device="cpu")
-    store.begin(claim, ENVIRONMENT, process=ELSEWHERE)
-    store.record(claim, points(claim.spec, epochs=2), CostReading(total_s=5.0))
-    store.beat(claim, StepProgress(20, 40, 2, EPOCHS, 10, 2.5, 900.0), count=7)
+    claim = store.queue.claim(untried.pretrain_job, environment=ENVIRONMENT)
+    store.queue.fail(claim, reason="no such folder", cost=None)
+    claim = store.queue.claim(failed.pretrain_job, environment=ENVIRONMENT)
+    store.queue.record(claim, points(claim.spec, epochs=1))
+    store.queue.fail(claim, reason="the loss is not finite", cost=CostReading(total_s=3.0))
+    train(store, store.queue.claim(broken.pretrain_job, environment=ENVIRONMENT))
+    claim = store.queue.claim(broken.eval_job, environment=ENVIRONMENT)
+    store.queue.fail(claim, reason="no space left on device", cost=CostReading(total_s=1.0))
+    store.queue.cancel([cancelled.pretrain_job, cancelled.eval_job])
+    train(store, store.queue.claim(waiting.pretrain_job, environment=ENVIRONMENT))
+    claim = store.queue.claim(running.pretrain_job, device="cpu")
+    store.queue.begin(claim, ENVIRONMENT, process=ELSEWHERE)
+    store.queue.record(claim, points(claim.spec, epochs=2), CostReading(total_s=5.0))
+    store.queue.beat(claim, StepProgress(20, 40, 2, EPOCHS, 10, 2.5, 900.0), count=7)
     return {
         "failed": failed.id,
         "failed evaluation": broken.id,
@@ -157,7 +159,7 @@ def arm(method, scope, seed, study=None, **others):
 def done(store, planned, *, force=False, environment=ENVIRONMENT, **how: Any) -> str:
     """Queue a run, work it off, and return its id."""
     run = store.add_run(planned, force=force)
-    train(store, store.claim(run.pretrain_job, environment=environment), environment, **how)
+    train(store, store.queue.claim(run.pretrain_job, environment=environment), environment, **how)
     evaluate(store, run, environment)
     return run.id
 
@@ -169,7 +171,7 @@ def train(
     assert claim is not None
     scope, seed, top1 = _about(claim.spec)
     curves = points(claim.spec)
-    store.record(claim, [p for p in curves if series is None or p.name in series])
+    store.queue.record(claim, [p for p in curves if series is None or p.name in series])
     blocks = averaged(scope)
     factor = (slower or 1.0) * (1 + 0.05 * blocks + seed / 100)
     results = {
@@ -177,12 +179,14 @@ def train(
         "effective_rank": 20.0 + blocks + seed / 3,
         "embedding_std": embedding_std,
     }
-    store.finish(claim, results=results, cost=_cost(scope, factor, environment, slower is not None))
+    store.queue.finish(
+        claim, results=results, cost=_cost(scope, factor, environment, slower is not None)
+    )
 
 
 def evaluate(store, run, environment=ENVIRONMENT) -> None:
     """Work off the evaluation of a run, or one of its own."""
-    claim = store.claim(run.eval_job, environment=environment)
+    claim = store.queue.claim(run.eval_job, environment=environment)
     assert claim is not None
     scope, seed, chance = _about(claim.spec)
     hard = np.random.default_rng(0).random(IMAGES)
@@ -191,13 +195,13 @@ def evaluate(store, run, environment=ENVIRONMENT) -> None:
     top1 = 100 * float(right.mean())
     results = {"top1": top1, "top5": min(100.0, top1 + 25), "knn_top1": top1 - 3 + seed / 4}
     cost = CostReading(queue_s=0.5, eval_s=2.0, total_s=3.0 + seed)
-    store.finish(claim, results=results, cost=cost, correct={"top1": right.tobytes()})
+    store.queue.finish(claim, results=results, cost=cost, correct={"top1": right.tobytes()})
 
 
 def bench(store, *, arms) -> str:
     """Queue a bench, work it off, and return its id."""
     run = store.add_run(_bench_plan(arms=arms))
-    claim = store.claim(run.eval_job, environment=ENVIRONMENT)
+    claim = store.queue.claim(run.eval_job, environment=ENVIRONMENT)
     assert claim is not None
     results, steps = {}, []
     for place in range(arms):
@@ -212,8 +216,8 @@ def bench(store, *, arms) -> str:
             MetricPoint(step, 1, f"step_ms:{place}", total + (step * (1 + place)) % 5)
             for step in range(1, 7)
         ]
-    store.record(claim, steps)
-    store.finish(claim, results=results, cost=CostReading(train_s=20.0, total_s=25.0))
+    store.queue.record(claim, steps)
+    store.queue.finish(claim, results=results, cost=CostReading(train_s=20.0, total_s=25.0))
     return run.id
 
 

@@ -66,9 +66,9 @@ def evaluation(weights: str, *, content: str = "e" * 64, **fields: Any) -> Plann
 
 def evaluated(store: RunStore, planned: PlannedRun, *, top1: float = 61.0) -> str:
     """Queue an evaluation of its own and work it off; return its id."""
-    claim = store.claim(store.add_run(planned).id, environment=ENVIRONMENT)
+    claim = store.queue.claim(store.add_run(planned).id, environment=ENVIRONMENT)
     assert claim is not None
-    store.finish(
+    store.queue.finish(
         claim,
         results={"top1": top1, "top5": 90.0, "knn_top1": top1 - 2},
         cost=CostReading(eval_s=1.0, total_s=1.5),
@@ -88,10 +88,10 @@ def complete(
 ) -> str:
     """Queue a run and work it off; return its id."""
     run = store.add_run(planned, force=force)
-    claim = store.claim(run.pretrain_job, environment=environment)
+    claim = store.queue.claim(run.pretrain_job, environment=environment)
     assert claim is not None
     points = [MetricPoint(step, step // 2, "loss", 5.0 - step) for step in range(4)]
-    store.record(claim, points)
+    store.queue.record(claim, points)
     cost = CostReading(
         train_s=10.0,
         total_s=12.0,
@@ -101,10 +101,10 @@ def complete(
         ema_bytes=0,
         host_peak_rss=2**30,
     )
-    store.finish(claim, results={"online_top1": top1 - 5}, cost=cost)
-    claim = store.claim(run.eval_job, environment=environment)
+    store.queue.finish(claim, results={"online_top1": top1 - 5}, cost=cost)
+    claim = store.queue.claim(run.eval_job, environment=environment)
     assert claim is not None
-    store.finish(
+    store.queue.finish(
         claim,
         results={"top1": top1, "knn_top1": top1 - 3},
         cost=CostReading(eval_s=2.0, total_s=3.0),

@@ -98,7 +98,7 @@ def _work_off(
         command=f"emabench run --method {method} --ema-scope {scope} --seed {seed}",
     )
     run = store.add_run(planned)
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
     assert claim is not None
     top1 = top1_of(scope, seed)
     factor = 1 + 0.05 * averaged(scope) + seed / 100 + SCOPES.index(scope) / 90
@@ -111,7 +111,7 @@ def _work_off(
             for quantity in ("grad_norm", "grad_norm_cv"):
                 value = (1 + place) / (10 + epoch) + seed / 100
                 points.append(MetricPoint(step, epoch, f"{quantity}:{block}", value))
-    store.record(claim, points)
+    store.queue.record(claim, points)
     known = {f.name for f in fields(CostReading)}
     phases = {
         name: None if name == "target_forward_ms" and scope == "none" else ms * factor
@@ -134,10 +134,10 @@ def _work_off(
         host_peak_rss=2**30,
         **phases,  # type: ignore[arg-type]
     )
-    store.finish(claim, results={"online_top1": top1 - 4}, cost=cost)
-    claim = store.claim(run.eval_job, environment=ENVIRONMENT)
+    store.queue.finish(claim, results={"online_top1": top1 - 4}, cost=cost)
+    claim = store.queue.claim(run.eval_job, environment=ENVIRONMENT)
     assert claim is not None
-    store.finish(
+    store.queue.finish(
         claim,
         results={"top1": top1, "top5": top1 + 25, "knn_top1": top1 - 3},
         cost=CostReading(eval_s=2.0, total_s=3.0),

@@ -143,7 +143,7 @@ class WholeQueue:
     def claim(self, slot: Slot) -> Claim | None:
         """Take the next job for a slot; None if there is none at the moment."""
         assert slot.kind is not None
-        claim = self._store.claim_next(slot.kind, device=slot.device)
+        claim = self._store.queue.claim_next(slot.kind, device=slot.device)
         if claim is None:
             self._idle.add(slot)
         else:
@@ -185,7 +185,7 @@ class ChosenRuns:
         states = self._unfinished()
         for job, state in states.items():
             if state is JobState.QUEUED:
-                claim = self._store.claim(job, device=slot.device)
+                claim = self._store.queue.claim(job, device=slot.device)
                 if claim is not None:
                     self._mine.add(job)
                     return claim
@@ -199,7 +199,7 @@ class ChosenRuns:
         return not self._unfinished()
 
     def _unfinished(self) -> dict[str, JobState]:
-        found = self._store.states(self._jobs)
+        found = self._store.queue.states(self._jobs)
         self._jobs = [job for job in self._jobs if job in found and not found[job].is_finished]
         return {job: found[job] for job in self._jobs}
 

@@ -125,7 +125,7 @@ class RemoteJob:
         claim, root = self.task.claim, self.task.place.artifacts
         keep = self.task.place.keep
         names = (LOG, *(WEIGHTS if keep is not Keep.NOTHING else ()))
-        is_done = self._store.states([claim.job_id]).get(claim.job_id) is JobState.DONE
+        is_done = self._store.queue.states([claim.job_id]).get(claim.job_id) is JobState.DONE
         if keep is Keep.CHECKPOINTS and is_done:
             names = (*names, CHECKPOINT)
         self._exchange.fetch(root, claim.job_id, names)
@@ -168,7 +168,7 @@ class RemoteJob:
             return
         self._beaten_at = now
         try:
-            self._store.beat(self.task.claim)
+            self._store.queue.beat(self.task.claim)
         except FencedError:
             self.kill()
 
@@ -198,7 +198,7 @@ def take_in(
         ingest = Ingest(store, claim)
         for _ in ingest.take(words):
             pass
-        state = store.states([attempt.job_id]).get(attempt.job_id)
+        state = store.queue.states([attempt.job_id]).get(attempt.job_id)
         if state is not None:
             yield attempt, state
 
@@ -210,7 +210,7 @@ def dismiss(store: RunStore, exchange: Exchange) -> None:
         store: open for reading.
         exchange: where the journals lie.
     """
-    running = {(attempt.job_id, attempt.number) for attempt in store.running()}
+    running = {(attempt.job_id, attempt.number) for attempt in store.queue.running()}
     for job_id, number in exchange.journals():
         if (job_id, number) in running or exchange.asked_to_stop(job_id, number):
             continue

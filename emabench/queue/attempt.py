@@ -15,7 +15,7 @@ from emabench.errors import (
     StoreError,
 )
 from emabench.events import Event
-from emabench.queue.attempt_writer import Ledger
+from emabench.queue.attempt_writer import AttemptWriter
 from emabench.queue.event_lines import Narrator
 from emabench.queue.failure import Trouble
 from emabench.queue.submission import Task
@@ -49,7 +49,7 @@ def log_to_stderr() -> None:
 
 
 def make(
-    ledger: Ledger,
+    writer: AttemptWriter,
     claim: Claim,
     place: Workplace,
     *,
@@ -59,7 +59,7 @@ def make(
     """Make an attempt and narrate it; what went wrong is returned, not raised.
 
     Args:
-        ledger: takes what is to be recorded.
+        writer: takes what is to be recorded.
         claim: the attempt.
         place: where to work.
         tell: told of progress, for who watches.
@@ -72,7 +72,7 @@ def make(
         tell(event)
 
     try:
-        work(ledger, claim, place, on_event=on_event, stop=stop)
+        work(writer, claim, place, on_event=on_event, stop=stop)
     except FencedError as error:
         say(f"stopped: {error.message}")
     except (InterruptedRunError, KeyboardInterrupt) as error:

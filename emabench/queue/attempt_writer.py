@@ -9,10 +9,10 @@ from emabench.events import StepProgress
 from emabench.records import Claim, CostReading, Environment, MetricPoint
 
 
-class Ledger(Protocol):
+class AttemptWriter(Protocol):
     """Takes the words of a worker; each raises ``FencedError`` once the attempt is not its own.
 
-    A ``RunStore`` is one; the meaning of every word is documented there.
+    The queue of a store is one; the meaning of every word is documented there.
     """
 
     def begin(self, claim: Claim, environment: Environment) -> None:

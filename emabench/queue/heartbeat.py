@@ -13,7 +13,7 @@ from typing import Self
 
 from emabench.errors import FencedError, StoreError, StoreLostError
 from emabench.events import StepProgress
-from emabench.queue.attempt_writer import Ledger
+from emabench.queue.attempt_writer import AttemptWriter
 from emabench.records import Claim, RunningAttempt
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Heartbeat:
     """Counts the heartbeat of an attempt on, from a thread of its own, inside a ``with`` block.
 
     Args:
-        store: where the claim came from.
+        writer: takes the beats.
         claim: the attempt.
         seconds: between two heartbeats.
 
@@ -33,10 +33,10 @@ class Heartbeat:
             no point in going on.
     """
 
-    def __init__(self, store: Ledger, claim: Claim, *, seconds: float) -> None:
+    def __init__(self, writer: AttemptWriter, claim: Claim, *, seconds: float) -> None:
         self.progress: StepProgress | None = None
         self.lost = False
-        self._store, self._claim, self._seconds = store, claim, seconds
+        self._writer, self._claim, self._seconds = writer, claim, seconds
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -56,7 +56,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._over.wait(self._seconds):
             try:
-                self._store.beat(self._claim, self.progress)
+                self._writer.beat(self._claim, self.progress)
             except (FencedError, StoreLostError) as error:
                 _log.warning("%s", error.message)
                 self.lost = True

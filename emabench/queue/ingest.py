@@ -64,16 +64,16 @@ class Ingest:
     def _write(self, word: Word, waited_s: float) -> None:
         claim = self._claim
         if isinstance(word, Begun):
-            self._store.begin(claim, word.environment, process=word.process)
+            self._store.queue.begin(claim, word.environment, process=word.process)
         elif isinstance(word, Beat):
-            self._store.beat(claim, word.progress, count=word.count)
+            self._store.queue.beat(claim, word.progress, count=word.count)
         elif isinstance(word, Recorded):
-            self._store.record(claim, word.points, word.cost)
+            self._store.queue.record(claim, word.points, word.cost)
         elif isinstance(word, Finished):
             queued = None if word.cost.queue_s is None else word.cost.queue_s + waited_s
             cost = replace(word.cost, queue_s=queued)
-            self._store.finish(claim, results=word.results, cost=cost, correct=word.correct)
+            self._store.queue.finish(claim, results=word.results, cost=cost, correct=word.correct)
         elif isinstance(word, Failed):
-            self._store.fail(claim, reason=word.reason, cost=word.cost, retry=word.retry)
+            self._store.queue.fail(claim, reason=word.reason, cost=word.cost, retry=word.retry)
         elif isinstance(word, Released):
-            self._store.release(claim, reason=word.reason, cost=word.cost)
+            self._store.queue.release(claim, reason=word.reason, cost=word.cost)

@@ -175,7 +175,7 @@ def _main(task: Task, connection: Connection) -> None:
 def _work(task: Task, send: _Sender, stop: _StopSignal) -> Trouble | None:
     try:
         with RunStore.open(task.store, mode="write") as store:
-            return make(store, task.claim, task.place, tell=send, stop=stop)
+            return make(store.queue, task.claim, task.place, tell=send, stop=stop)
     except EmabenchError as error:
         return Trouble(error.message, error.hint, isinstance(error, StoreError))
 

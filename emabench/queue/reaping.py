@@ -41,7 +41,7 @@ def reap(
         seconds: how long to watch the heartbeats, by this process's monotonic clock; 0 does not.
         on_wait: told of the attempts that are watched, before they are.
     """
-    running = store.running()
+    running = store.queue.running()
     yield from _declare(store, [a for a in running if a.process_gone], "its process is gone")
     watched = {_key(a): a.heartbeat for a in running if not a.process_gone}
     if not watched or seconds == 0:
@@ -49,7 +49,7 @@ def reap(
     on_wait([a for a in running if _key(a) in watched])
     watch = StaleWatch(seconds)
     while True:
-        silent = [a for a in store.running() if watched.get(_key(a)) == a.heartbeat]
+        silent = [a for a in store.queue.running() if watched.get(_key(a)) == a.heartbeat]
         stale = watch.stale(silent, time.monotonic())
         yield from _declare(store, stale, "its heartbeat stopped")
         if stale or not silent:
@@ -59,7 +59,7 @@ def reap(
 
 def _declare(store: RunStore, attempts: Sequence[RunningAttempt], reason: str) -> Iterator[Reaped]:
     for attempt in attempts:
-        state = store.reap(attempt, reason=reason)
+        state = store.queue.reap(attempt, reason=reason)
         if state is not None:
             yield Reaped(attempt, reason, state)
 

@@ -172,10 +172,10 @@ class Supervisor:
             try:
                 job = self._engine.submit(task)
             except EngineError as error:
-                self._store.release(claim, reason=error.message, cost=None)
+                self._store.queue.release(claim, reason=error.message, cost=None)
                 raise
             except EmabenchError as error:
-                state = self._store.fail(claim, reason=error.message, cost=None, retry=True)
+                state = self._store.queue.fail(claim, reason=error.message, cost=None, retry=True)
                 self._tell_end(tally, JobEnded(claim, state, error.message, error.hint))
                 continue
             self._jobs[index] = job
@@ -225,8 +225,8 @@ class Supervisor:
         """Record the end of an attempt that died without a word."""
         try:
             if self._asked_at is None:
-                return self._store.fail(claim, reason=reason, cost=None, retry=True), reason
-            self._store.release(claim, reason="stopped at once", cost=None)
+                return self._store.queue.fail(claim, reason=reason, cost=None, retry=True), reason
+            self._store.queue.release(claim, reason="stopped at once", cost=None)
         except FencedError:
             return JobState.CANCELLED, "ended by somebody else"
         return JobState.QUEUED, "stopped at once"
@@ -243,13 +243,13 @@ class Supervisor:
         self._observed_at = now
         claims = [(job.task.claim, job) for job in self._jobs.values()]
         mine = {(claim.job_id, claim.attempt): job for claim, job in claims}
-        self._engine.look_after([a for a in self._store.running() if _key(a) not in mine])
-        running = self._store.running()
+        self._engine.look_after([a for a in self._store.queue.running() if _key(a) not in mine])
+        running = self._store.queue.running()
         gone = [a for a in running if a.process_gone and _key(a) not in mine]
         stale = [a for a in self._watch.stale(running, now) if a not in gone]
         for attempt in gone + stale:
             reason = "its process is gone" if attempt in gone else "its heartbeat stopped"
-            state = self._store.reap(attempt, reason=reason)
+            state = self._store.queue.reap(attempt, reason=reason)
             if state is not None and _key(attempt) in mine:
                 mine[_key(attempt)].kill()
             elif state is not None:

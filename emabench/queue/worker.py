@@ -30,7 +30,7 @@ from emabench.evaluation.weights_file import digest
 from emabench.events import Event, StepProgress
 from emabench.experiment import Listener, Outcome
 from emabench.jobs import bench, multi_device
-from emabench.queue.attempt_writer import Ledger
+from emabench.queue.attempt_writer import AttemptWriter
 from emabench.queue.heartbeat import Heartbeat
 from emabench.records import Claim, JobKind
 from emabench.spec import ExperimentSpec
@@ -59,7 +59,7 @@ class Workplace:
 
 
 def work(
-    store: Ledger,
+    writer: AttemptWriter,
     claim: Claim,
     place: Workplace,
     *,
@@ -69,7 +69,7 @@ def work(
     """Run a claimed job to its end, and record it as done, failed or queued again.
 
     Args:
-        store: where the claim came from, or a journal for it.
+        writer: the queue that the claim came from, or a journal for it.
         claim: the attempt; every write carries it.
         place: where to work.
         on_event: told of progress.
@@ -88,15 +88,15 @@ def work(
         compiled = spec.pretrain.compile and claim.kind is not JobKind.LINEAR_EVAL
         count = spec.pretrain.devices if claim.kind is JobKind.PRETRAIN else 1
         environment = devices.environment(device, threads, compiled=compiled, count=count)
-        store.begin(claim, environment)
+        writer.begin(claim, environment)
     except (FencedError, StoreError):
         raise
     except EmabenchError as error:
-        store.fail(claim, reason=error.message, cost=None, retry=error.may_pass)
+        writer.fail(claim, reason=error.message, cost=None, retry=error.may_pass)
         raise
     meter: Meter = CostMeter(device) if count == 1 else multi_device.Readings()
     try:
-        with Heartbeat(store, claim, seconds=place.heartbeat_s) as heartbeat:
+        with Heartbeat(writer, claim, seconds=place.heartbeat_s) as heartbeat:
 
             def hear(event: Event) -> None:
                 if isinstance(event, StepProgress):
@@ -105,22 +105,24 @@ def work(
                 if claim.kind is JobKind.LINEAR_EVAL and (heartbeat.lost or stop()):
                     raise InterruptedRunError("stopped")  # it has nothing to save
 
-            outcome = _run(store, claim, spec, place, hear, lambda: heartbeat.lost or stop(), meter)
+            outcome = _run(
+                writer, claim, spec, place, hear, lambda: heartbeat.lost or stop(), meter
+            )
     except (FencedError, StoreError):
         raise
     except (InterruptedRunError, KeyboardInterrupt) as interruption:
-        store.release(claim, reason=str(interruption) or "interrupted", cost=meter.read())
+        writer.release(claim, reason=str(interruption) or "interrupted", cost=meter.read())
         raise
     except EmabenchError as error:
-        store.fail(claim, reason=error.message, cost=meter.read(), retry=error.may_pass)
+        writer.fail(claim, reason=error.message, cost=meter.read(), retry=error.may_pass)
         raise
     except Exception as error:
         _log.exception("job %s failed", claim.job_id)
         reason = f"{type(error).__name__}: {error}"
-        store.fail(claim, reason=reason, cost=meter.read(), retry=True)
+        writer.fail(claim, reason=reason, cost=meter.read(), retry=True)
         raise
     cost = replace(outcome.cost, queue_s=claim.queued_s)
-    store.finish(claim, results=outcome.results, cost=cost, correct=outcome.correct)
+    writer.finish(claim, results=outcome.results, cost=cost, correct=outcome.correct)
     _tidy(claim, place)
 
 
@@ -134,7 +136,7 @@ def _spec_of(claim: Claim, place: Workplace) -> ExperimentSpec:
 
 
 def _run(
-    store: Ledger,
+    writer: AttemptWriter,
     claim: Claim,
     spec: ExperimentSpec,
     place: Workplace,
@@ -150,7 +152,7 @@ def _run(
             folder=folder,
             earlier=earlier,
             on_event=on_event,
-            record=lambda points: store.record(claim, points, meter.read()),
+            record=lambda points: writer.record(claim, points, meter.read()),
             stop=stop,
             readings=meter,
             profile=spec.profile,
@@ -159,7 +161,7 @@ def _run(
         return bench.measure(
             spec,
             on_event=on_event,
-            record=lambda points: store.record(claim, points, meter.read()),
+            record=lambda points: writer.record(claim, points, meter.read()),
             stop=stop,
             meter=meter,
         )
@@ -169,7 +171,7 @@ def _run(
             folder=folder,
             earlier=earlier,
             on_event=on_event,
-            record=lambda points: store.record(claim, points, meter.read()),
+            record=lambda points: writer.record(claim, points, meter.read()),
             stop=stop,
             meter=meter,
             profile=spec.profile,

@@ -24,6 +24,7 @@ from emabench.records import (
     StoredRuns,
     WantedValues,
 )
+from emabench.store.connection.database import Database
 from emabench.store.connection.opening import open_for_reading, open_for_writing
 from emabench.store.queue.enqueue import existing_run, insert_run, remove_experiments
 from emabench.store.queue.job_queue import JobQueue
@@ -34,12 +35,19 @@ from emabench.store.runs.values import find_correct, read_values
 from emabench.store.runs.whole_runs import without_collection
 
 
-class RunStore(JobQueue):
+class RunStore:
     """A store that is open; use it in a ``with`` statement or call ``close``.
 
     Every method is one transaction, and raises ``StoreError`` where the database fails. A store
     may be used from several threads, and by several processes that open it each.
+
+    Attributes:
+        queue: the jobs that wait, run and end.
     """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.queue = JobQueue(database)
 
     @classmethod
     def open(cls, location: str, *, mode: Literal["read", "write"]) -> Self:

@@ -90,10 +90,10 @@ class Queue:
     def claim(self) -> float:
         """Claim a job and return how many seconds it took; finish and replace it."""
         start = time.perf_counter()
-        claim = self.store.claim_next("cpu")
+        claim = self.store.queue.claim_next("cpu")
         seconds = time.perf_counter() - start
         assert claim is not None
-        self.store.finish(claim, results={}, cost=CostReading())
+        self.store.queue.finish(claim, results={}, cost=CostReading())
         if claim.kind is JobKind.LINEAR_EVAL:
             self.store.add_run(self._plan, force=True)
         return seconds

@@ -66,10 +66,10 @@ def test_it_follows_the_store_and_keeps_the_place(store, address, open_page):
 def test_it_shows_what_runs_while_it_runs(store, address, open_page):
     page = open_page(address).page
     run = store.add_run(plan(method="byol", ema_scope="full"))
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
     seen(page.locator("#queue")).to_contain_text(run.pretrain_job)
     assert "1 running, 1 queued" in page.locator("#queue").inner_text()
-    store.finish(claim, results={"online_top1": 1.0}, cost=CostReading(total_s=1.0))
+    store.queue.finish(claim, results={"online_top1": 1.0}, cost=CostReading(total_s=1.0))
     seen(page.locator("#queue")).to_contain_text("0 running")
 
 

@@ -27,8 +27,8 @@ def folder_of_report(tmp_path_factory):
         study(store, arms=3, seeds=3)
         complete(store, plan(method="moco", ema_scope="layer4", seed=0, name="</script><b>x"))
         queued = store.add_run(plan(method="moco", ema_scope="full", seed=8))
-        claim = store.claim(queued.pretrain_job)
-        store.fail(claim, reason="<img src=x onerror=alert(1)> broke", cost=None)
+        claim = store.queue.claim(queued.pretrain_job)
+        store.queue.fail(claim, reason="<img src=x onerror=alert(1)> broke", cost=None)
     assert run(["report", *OPTIONS, "--db", db, "-o", str(folder / "report.html")]) == 0
     return folder
 

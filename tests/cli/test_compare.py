@@ -231,10 +231,10 @@ def test_more_wrong_requests_are_one_line_with_a_hint(
 
 
 def test_only_failed_runs_say_where_the_reason_is(store, emabench):
-    claim = store.claim(store.add_run(plan()).pretrain_job, environment=ENVIRONMENT)
-    store.fail(claim, reason="the loss is not finite", cost=None)
-    while (claim := store.claim_next("cpu")) is not None:
-        store.fail(claim, reason="the loss is not finite", cost=None)
+    claim = store.queue.claim(store.add_run(plan()).pretrain_job, environment=ENVIRONMENT)
+    store.queue.fail(claim, reason="the loss is not finite", cost=None)
+    while (claim := store.queue.claim_next("cpu")) is not None:
+        store.queue.fail(claim, reason="the loss is not finite", cost=None)
     result = emabench(["compare"])
     assert (result.code, result.out) == (3, "")
     assert "nothing to compare: 1 failed left out, no run is done" in result.err

@@ -99,13 +99,15 @@ def test_a_backup_while_a_worker_writes_is_one_plain_consistent_file(emabench, f
     stop = threading.Event()
     with RunStore.open("results.db", mode="write") as store:
         job = store.add_run(plan(seed=9)).pretrain_job
-        claim = store.claim(job)
+        claim = store.queue.claim(job)
         step = iter(range(1_000_000))
 
         def write():
             while not stop.is_set():
                 now = next(step)
-                store.record(claim, [MetricPoint(now, 1, name, 1.0) for name in ("loss", "lr")])
+                store.queue.record(
+                    claim, [MetricPoint(now, 1, name, 1.0) for name in ("loss", "lr")]
+                )
 
         writer = threading.Thread(target=write)
         writer.start()
@@ -183,8 +185,8 @@ def test_what_is_for_a_file_says_what_a_server_has_instead(emabench, folder):
 
 def test_vacuum_gives_back_what_was_deleted(emabench, folder, runs):
     with RunStore.open("results.db", mode="write") as store:
-        claim = store.claim(store.add_run(plan(seed=9)).pretrain_job)
-        store.record(claim, [MetricPoint(step, 1, "loss", 1.0) for step in range(20_000)])
+        claim = store.queue.claim(store.add_run(plan(seed=9)).pretrain_job)
+        store.queue.record(claim, [MetricPoint(step, 1, "loss", 1.0) for step in range(20_000)])
     change("DELETE FROM metrics WHERE step > 100")
     found = json.loads(emabench(["db", "vacuum", "--json"]).out)
     assert found["bytes_after"] < found["bytes_before"] / 2
@@ -196,15 +198,15 @@ def test_vacuum_says_what_it_gave_back_also_while_others_have_the_store_open(
     emabench, folder, runs
 ):
     with RunStore.open("results.db", mode="write") as store:
-        claim = store.claim(store.add_run(plan(seed=9)).pretrain_job)
-        store.record(claim, [MetricPoint(step, 1, "loss", 1.0) for step in range(20_000)])
+        claim = store.queue.claim(store.add_run(plan(seed=9)).pretrain_job)
+        store.queue.record(claim, [MetricPoint(step, 1, "loss", 1.0) for step in range(20_000)])
         change("DELETE FROM metrics WHERE step > 100")
         found = json.loads(emabench(["db", "vacuum", "--json"]).out)
         files = [
             path.stat().st_size for path in folder.glob("results.db*") if "shm" not in path.name
         ]
         assert found["bytes_after"] == sum(files) < found["bytes_before"] / 2
-        store.record(claim, [MetricPoint(20_001, 1, "loss", 1.0)])
+        store.queue.record(claim, [MetricPoint(20_001, 1, "loss", 1.0)])
         assert len(store.metrics(claim.job_id)) == 102
 
 

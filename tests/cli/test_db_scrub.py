@@ -42,9 +42,9 @@ def store(folder):
                 complete(store, planned, environment=replace(ENVIRONMENT, host=host))
         for number in range(4):  # what is deleted leaves its bytes in the file
             store.remove([complete(store, plan(name=f"secret-{number}"))])
-        claim = store.claim(store.add_run(plan(seed=9)).pretrain_job, environment=ENVIRONMENT)
+        claim = store.queue.claim(store.add_run(plan(seed=9)).pretrain_job, environment=ENVIRONMENT)
         reason = f"FileNotFoundError: no '{IMAGES}/b.png' for adalovelace on node7"
-        store.fail(claim, reason=reason, cost=CostReading(train_s=1.0))
+        store.queue.fail(claim, reason=reason, cost=CostReading(train_s=1.0))
         evaluated(store, evaluation(WEIGHTS))
     with closing(sqlite3.connect("results.db")) as database:
         database.execute("UPDATE attempts SET pid = 43210, process_started = 98765.25")

@@ -59,11 +59,13 @@ def test_images_that_only_one_run_classified_rightly_are_counted(folder, emabenc
         ids = []
         for scope, right in (("none", [1, 1, 0, 0]), ("full", [1, 0, 0, 0])):
             run = store.add_run(plan(ema_scope=scope))
-            claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-            store.finish(claim, results={}, cost=None)
-            claim = store.claim(run.eval_job, environment=ENVIRONMENT)
+            claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+            store.queue.finish(claim, results={}, cost=None)
+            claim = store.queue.claim(run.eval_job, environment=ENVIRONMENT)
             top1 = 100 * sum(right) / 4
-            store.finish(claim, results={"top1": top1}, cost=None, correct={"top1": bytes(right)})
+            store.queue.finish(
+                claim, results={"top1": top1}, cost=None, correct={"top1": bytes(right)}
+            )
             ids.append(run.id)
     (images,) = json.loads(emabench(["diff", *ids, "--json"]).out)["images"]
     assert (images["images"], images["only_first"], images["only_second"]) == (4, 1, 0)

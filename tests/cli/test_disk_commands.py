@@ -48,9 +48,9 @@ def attempts(store, count, **fields):
     """A run whose pretraining failed all but the last time, and is running now."""
     run = store.add_run(plan(**fields), max_attempts=99)
     for number in range(count):
-        claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
+        claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
         if number < count - 1:
-            store.fail(claim, reason="killed", cost=None, retry=True)
+            store.queue.fail(claim, reason="killed", cost=None, retry=True)
     return run, claim
 
 
@@ -197,7 +197,7 @@ def test_what_is_done_needs_no_checkpoint(emabench, store, folder):
 
 def test_what_waits_for_its_evaluation_keeps_its_weights(emabench, store):
     run, claim = attempts(store, 1)
-    store.finish(claim, results={}, cost=CostReading())
+    store.queue.finish(claim, results={}, cost=CostReading())
     kept = put(run.id, WEIGHTS, LOG)
     gone = put(run.id, CHECKPOINT)
     assert set(prune(emabench, "--weights", "--logs")) == set(gone)
@@ -219,7 +219,7 @@ def test_a_newer_checkpoint_supersedes_only_if_it_can_be_read(emabench, store):
     put(run.id, LOG, attempt=4)
     assert prune(emabench) == {one: "superseded"}
     assert {two, three} <= files()
-    store.fail(claim, reason="killed", cost=None, retry=True)
+    store.queue.fail(claim, reason="killed", cost=None, retry=True)
     checkpoint(run.id, 4)
     assert prune(emabench) == {two: "superseded", three: "superseded"}
 
@@ -242,11 +242,11 @@ def test_two_checkpoints_of_one_attempt_are_both_kept(emabench, store):
 def test_what_may_be_tried_again_keeps_what_it_goes_on_from(emabench, store, state):
     run, claim = attempts(store, 1)
     if state == "failed":
-        store.fail(claim, reason="nan", cost=None)
+        store.queue.fail(claim, reason="nan", cost=None)
     elif state == "cancelled":
-        store.cancel([run.pretrain_job])
+        store.queue.cancel([run.pretrain_job])
     else:
-        store.release(claim, reason="stopped", cost=None)
+        store.queue.release(claim, reason="stopped", cost=None)
     kept = {checkpoint(run.id, 1), *put(run.id, LOG, WEIGHTS)}
     assert store.job(run.id).state == state
     assert prune(emabench, "--weights", "--logs") == {}
@@ -344,7 +344,7 @@ def test_whatever_lies_there_a_job_can_still_go_on(emabench, store):
                 if how == "good":
                     newest[run.id] = path
         if dice.random() < 0.5:
-            store.fail(claim, reason="nan", cost=None, retry=dice.random() < 0.5)
+            store.queue.fail(claim, reason="nan", cost=None, retry=dice.random() < 0.5)
     assert newest
     reasons = prune(emabench, "--weights", "--logs")
     assert set(reasons.values()) == {"superseded"}

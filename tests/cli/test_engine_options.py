@@ -18,7 +18,7 @@ from emabench.store import RunStore
 def running(folder):
     """A claim whose worker, somewhere else, has begun a journal."""
     with RunStore.open("results.db", mode="write") as store:
-        claim = store.claim(store.add_run(plan(smoke=True)).pretrain_job)
+        claim = store.queue.claim(store.add_run(plan(smoke=True)).pretrain_job)
     place = attempt_folder(Path("results-artifacts"), claim.job_id, 1)
     place.mkdir(parents=True)
     (place / LOG).write_text("begun\n")

@@ -246,7 +246,7 @@ def test_a_queued_evaluation_keeps_its_weights_from_prune(emabench, run, folder)
         assert weights_to_delete() == 2
         queued = store.add_run(evaluation(run)).id
         assert weights_to_delete() == 0
-        store.cancel([queued])
+        store.queue.cancel([queued])
         assert weights_to_delete() == 2
         store.add_run(evaluation(str(file), content="f" * 64))
         assert weights_to_delete() == 1
@@ -263,8 +263,8 @@ def test_the_log_of_an_evaluation_is_no_orphan(emabench, run, done, folder):
 
 def test_retry_takes_failed_evaluations_along(emabench, run):
     with RunStore.open("results.db", mode="write") as store:
-        claim = store.claim(store.add_run(evaluation(run)).id)
-        store.fail(claim, reason="out of memory", cost=None)
+        claim = store.queue.claim(store.add_run(evaluation(run)).id)
+        store.queue.fail(claim, reason="out of memory", cost=None)
     (job,) = json.loads(emabench(["retry", "--failed", "--json"]).out)["jobs"]
     assert (job["id"], job["state"], job["changed"]) == (claim.job_id, "queued", True)
 

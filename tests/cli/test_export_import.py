@@ -28,12 +28,12 @@ def runs(folder):
     with RunStore.open("results.db", mode="write") as store:
         done = complete(store, plan(name="first", smoke=True))
         failed = store.add_run(plan(seed=1, method="moco"))
-        claim = store.claim(failed.pretrain_job)
+        claim = store.queue.claim(failed.pretrain_job)
         points = [MetricPoint(1, 1, "loss", math.nan), MetricPoint(2, 1, "loss", math.inf)]
-        store.record(claim, points, CostReading(train_s=1.5, total_s=2.0))
-        store.fail(claim, reason="the loss is nan", cost=None)
+        store.queue.record(claim, points, CostReading(train_s=1.5, total_s=2.0))
+        store.queue.fail(claim, reason="the loss is nan", cost=None)
         cancelled = store.add_run(plan(seed=2), priority=3)
-        store.cancel([cancelled.pretrain_job])
+        store.queue.cancel([cancelled.pretrain_job])
         waiting = store.add_run(plan(seed=3))
         return [done, failed.id, cancelled.id, waiting.id]
 
@@ -100,8 +100,8 @@ def test_a_run_that_still_trains_is_not_exported_whatever_became_of_its_evaluati
 ):
     with RunStore.open("results.db", mode="write") as store:
         run = store.add_run(plan())
-        store.claim(run.pretrain_job)
-        store.cancel([run.eval_job])
+        store.queue.claim(run.pretrain_job)
+        store.queue.cancel([run.eval_job])
         assert store.run(run.id).state is JobState.RUNNING  # its pretraining is
     told = json.loads(emabench(["export", "-o", "a.jsonl", "--json"]).out)
     assert (told["exported"], told["unfinished"]) == ([], [run.id])
@@ -146,7 +146,7 @@ def test_a_slow_pipe_keeps_nobody_from_writing(emabench, runs):
             with closing(sqlite3.connect("target.db", timeout=0)) as database:
                 database.execute("BEGIN IMMEDIATE")
                 database.rollback()
-            store.cancel([mine.pretrain_job])
+            store.queue.cancel([mine.pretrain_job])
             out, _ = process.communicate(rest[100:])
         assert (process.returncode, out[:21]) == (0, "3 runs were imported,")
         assert len(store.runs(RunQuery(smoke=True))) == 4

@@ -21,8 +21,8 @@ def runs(store):
     done = complete(store, plan(method="moco", ema_scope="full", name="first"), top1=61.25)
     smoke = complete(store, plan(smoke=True))
     failed = store.add_run(plan(seed=1))
-    claim = store.claim(failed.pretrain_job, environment=ENVIRONMENT)
-    store.fail(claim, reason="loss is NaN", cost=None)
+    claim = store.queue.claim(failed.pretrain_job, environment=ENVIRONMENT)
+    store.queue.fail(claim, reason="loss is NaN", cost=None)
     queued = store.add_run(plan(seed=2))
     return {"done": done, "smoke": smoke, "failed": failed.id, "queued": queued.id}
 

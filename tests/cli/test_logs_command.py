@@ -37,10 +37,10 @@ def jobs_of(store, run_id):
 def tried_twice(store):
     """A run whose pretraining failed once and is running again."""
     run = store.add_run(plan())
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-    store.fail(claim, reason="killed", cost=None, retry=True)
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+    store.queue.fail(claim, reason="killed", cost=None, retry=True)
     write(run.id, "first\n", attempt=1)
-    return run, store.claim(run.pretrain_job, environment=ENVIRONMENT)
+    return run, store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
 
 
 def test_the_log_of_a_real_run(emabench):
@@ -74,8 +74,8 @@ def test_the_newest_attempt_unless_another_is_asked_for(emabench, store):
 def test_attempts_are_counted_not_spelt(emabench, store):
     run = store.add_run(plan(), max_attempts=20)
     for number in range(1, 11):
-        claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-        store.fail(claim, reason="killed", cost=None, retry=True)
+        claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+        store.queue.fail(claim, reason="killed", cost=None, retry=True)
         write(run.id, f"{number}\n", attempt=number)
     assert emabench(["logs", run.id]).out == "10\n"
 
@@ -126,7 +126,7 @@ def test_whatever_a_process_wrote_is_printed(emabench, store):
 
 def test_the_folder_may_lie_elsewhere(emabench, store, folder):
     run = store.add_run(plan())
-    store.claim(run.pretrain_job)
+    store.queue.claim(run.pretrain_job)
     write(run.id, "there\n", root=folder / "files")
     assert emabench(["logs", run.id, "--artifacts", "files"]).out == "there\n"
     result = emabench(["logs", run.id])
@@ -160,20 +160,20 @@ def test_where_there_is_no_store_none_is_made(options, emabench, folder):
 def test_following_goes_through_attempts_and_jobs_to_the_end(store):
     run = store.add_run(plan())
     with in_pipe("logs", "-f", run.id) as program:
-        claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
+        claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
         write(run.id, "begins\nhal")
         program.wait_for("begins\n")
         write(run.id, "f\n")
         program.wait_for("half\n")
-        store.fail(claim, reason="killed", cost=None, retry=True)
-        claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
+        store.queue.fail(claim, reason="killed", cost=None, retry=True)
+        claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
         write(run.id, "goes on\n", attempt=2)
         program.wait_for("goes on\n")
-        store.finish(claim, results={}, cost=CostReading())
-        claim = store.claim(run.eval_job, environment=ENVIRONMENT)
+        store.queue.finish(claim, results={}, cost=CostReading())
+        claim = store.queue.claim(run.eval_job, environment=ENVIRONMENT)
         write(run.eval_job, "evaluates\n")
         program.wait_for("evaluates\n")
-        store.finish(claim, results={}, cost=CostReading())
+        store.queue.finish(claim, results={}, cost=CostReading())
         write(run.eval_job, "last words, no newline")
         assert program.end() == 0
         assert program.err == ""

@@ -83,8 +83,10 @@ def test_a_store_without_an_answer_says_why(store, emabench, command):
     waiting = emabench(command)
     assert (waiting.code, "1 queued" in waiting.err) == (3, True)
     failed = store.add_run(plan(seed=2))
-    store.fail(store.claim(failed.pretrain_job, environment=ENVIRONMENT), reason="x", cost=None)
-    store.cancel([store.runs()[0].id])
+    store.queue.fail(
+        store.queue.claim(failed.pretrain_job, environment=ENVIRONMENT), reason="x", cost=None
+    )
+    store.queue.cancel([store.runs()[0].id])
     broken = emabench(command)
     assert (broken.code, "1 failed" in broken.err) == (3, True)
     complete(store, plan(smoke=True))

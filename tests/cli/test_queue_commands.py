@@ -44,8 +44,8 @@ def store(folder):
 def running(store, **fields):
     """Queue a run whose pretraining this process works on."""
     run = store.add_run(plan(**fields))
-    claim = store.claim(run.pretrain_job, device="cpu")
-    store.begin(claim, ENVIRONMENT)
+    claim = store.queue.claim(run.pretrain_job, device="cpu")
+    store.queue.begin(claim, ENVIRONMENT)
     return run, claim
 
 
@@ -56,7 +56,7 @@ def abandoned(store, **fields):
         "import sys\n"
         "from emabench.store import RunStore\n"
         "with RunStore.open('results.db', mode='write') as store:\n"
-        "    store.claim(sys.argv[1])\n"
+        "    store.queue.claim(sys.argv[1])\n"
     )
     subprocess.run([sys.executable, "-c", code, run.pretrain_job], check=True)
     return run
@@ -64,8 +64,8 @@ def abandoned(store, **fields):
 
 def failed(store, **fields):
     run = store.add_run(plan(**fields))
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-    store.fail(claim, reason="loss is nan", cost=None)
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+    store.queue.fail(claim, reason="loss is nan", cost=None)
     return run
 
 
@@ -91,7 +91,7 @@ def test_where_there_is_no_store_none_is_made(command, emabench, folder):
 @pytest.mark.parametrize("command", ["cancel", "retry", "rm"])
 def test_ids_are_all_known_before_anything_is_done(command, emabench, store):
     queued = [store.add_run(plan(seed=seed)) for seed in range(17)]  # two begin alike
-    store.cancel([queued[0].pretrain_job])
+    store.queue.cancel([queued[0].pretrain_job])
     before = store.runs()
     unknown = emabench([command, queued[0].id, queued[1].id, "nope"])
     assert (unknown.code, unknown.out) == (3, "")
@@ -111,7 +111,7 @@ def test_ids_are_all_known_before_anything_is_done(command, emabench, store):
 def test_the_status_in_json_holds_all_that_is_known(emabench, store):
     complete(store, plan(seed=9))
     run, claim = running(store, method="moco", ema_scope="full", seed=3, batch_size=64)
-    store.beat(claim, PROGRESS)
+    store.queue.beat(claim, PROGRESS)
     lost = failed(store, seed=4)
     late = store.add_run(plan(seed=5))
     urgent = store.add_run(plan(seed=6), priority=2)
@@ -153,7 +153,7 @@ def test_the_status_in_json_holds_all_that_is_known(emabench, store):
 
 def test_the_status_in_a_pipe_is_plain_and_whole(emabench, store):
     run, claim = running(store, method="moco", ema_scope="from:layer4", seed=3, batch_size=256)
-    store.beat(claim, PROGRESS)
+    store.queue.beat(claim, PROGRESS)
     failed(store, seed=4)
     lines = emabench(["status"]).out.splitlines()
     assert lines[0] == "1 running, 1 queued, 0 done, 2 failed, 0 cancelled"
@@ -176,7 +176,7 @@ def test_what_is_not_known_is_not_invented(emabench, store):
 
 def test_a_loss_of_nan_makes_no_broken_json(emabench, store):
     _, claim = running(store)
-    store.beat(claim, StepProgress(1, 2, 1, 1, 2, float("nan"), float("inf")))
+    store.queue.beat(claim, StepProgress(1, 2, 1, 1, 2, float("nan"), float("inf")))
     (attempt,) = answer(emabench(["status", "--json"]))["running"]
     assert (attempt["loss"], attempt["images_per_second"]) == (None, None)
     assert emabench(["status"]).code == 0
@@ -234,9 +234,9 @@ def test_a_watch_in_a_pipe_ends_when_nothing_is_left_to_do(store):
     run, claim = running(store)
     with in_pipe("status", "--watch", "--interval", "0.1") as program:
         program.wait_for("1 running, 1 queued")
-        store.beat(claim, PROGRESS)
+        store.queue.beat(claim, PROGRESS)
         program.wait_for("30/120")
-        store.cancel([run.pretrain_job, run.eval_job])
+        store.queue.cancel([run.pretrain_job, run.eval_job])
         assert program.end() == 0
         assert program.err == ""
     assert "\x1b" not in program.text
@@ -249,7 +249,7 @@ def test_a_watch_in_json_is_one_line_for_each_look(store):
     run = store.add_run(plan())
     with in_pipe("status", "--watch", "--interval", "0.1", "--json") as program:
         program.wait_for("\n", after=program.wait_for("\n"))
-        store.cancel([run.pretrain_job, run.eval_job])
+        store.queue.cancel([run.pretrain_job, run.eval_job])
         assert program.end() == 0
     looks = [json.loads(line) for line in program.text.splitlines()]
     assert len(looks) >= 3
@@ -260,7 +260,7 @@ def test_a_watch_in_json_is_one_line_for_each_look(store):
 
 def test_a_watch_on_a_terminal_is_left_quietly_with_ctrl_c(store):
     _, claim = running(store, method="moco")
-    store.beat(claim, PROGRESS)
+    store.queue.beat(claim, PROGRESS)
     with on_terminal("status", "--watch", "--interval", "0.1") as program:
         seen = program.wait_for("Ctrl-C leaves")
         assert "30/120" in program.text
@@ -288,9 +288,9 @@ def test_a_watch_goes_on_while_the_store_is_locked(store, capsys, monkeypatch):
             if len(looks) == 5:
                 locker.execute("ROLLBACK")
                 with RunStore.open("results.db", mode="write") as again:
-                    again.cancel([run.pretrain_job, run.eval_job])
+                    again.queue.cancel([run.pretrain_job, run.eval_job])
             with RunStore.open("results.db", mode="read") as reader:
-                return reader.queue()
+                return reader.queue.snapshot()
 
         watch_as_json(look, err(), interval=0.01)
     captured = capsys.readouterr()
@@ -301,7 +301,7 @@ def test_a_watch_goes_on_while_the_store_is_locked(store, capsys, monkeypatch):
 
 def test_a_watch_gives_up_on_a_store_that_stays_broken(store, capsys, monkeypatch):
     store.add_run(plan())
-    looks = iter([store.queue()])
+    looks = iter([store.queue.snapshot()])
 
     def look():
         for queue in looks:
@@ -360,7 +360,7 @@ def test_a_cancelled_worker_can_write_nothing_more(emabench, store):
     result = emabench(["cancel", "@last"])
     assert "stop within seconds" in result.err
     with pytest.raises(FencedError):
-        store.beat(claim)
+        store.queue.beat(claim)
     assert states(store, run) == ["cancelled", "cancelled"]
 
 
@@ -398,7 +398,7 @@ def test_an_evaluation_takes_the_pretraining_that_it_needs_along(emabench, store
 def test_retry_failed_takes_all_that_failed_and_nothing_else(emabench, store):
     nan, smoke = failed(store, seed=0), failed(store, seed=1, smoke=True)
     cancelled = store.add_run(plan(seed=2))
-    store.cancel([cancelled.pretrain_job])
+    store.queue.cancel([cancelled.pretrain_job])
     done = complete(store, plan(seed=3))
     result = emabench(["retry", "--failed"])
     assert result.out.count("queued again") == 4
@@ -520,7 +520,7 @@ def test_the_last_attempt_fails_for_good(emabench, store):
 def test_a_heart_that_stands_still_is_reaped_and_one_that_beats_is_not(emabench, store):
     silent, _ = running(store, seed=0)
     beating, claim = running(store, seed=1)
-    with Heartbeat(store, claim, seconds=0.05):
+    with Heartbeat(store.queue, claim, seconds=0.05):
         result = emabench(["reap", "--stale-after", "1"])
     assert f"waits up to 1.0 s for the next heartbeat of {silent.id}, {beating.id}" in result.err
     assert result.out == (
@@ -531,7 +531,7 @@ def test_a_heart_that_stands_still_is_reaped_and_one_that_beats_is_not(emabench,
 
 def test_reap_waits_no_longer_than_for_the_last_heart_to_beat(emabench, store):
     _, claim = running(store)
-    with Heartbeat(store, claim, seconds=0.05):
+    with Heartbeat(store.queue, claim, seconds=0.05):
         result = emabench(["reap", "--stale-after", "100000"])
     assert result.out == "nothing to do: no attempt is dead\n"
 
@@ -541,7 +541,7 @@ def test_reap_lets_be_what_ends_while_it_waits(emabench, store):
 
     def finish():
         time.sleep(0.5)
-        store.release(claim, reason="stopped", cost=None)
+        store.queue.release(claim, reason="stopped", cost=None)
 
     thread = threading.Thread(target=finish)
     thread.start()

@@ -54,8 +54,8 @@ def test_the_sheet_ends_with_the_spec_as_yaml(store, emabench):
 
 def test_a_failed_attempt_shows_its_reason(store, emabench):
     run = store.add_run(plan())
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-    store.fail(claim, reason="the loss is NaN at step 3", cost=None)
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+    store.queue.fail(claim, reason="the loss is NaN at step 3", cost=None)
     out = emabench(["show", "@last"]).out
     assert "the loss is NaN at step 3" in out
     assert f"needs job {run.pretrain_job}, which failed" in out

@@ -24,7 +24,7 @@ def plan_of_a_claim(store) -> str:
 
     event.listen(Engine, "before_cursor_execute", keep)
     try:
-        assert store.claim_next("cpu") is not None
+        assert store.queue.claim_next("cpu") is not None
     finally:
         event.remove(Engine, "before_cursor_execute", keep)
     ((statement, parameters),) = statements

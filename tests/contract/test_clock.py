@@ -55,28 +55,28 @@ def clock(monkeypatch, tmp_path_factory):
 @pytest.mark.parametrize("seconds", [-24 * HOUR, 24 * HOUR])
 def test_a_clock_that_jumps_reaps_nobody(store, clock, seconds):
     run = store.add_run(plan())
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
     watch = StaleWatch(60.0)
-    assert watch.stale(store.running(), time.monotonic()) == []
+    assert watch.stale(store.queue.running(), time.monotonic()) == []
     clock.jump(seconds)
-    assert not store.running()[0].process_gone
-    assert store.reap_dead() == []
-    assert watch.stale(store.running(), time.monotonic()) == []
+    assert not store.queue.running()[0].process_gone
+    assert store.queue.reap_dead() == []
+    assert watch.stale(store.queue.running(), time.monotonic()) == []
     assert store.run(run.id).state is JobState.RUNNING
-    store.begin(claim, ENVIRONMENT)
-    store.beat(claim)
-    assert store.reap_dead() == []
-    store.finish(claim, results={}, cost=CostReading())
+    store.queue.begin(claim, ENVIRONMENT)
+    store.queue.beat(claim)
+    assert store.queue.reap_dead() == []
+    store.queue.finish(claim, results={}, cost=CostReading())
 
 
 def test_nobody_waits_for_less_than_no_time(store, clock):
     first, second = store.add_run(plan(seed=0)), store.add_run(plan(seed=1))
     clock.jump(-HOUR)
-    claim = store.claim_next("cpu")
+    claim = store.queue.claim_next("cpu")
     assert (claim.job_id, claim.queued_s) == (first.pretrain_job, 0.0)
-    store.release(claim, reason="stopped", cost=None)
+    store.queue.release(claim, reason="stopped", cost=None)
     clock.jump(HOUR)
-    assert store.claim(second.pretrain_job).queued_s > HOUR / 2
+    assert store.queue.claim(second.pretrain_job).queued_s > HOUR / 2
 
 
 def test_the_order_of_runs_is_the_one_in_which_they_came(store, clock):
@@ -90,12 +90,14 @@ def test_the_order_of_runs_is_the_one_in_which_they_came(store, clock):
     runs = [first, second, third]
     assert [run.id for run in store.runs()] == [run.id for run in runs]
     assert store.run("@last").id == store.job("@last").id == third.id
-    assert [job.run_id for job in store.queue().queued] == [r.id for r in runs for _ in "12"]
-    claims = [store.claim_next("cpu") for _ in runs]
+    assert [job.run_id for job in store.queue.snapshot().queued] == [
+        r.id for r in runs for _ in "12"
+    ]
+    claims = [store.queue.claim_next("cpu") for _ in runs]
     assert [claim.run_id for claim in claims] == [run.id for run in runs]
     for claim in reversed(claims):
-        store.release(claim, reason="stopped", cost=None)
+        store.queue.release(claim, reason="stopped", cost=None)
     clock.jump(-3 * HOUR)
-    assert store.cancel([first.pretrain_job]) == [first.pretrain_job]
-    assert len(store.retry([first.pretrain_job, first.eval_job])) == 2
-    assert store.claim_next("cpu").run_id == first.id
+    assert store.queue.cancel([first.pretrain_job]) == [first.pretrain_job]
+    assert len(store.queue.retry([first.pretrain_job, first.eval_job])) == 2
+    assert store.queue.claim_next("cpu").run_id == first.id

@@ -17,9 +17,9 @@ from emabench.store.connection import database
 def trained(store, planned, points):
     """Queue a run, record points of its pretraining, and finish it."""
     run = store.add_run(planned)
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-    store.record(claim, points)
-    store.finish(claim, results={}, cost=None)
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+    store.queue.record(claim, points)
+    store.queue.finish(claim, results={}, cost=None)
     return run.id
 
 
@@ -49,14 +49,14 @@ def test_runs_that_shared_a_device_know_each_other(store):
     before = complete(store, plan(seed=0))
     first, second, elsewhere, unnamed = (store.add_run(plan(seed=seed)) for seed in (1, 2, 3, 4))
     claims = [
-        store.claim(run.pretrain_job, environment=ENVIRONMENT, device=device)
+        store.queue.claim(run.pretrain_job, environment=ENVIRONMENT, device=device)
         for run, device in (
             *((first, "cuda:0"), (second, "cuda:0"), (elsewhere, "cuda:1")),
             (unnamed, None),
         )
     ]
     for claim in claims:
-        store.finish(claim, results={}, cost=None)
+        store.queue.finish(claim, results={}, cost=None)
     after = complete(store, plan(seed=5))
     everything = [before, first.id, second.id, elsewhere.id, unnamed.id, after]
     found = store.values(everything, WantedValues(neighbours=True)).neighbours
@@ -75,14 +75,14 @@ def test_a_comparison_gets_all_of_it_from_the_store(store):
     for scope, chance in (("none", 0.5), ("full", 0.7)):
         for seed in range(3):
             run = store.add_run(plan(ema_scope=scope, seed=seed))
-            claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-            store.record(claim, [MetricPoint(1, 1, name, chance + seed / 100)])
-            store.finish(claim, results={}, cost=None)
-            claim = store.claim(run.eval_job, environment=ENVIRONMENT)
+            claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+            store.queue.record(claim, [MetricPoint(1, 1, name, chance + seed / 100)])
+            store.queue.finish(claim, results={}, cost=None)
+            claim = store.queue.claim(run.eval_job, environment=ENVIRONMENT)
             right = (random.random(1000) < chance).astype(np.uint8)
             top1 = 100 * float(right.mean())
             correct = {"top1": right.tobytes()}
-            store.finish(claim, results={"top1": top1}, cost=None, correct=correct)
+            store.queue.finish(claim, results={"top1": top1}, cost=None, correct=correct)
     metrics = parse_metrics("top1,grad_cv:projector")
     runs = store.runs()
     none, _ = compare(runs, metrics, measured=read_measured(store, runs, metrics)).rows

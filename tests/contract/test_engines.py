@@ -63,7 +63,7 @@ def work_aside(site, until):
     def watch():
         while True:
             with site.store() as store:
-                for attempt in store.running():
+                for attempt in store.queue.running():
                     if attempt.pid != os.getpid() and site.has_checkpoint(attempt.job_id):
                         until(attempt)
                         return
@@ -157,7 +157,7 @@ def test_a_job_that_is_cancelled_ends(site):
     def cancel(attempt):
         pids.append(attempt.pid)
         with RunStore.open(str(site.path), mode="write") as store:
-            store.cancel([run])
+            store.queue.cancel([run])
 
     watcher = work_aside(site, cancel)
     events = []

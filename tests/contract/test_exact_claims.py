@@ -31,11 +31,11 @@ for url in iter(lambda: sys.stdin.readline().strip(), ""):
         sys.stdin.readline()
         claimed = []
         while True:
-            claim = store.claim_next("cpu")
+            claim = store.queue.claim_next("cpu")
             if claim is not None:
                 claimed.append(claim.job_id)
-                store.finish(claim, results={}, cost=CostReading())
-            elif not store.queued_by_need():
+                store.queue.finish(claim, results={}, cost=CostReading())
+            elif not store.queue.queued_by_need():
                 break
         print(json.dumps(claimed), flush=True)
 """
@@ -105,7 +105,7 @@ class Poller:
             with RunStore.open(self._url, mode="read") as store:
                 for turn in itertools.count():
                     last = self._over.is_set()
-                    queue = store.queue(limit=5)
+                    queue = store.queue.snapshot(limit=5)
                     # One moment, although it takes several questions to the database.
                     assert sum(queue.counts.values()) == 2 * RUNS
                     assert len(queue.running) == queue.counts[JobState.RUNNING] <= PROCESSES

@@ -43,7 +43,7 @@ def add():
     store.add_run(chance.choice(plans), force=chance.random() < 0.05, max_attempts=2)
 
 def claim():
-    claims.extend(filter(None, [store.claim_next("cpu")]))
+    claims.extend(filter(None, [store.queue.claim_next("cpu")]))
 
 def of_worker(write):
     def step():
@@ -63,21 +63,21 @@ def remove():
         store.remove([run.id for run in chance.sample(runs, min(2, len(runs)))])
 
 def reap():
-    for attempt in store.running()[:1]:
-        store.reap(attempt, reason="dead")
+    for attempt in store.queue.running()[:1]:
+        store.queue.reap(attempt, reason="dead")
 
 environment = lambda: replace(ENVIRONMENT, host=f"host-{chance.randrange(3)}")
 done = CostReading(total_s=1.0)
 moves = [
     add, add, claim, claim, claim,
-    of_worker(lambda c: store.begin(c, environment())),
-    of_worker(lambda c: store.beat(c)),
-    of_worker(lambda c: store.record(c, [MetricPoint(1, 1, "loss", 1.0)], done)),
-    last(lambda c: store.fail(c, reason="no luck", cost=None, retry=chance.random() < 0.5)),
-    last(lambda c: store.finish(c, results={"top1": 1.0}, cost=done)),
-    last(lambda c: store.release(c, reason="stopped", cost=None)),
-    lambda: store.cancel(some_jobs()), lambda: store.retry(some_jobs()),
-    lambda: store.cancel(some_jobs()), lambda: store.retry(some_jobs()),
+    of_worker(lambda c: store.queue.begin(c, environment())),
+    of_worker(lambda c: store.queue.beat(c)),
+    of_worker(lambda c: store.queue.record(c, [MetricPoint(1, 1, "loss", 1.0)], done)),
+    last(lambda c: store.queue.fail(c, reason="no luck", cost=None, retry=chance.random() < 0.5)),
+    last(lambda c: store.queue.finish(c, results={"top1": 1.0}, cost=done)),
+    last(lambda c: store.queue.release(c, reason="stopped", cost=None)),
+    lambda: store.queue.cancel(some_jobs()), lambda: store.queue.retry(some_jobs()),
+    lambda: store.queue.cancel(some_jobs()), lambda: store.queue.retry(some_jobs()),
     remove, reap,
 ]
 with RunStore.open(url, mode="write") as store:
@@ -164,15 +164,15 @@ def in_the_meantime(url, work):
 def test_a_heartbeat_that_comes_while_somebody_reaps_saves_its_attempt(on_server):
     store, url = on_server
     run = store.add_run(plan())
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-    (seen,) = store.running()
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+    (seen,) = store.queue.running()
     with store._database.write() as session:
         beat(session, claim, None, None)
-        thread, answers = in_the_meantime(url, lambda: store.reap(seen, reason="silent"))
+        thread, answers = in_the_meantime(url, lambda: store.queue.reap(seen, reason="silent"))
     thread.join()
     assert answers == [None]
     assert store.run(run.id).state is JobState.RUNNING
-    store.beat(claim)
+    store.queue.beat(claim)
 
 
 @pytest.mark.external
@@ -199,7 +199,7 @@ def test_an_environment_that_an_attempt_is_about_to_name_is_not_removed(on_serve
     store, _ = on_server
     old = complete(store, plan(seed=0))
     new = store.add_run(plan(seed=1))
-    claim = store.claim(new.pretrain_job)
+    claim = store.queue.claim(new.pretrain_job)
     with store._database.write() as session:
         begin_attempt(session, claim, ENVIRONMENT, ProcessIdentity.of_this())
         store.remove([old])  # waits for nobody
@@ -210,7 +210,7 @@ def test_an_environment_that_an_attempt_is_about_to_name_is_not_removed(on_serve
 def test_a_job_that_is_requeued_and_claimed_while_somebody_queues_its_run_again_goes_on(on_server):
     store, url = on_server
     run = store.add_run(plan())
-    store.cancel([run.pretrain_job])
+    store.queue.cancel([run.pretrain_job])
     with store._database.write() as session:
         session.execute(text("UPDATE jobs SET state = 'running', attempt = 1 WHERE position = 0"))
         thread, answers = in_the_meantime(url, lambda: store.add_run(plan()))

@@ -33,11 +33,11 @@ def fill(url):
     with RunStore.open(url, mode="write") as store:
         complete(store, plan(name="\N{SNOWMAN} 名前 \\ ' %", smoke=True))
         complete(store, plan(name="\N{SNOWMAN} 名前 \\ ' %", smoke=True), force=True)
-        claim = store.claim(store.add_run(plan(seed=1)).pretrain_job)
+        claim = store.queue.claim(store.add_run(plan(seed=1)).pretrain_job)
         points = [MetricPoint(1, 1, "loss", math.nan), MetricPoint(2, 1, "loss", -math.inf)]
-        store.record(claim, points, CostReading(train_s=0.1 + 0.2, host_peak_rss=2**40))
-        store.fail(claim, reason="the loss is nan", cost=None)
-        store.cancel([store.add_run(plan(seed=2), priority=-3).pretrain_job])
+        store.queue.record(claim, points, CostReading(train_s=0.1 + 0.2, host_peak_rss=2**40))
+        store.queue.fail(claim, reason="the loss is nan", cost=None)
+        store.queue.cancel([store.add_run(plan(seed=2), priority=-3).pretrain_job])
         return store.runs(RunQuery(smoke=True))
 
 
@@ -74,10 +74,10 @@ def test_the_imported_run_can_be_repeated_retried_and_removed(new_url, tmp_path)
         same = plan(name="again", smoke=True)
         assert store.add_run(same).existed
         complete(store, same, force=True)
-        assert len(store.retry([failed.jobs[0].id])) == 1
-        claim = store.claim_next("cpu")
+        assert len(store.queue.retry([failed.jobs[0].id])) == 1
+        claim = store.queue.claim_next("cpu")
         assert (claim.job_id, claim.attempt) == (failed.jobs[0].id, 2)
-        store.finish(claim, results={"online_top1": 50.0}, cost=CostReading())
+        store.queue.finish(claim, results={"online_top1": 50.0}, cost=CostReading())
         store.remove([done.id, cancelled.id])
     assert check(url) == []
     imported, existing = import_runs(url, bundle)

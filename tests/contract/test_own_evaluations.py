@@ -29,7 +29,7 @@ def test_it_is_one_job_that_needs_nothing_and_says_of_which_weights(store):
     assert (job.depends_on, job.fingerprint) == (None, record.fingerprint)
     assert record.is_evaluation
     assert not store.run(run).is_evaluation
-    claim = store.claim_next("cpu")
+    claim = store.queue.claim_next("cpu")
     assert (claim.job_id, claim.depends_on, claim.weights) == (queued.id, None, DIGEST)
     assert claim.spec["weights"] == run
 
@@ -73,12 +73,12 @@ def test_the_same_weights_are_evaluated_once_wherever_they_lie(store):
         "/new/w.safetensors",
         "emabench eval /new/w.safetensors",
     )
-    claim = store.claim(old.id)
-    store.fail(claim, reason="gone", cost=None)
+    claim = store.queue.claim(old.id)
+    store.queue.fail(claim, reason="gone", cost=None)
     store.add_run(evaluation("/third/w.safetensors"))
-    claim = store.claim(old.id)
+    claim = store.queue.claim(old.id)
     assert (claim.attempt, claim.spec["weights"]) == (2, "/third/w.safetensors")
-    store.finish(claim, results={"top1": 1.0}, cost=CostReading())
+    store.queue.finish(claim, results={"top1": 1.0}, cost=CostReading())
     done = store.add_run(evaluation("/fourth/w.safetensors"))
     assert (done.id, done.state) == (old.id, JobState.DONE)
     assert store.run(old.id).spec["weights"] == "/third/w.safetensors", "as it was evaluated"
@@ -91,13 +91,13 @@ def test_the_same_weights_are_evaluated_once_wherever_they_lie(store):
 def test_it_is_cancelled_retried_and_removed_alone(store, url):
     run = complete(store, plan())
     queued = store.add_run(evaluation(run)).id
-    assert store.cancel([queued]) == [queued]
+    assert store.queue.cancel([queued]) == [queued]
     assert store.run(queued).state is JobState.CANCELLED
-    assert store.retry([queued]) == [queued]
-    claim = store.claim(queued)
+    assert store.queue.retry([queued]) == [queued]
+    claim = store.queue.claim(queued)
     with pytest.raises(UsageError, match="is running"):
         store.remove([queued])
-    store.fail(claim, reason="out of memory", cost=None, retry=True)
+    store.queue.fail(claim, reason="out of memory", cost=None, retry=True)
     assert store.run(queued).state is JobState.QUEUED
     assert check(url) == []
     store.remove([run])  # nobody is asked: it will say what it misses

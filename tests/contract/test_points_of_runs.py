@@ -9,8 +9,8 @@ from emabench.records import MetricPoint, WantedValues
 
 def trained(store, planned, points):
     run = store.add_run(planned)
-    claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
-    store.record(claim, points)
+    claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+    store.queue.record(claim, points)
     return run.id
 
 

@@ -160,7 +160,7 @@ def disconnect_all(server, url):
 def test_a_connection_that_is_cut_is_a_store_error_and_the_next_one_works(server, url):
     with RunStore.open(url, mode="write") as store:
         run = store.add_run(plan())
-        claim = store.claim(run.pretrain_job, environment=ENVIRONMENT)
+        claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
 
         def change_while_the_connection_is_cut():
             with store._database.write() as session:
@@ -171,9 +171,9 @@ def test_a_connection_that_is_cut_is_a_store_error_and_the_next_one_works(server
         with pytest.raises(StoreError, match="is gone") as caught:
             change_while_the_connection_is_cut()
         assert "once the server is back" in caught.value.hint
-        store.record(claim, [MetricPoint(1, 1, "loss", 5.0)])
+        store.queue.record(claim, [MetricPoint(1, 1, "loss", 5.0)])
         disconnect_all(server, url)  # while the connection is idle
-        store.finish(claim, results={}, cost=CostReading())
+        store.queue.finish(claim, results={}, cost=CostReading())
         assert len(store.metrics(run.id)) == 1
         assert {job.priority for job in store.run(run.id).jobs} == {0}
 
@@ -190,7 +190,9 @@ def test_a_writer_that_hangs_in_the_middle_of_a_change_loses_it(url, monkeypatch
                 shortly.setattr(server_module, "_CHANGES", impatient)
                 session = stack.enter_context(store._database.write())
                 session.execute(text("UPDATE jobs SET priority = 7"))
-            assert other.cancel([run.pretrain_job]) == [run.pretrain_job]  # waits until it may
+            assert other.queue.cancel([run.pretrain_job]) == [
+                run.pretrain_job
+            ]  # waits until it may
             session.execute(text("SELECT 1"))
 
         with pytest.raises(StoreError, match="is gone"), contextlib.ExitStack() as stack:
@@ -214,8 +216,8 @@ def read_until_the_server_is_gone():
         sys.stdin.readline()
 
 with RunStore.open(url, mode="write") as store, RunStore.open(url, mode="read") as reader:
-    claim = store.claim_next("cpu")
-    write = lambda: store.record(claim, [MetricPoint(1, 1, "loss", 5.0)])
+    claim = store.queue.claim_next("cpu")
+    write = lambda: store.queue.record(claim, [MetricPoint(1, 1, "loss", 5.0)])
     for attempt in (read_until_the_server_is_gone, write, reader.runs):
         try:
             attempt()
@@ -223,7 +225,7 @@ with RunStore.open(url, mode="write") as store, RunStore.open(url, mode="read") 
             print(error.message, flush=True)
     sys.stdin.readline()
     write()
-    store.finish(claim, results={"top1": 60.0}, cost=CostReading())
+    store.queue.finish(claim, results={"top1": 60.0}, cost=CostReading())
     print(reader.run(claim.job_id).jobs[0].state, flush=True)
 """
 
@@ -262,12 +264,12 @@ def test_a_server_that_goes_away_under_a_writer_and_comes_back():
 def test_a_worker_waits_for_a_command_that_changes_its_job_and_then_stops(server, url):
     with RunStore.open(url, mode="write") as store, RunStore.open(url, mode="write") as mine:
         run = store.add_run(plan())
-        claim = mine.claim(run.pretrain_job, environment=ENVIRONMENT)
+        claim = mine.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
         fenced = []
 
         def finish():
             try:
-                mine.finish(claim, results={"top1": 60.0}, cost=CostReading())
+                mine.queue.finish(claim, results={"top1": 60.0}, cost=CostReading())
             except FencedError as error:
                 fenced.append(error)
 

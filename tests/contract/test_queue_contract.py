@@ -22,17 +22,17 @@ PROGRESS = StepProgress(
 
 
 def next_of(store: RunStore, kind: str = "cpu") -> Claim:
-    claim = store.claim_next(kind)
+    claim = store.queue.claim_next(kind)
     assert claim is not None
     return claim
 
 
 def finish(store: RunStore, claim: Claim) -> None:
-    store.finish(claim, results={}, cost=CostReading())
+    store.queue.finish(claim, results={}, cost=CostReading())
 
 
 def fail(store: RunStore, claim: Claim) -> JobState:
-    return store.fail(claim, reason="out of memory", cost=None, retry=True)
+    return store.queue.fail(claim, reason="out of memory", cost=None, retry=True)
 
 
 def rows(store: RunStore) -> dict[str, int]:
@@ -51,7 +51,7 @@ def test_the_highest_priority_is_claimed_first_then_the_oldest_run(store):
     urgent = store.add_run(plan(seed=2), priority=5)
     lazy = store.add_run(plan(seed=3), priority=-5)
     claimed = []
-    while (claim := store.claim_next("cpu")) is not None:
+    while (claim := store.queue.claim_next("cpu")) is not None:
         claimed.append(claim.job_id)
         finish(store, claim)
     runs = [urgent, old, late, lazy]
@@ -63,76 +63,78 @@ def test_an_evaluation_is_passed_over_until_its_pretraining_is_done(store):
     claim = next_of(store)
     assert claim.job_id == first.pretrain_job
     assert next_of(store).job_id == second.pretrain_job
-    assert store.claim_next("cpu") is None
+    assert store.queue.claim_next("cpu") is None
     finish(store, claim)
     evaluation = next_of(store)
     assert (evaluation.job_id, evaluation.depends_on) == (first.eval_job, first.pretrain_job)
     assert (evaluation.kind, evaluation.run_id) == (JobKind.LINEAR_EVAL, first.id)
-    assert store.claim_next("cpu") is None
+    assert store.queue.claim_next("cpu") is None
 
 
 def test_a_claim_tells_what_its_worker_needs(store):
     run = store.add_run(plan())
-    claim = store.claim_next("cpu", device="cpu")
+    claim = store.queue.claim_next("cpu", device="cpu")
     assert (claim.job_id, claim.run_id, claim.attempt) == (run.pretrain_job, run.id, 1)
     assert (claim.spec, claim.threads, claim.depends_on) == (plan().spec, 2, None)
     assert claim.queued_s >= 0
-    (running,) = store.running()
+    (running,) = store.queue.running()
     assert (running.device, running.number, running.heartbeat) == ("cpu", 1, 0)
 
 
 def test_only_jobs_for_the_kind_of_device_are_claimed(store):
     store.add_run(plan(seed=0))
     on_gpu = store.add_run(plan(seed=1, identity={"device_kind": "cuda"}))
-    assert store.claim_next("mps") is None
+    assert store.queue.claim_next("mps") is None
     assert next_of(store, "cuda").job_id == on_gpu.pretrain_job
-    assert store.claim_next("cuda") is None
-    assert store.queued_by_need() == {"cpu": 2, "cuda": 1}
+    assert store.queue.claim_next("cuda") is None
+    assert store.queue.queued_by_need() == {"cpu": 2, "cuda": 1}
 
 
 def test_jobs_of_a_newer_spec_version_are_left_to_newer_workers(store, monkeypatch):
     store.add_run(plan())
     for module in ("queue.claiming", "queue.watching"):
         monkeypatch.setattr(f"emabench.store.{module}.SPEC_VERSION", 0)
-    assert store.claim_next("cpu") is None
-    assert store.queued_by_need() == {NEWER_EMABENCH: 2}
+    assert store.queue.claim_next("cpu") is None
+    assert store.queue.queued_by_need() == {NEWER_EMABENCH: 2}
 
 
 def test_the_process_that_begins_says_where_it_works(store):
     run = store.add_run(plan())
     claim = next_of(store)
     assert store.job(run.pretrain_job).attempts[0].environment is None
-    store.begin(claim, ENVIRONMENT)
+    store.queue.begin(claim, ENVIRONMENT)
     assert store.job(run.pretrain_job).attempts[0].environment == ENVIRONMENT
-    store.release(claim, reason="stopped", cost=None)
+    store.queue.release(claim, reason="stopped", cost=None)
     with pytest.raises(FencedError):
-        store.begin(claim, replace(ENVIRONMENT, host="another-host"))
+        store.queue.begin(claim, replace(ENVIRONMENT, host="another-host"))
     assert rows(store)["environments"] == 1
 
 
 def test_a_heartbeat_counts_on_and_tells_how_far_the_attempt_got(store):
     store.add_run(plan())
     claim = next_of(store)
-    store.beat(claim)
-    assert store.running()[0].step is None
-    store.beat(claim, PROGRESS)
-    store.beat(claim)  # says nothing new: what was said stays
-    (running,) = store.running()
+    store.queue.beat(claim)
+    assert store.queue.running()[0].step is None
+    store.queue.beat(claim, PROGRESS)
+    store.queue.beat(claim)  # says nothing new: what was said stays
+    (running,) = store.queue.running()
     assert running.heartbeat == 3
     assert (running.step, running.total_steps) == (3, 8)
     assert (running.loss, running.images_per_second) == (2.5, 99.0)
     assert not running.process_gone
     finish(store, claim)
-    assert store.running() == []
+    assert store.queue.running() == []
     with pytest.raises(FencedError):
-        store.beat(claim, PROGRESS)
+        store.queue.beat(claim, PROGRESS)
 
 
 def test_a_cost_that_was_said_while_running_outlives_a_kill(store):
     run = store.add_run(plan())
     claim = next_of(store)
-    store.record(claim, [MetricPoint(1, 1, "loss", 5.0)], CostReading(train_s=1.0, total_s=2.0))
-    store.record(claim, [], CostReading(train_s=3.0, total_s=4.0))
+    store.queue.record(
+        claim, [MetricPoint(1, 1, "loss", 5.0)], CostReading(train_s=1.0, total_s=2.0)
+    )
+    store.queue.record(claim, [], CostReading(train_s=3.0, total_s=4.0))
     assert fail(store, claim) is JobState.QUEUED  # nobody can say what it cost in the end
     assert store.job(run.pretrain_job).attempts[0].cost == CostReading(train_s=3.0, total_s=4.0)
     assert store.run(run.id).cost.total_s == 4.0
@@ -144,7 +146,7 @@ def test_a_job_is_tried_again_until_it_failed_too_often(store):
     job = store.job(run.pretrain_job)
     assert (job.state, job.failures, job.max_attempts) == (JobState.QUEUED, 1, 2)
     assert job.reason == "out of memory"
-    store.release(next_of(store), reason="interrupted", cost=None)
+    store.queue.release(next_of(store), reason="interrupted", cost=None)
     assert store.job(run.pretrain_job).failures == 1  # an interruption is no failure
     assert fail(store, next_of(store)) is JobState.FAILED
     pretrain, evaluation = store.run(run.id).jobs
@@ -153,65 +155,69 @@ def test_a_job_is_tried_again_until_it_failed_too_often(store):
     ]  # fmt: skip
     assert evaluation.state is JobState.FAILED
     assert evaluation.reason == f"needs job {run.pretrain_job}, which failed: out of memory"
-    assert store.claim_next("cpu") is None
+    assert store.queue.claim_next("cpu") is None
 
 
 def test_a_failure_that_would_come_again_is_final(store):
     run = store.add_run(plan())
     claim = next_of(store)
-    assert store.fail(claim, reason="NaN", cost=None, retry=False) is JobState.FAILED
+    assert store.queue.fail(claim, reason="NaN", cost=None, retry=False) is JobState.FAILED
     assert store.run(run.id).state is JobState.FAILED
 
 
 def test_a_heart_that_beat_on_saves_its_attempt(store):
     store.add_run(plan(), max_attempts=2)
     claim = next_of(store)
-    (seen,) = store.running()
-    store.beat(claim)
-    assert store.reap(seen, reason="its heartbeat stopped") is None
-    store.beat(claim)
-    (seen,) = store.running()
-    assert store.reap(seen, reason="its heartbeat stopped") is JobState.QUEUED
-    assert store.reap(seen, reason="its heartbeat stopped") is None  # somebody was faster
+    (seen,) = store.queue.running()
+    store.queue.beat(claim)
+    assert store.queue.reap(seen, reason="its heartbeat stopped") is None
+    store.queue.beat(claim)
+    (seen,) = store.queue.running()
+    assert store.queue.reap(seen, reason="its heartbeat stopped") is JobState.QUEUED
+    assert store.queue.reap(seen, reason="its heartbeat stopped") is None  # somebody was faster
     with pytest.raises(FencedError):
-        store.beat(claim)
+        store.queue.beat(claim)
     job = store.job(claim.job_id)
     assert (job.failures, job.attempts[0].reason) == (1, "its heartbeat stopped")
     assert next_of(store).attempt == 2
-    (seen,) = store.running()
-    assert store.reap(seen, reason="its heartbeat stopped") is JobState.FAILED
+    (seen,) = store.queue.running()
+    assert store.queue.reap(seen, reason="its heartbeat stopped") is JobState.FAILED
 
 
 def test_a_cancelled_job_takes_its_dependants_along_and_fences_its_worker(store):
     run, other = store.add_run(plan(seed=0)), store.add_run(plan(seed=1))
     claim = next_of(store)
-    assert store.cancel([run.pretrain_job]) == [run.pretrain_job]
+    assert store.queue.cancel([run.pretrain_job]) == [run.pretrain_job]
     pretrain, evaluation = store.run(run.id).jobs
     assert (pretrain.state, evaluation.state) == (JobState.CANCELLED, JobState.CANCELLED)
     (attempt,) = pretrain.attempts
     assert (attempt.state, attempt.reason) == (JobState.CANCELLED, "cancelled by the user")
     assert attempt.ended_at is not None
     assert f"needs job {run.pretrain_job}, which was cancelled" in evaluation.reason
-    for write in (store.beat, lambda claim: store.record(claim, []), lambda c: finish(store, c)):
+    for write in (
+        store.queue.beat,
+        lambda claim: store.queue.record(claim, []),
+        lambda c: finish(store, c),
+    ):
         with pytest.raises(FencedError):
             write(claim)
-    assert store.running() == []
-    assert store.cancel([run.pretrain_job, run.eval_job]) == []
+    assert store.queue.running() == []
+    assert store.queue.cancel([run.pretrain_job, run.eval_job]) == []
     assert next_of(store).job_id == other.pretrain_job
 
 
 def test_only_the_evaluation_may_be_cancelled(store):
     run = store.add_run(plan())
-    assert store.cancel([run.eval_job]) == [run.eval_job]
+    assert store.queue.cancel([run.eval_job]) == [run.eval_job]
     finish(store, next_of(store))
-    assert store.claim_next("cpu") is None
+    assert store.queue.claim_next("cpu") is None
     assert store.run(run.id).state is JobState.CANCELLED
 
 
 def test_a_retry_takes_the_needed_job_along_and_forgets_the_failures(store):
     run = store.add_run(plan(), max_attempts=1)
     assert fail(store, next_of(store)) is JobState.FAILED
-    again = store.retry([run.eval_job])
+    again = store.queue.retry([run.eval_job])
     assert sorted(again) == sorted([run.pretrain_job, run.eval_job])
     pretrain, evaluation = store.run(run.id).jobs
     assert (pretrain.state, pretrain.failures, pretrain.reason) == (JobState.QUEUED, 0, None)
@@ -219,9 +225,9 @@ def test_a_retry_takes_the_needed_job_along_and_forgets_the_failures(store):
     assert len(pretrain.attempts) == 1
     claim = next_of(store)
     assert (claim.job_id, claim.attempt) == (run.pretrain_job, 2)
-    assert store.retry([run.pretrain_job, run.eval_job]) == []  # neither failed
+    assert store.queue.retry([run.pretrain_job, run.eval_job]) == []  # neither failed
     finish(store, claim)
-    assert store.retry([run.pretrain_job]) == []
+    assert store.queue.retry([run.pretrain_job]) == []
 
 
 def test_what_somebody_works_on_is_not_removed(store):
@@ -256,16 +262,16 @@ def test_a_removed_run_leaves_nothing_behind(store):
 
 
 def test_the_queue_at_one_moment(store):
-    assert store.queue().counts == dict.fromkeys(JobState, 0)
+    assert store.queue.snapshot().counts == dict.fromkeys(JobState, 0)
     done = complete(store, plan(seed=0))
     broken = store.add_run(plan(seed=1), max_attempts=1)
     fail(store, next_of(store))
     running = store.add_run(plan(seed=2))
     claim = next_of(store)
-    store.beat(claim, PROGRESS)
+    store.queue.beat(claim, PROGRESS)
     waiting = [store.add_run(plan(seed=seed)) for seed in (3, 4)]
     urgent = store.add_run(plan(seed=5), priority=1)
-    queue = store.queue(limit=4)
+    queue = store.queue.snapshot(limit=4)
     assert queue.counts == {
         JobState.QUEUED: 7,
         JobState.RUNNING: 1,
@@ -279,7 +285,7 @@ def test_the_queue_at_one_moment(store):
     assert (queue.queued[0].run_id, queue.queued[0].priority) == (urgent.id, 1)
     assert [job.id for job in queue.failed] == [broken.pretrain_job]  # it alone failed by itself
     assert [(a.job_id, a.run_id, a.step) for a in queue.running] == [(running.id, running.id, 3)]
-    assert store.states([done, running.id, "nobody"]) == {
+    assert store.queue.states([done, running.id, "nobody"]) == {
         done: JobState.DONE, running.id: JobState.RUNNING,
     }  # fmt: skip
 
@@ -303,6 +309,6 @@ def test_a_job_is_found_by_a_unique_beginning_of_its_id(store, monkeypatch):
 
 
 def test_a_reason_may_hold_what_is_no_text(store):
-    claim = store.claim(store.add_run(plan()).pretrain_job)
-    store.fail(claim, reason="cannot read a\udcff\0.png", cost=None)
+    claim = store.queue.claim(store.add_run(plan()).pretrain_job)
+    store.queue.fail(claim, reason="cannot read a\udcff\0.png", cost=None)
     assert store.job(claim.job_id).reason == "cannot read a\\udcff.png"

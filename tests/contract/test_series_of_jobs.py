@@ -18,7 +18,7 @@ NAMES = [f"grad_norm:layer{number}" for number in range(700)]
 
 
 def claimed(store, **fields):
-    return store.claim(store.add_run(plan(**fields)).pretrain_job, environment=ENVIRONMENT)
+    return store.queue.claim(store.add_run(plan(**fields)).pretrain_job, environment=ENVIRONMENT)
 
 
 def points(step, names=NAMES, value=1.0):
@@ -52,8 +52,8 @@ def statements(store):
 def test_a_name_is_stored_once_per_job(store):
     first, second = claimed(store, seed=0), claimed(store, seed=1)
     for step in range(3):
-        store.record(first, points(step, NAMES[:5]))
-    store.record(second, points(0, NAMES[:5], value=50.0))
+        store.queue.record(first, points(step, NAMES[:5]))
+    store.queue.record(second, points(0, NAMES[:5], value=50.0))
     assert counts(store) == (10, 20)
     assert store.metrics(first.job_id) == [
         each for step in range(3) for each in points(step, NAMES[:5])
@@ -69,12 +69,12 @@ def test_a_name_is_stored_once_per_job(store):
 def test_a_flush_takes_a_few_statements_however_many_names_there_are(store):
     claim = claimed(store)
     with statements(store) as few:
-        store.record(claim, points(1, NAMES[:2]))
-        store.record(claim, points(2, NAMES[:2]))
+        store.queue.record(claim, points(1, NAMES[:2]))
+        store.queue.record(claim, points(2, NAMES[:2]))
     other = claimed(store, seed=1)
     with statements(store) as many:
-        store.record(other, points(1))
-        store.record(other, points(2))
+        store.queue.record(other, points(1))
+        store.queue.record(other, points(2))
     first, later = ["UPDATE", "SELECT", "INSERT"], ["UPDATE", "SELECT"]
     assert many == few == [*first, "DELETE", "INSERT", *later, "DELETE", "INSERT"]
     assert counts(store) == (702, 1404)
@@ -82,20 +82,20 @@ def test_a_flush_takes_a_few_statements_however_many_names_there_are(store):
 
 def test_a_later_attempt_overwrites_the_points_and_adds_the_names_it_has_more(store):
     claim = claimed(store)
-    store.record(claim, points(1, NAMES[:2]) + points(2, NAMES[:2]))
-    store.release(claim, reason="interrupted", cost=None)
-    again = store.claim(claim.job_id, environment=ENVIRONMENT)
-    store.record(again, points(2, NAMES[:3], value=7.0))
+    store.queue.record(claim, points(1, NAMES[:2]) + points(2, NAMES[:2]))
+    store.queue.release(claim, reason="interrupted", cost=None)
+    again = store.queue.claim(claim.job_id, environment=ENVIRONMENT)
+    store.queue.record(again, points(2, NAMES[:3], value=7.0))
     assert counts(store) == (3, 5)
     assert store.metrics(claim.job_id) == points(1, NAMES[:2]) + points(2, NAMES[:3], value=7.0)
     with pytest.raises(FencedError):
-        store.record(claim, points(3, ["of a dead attempt"]))
+        store.queue.record(claim, points(3, ["of a dead attempt"]))
     assert counts(store) == (3, 5)
 
 
 def test_a_run_that_is_removed_takes_its_metrics_along_and_no_others(store, url):
     claim = claimed(store, seed=0)
-    store.record(claim, points(1, NAMES[:2]))
+    store.queue.record(claim, points(1, NAMES[:2]))
     gone = complete(store, plan(seed=1))
     assert counts(store) == (3, 6)
     store.remove([gone])

@@ -17,7 +17,7 @@ from emabench.store import RunStore
 
 
 def claim_of(store: RunStore, job: str) -> Claim:
-    claim = store.claim(job, environment=ENVIRONMENT)
+    claim = store.queue.claim(job, environment=ENVIRONMENT)
     assert claim is not None
     return claim
 
@@ -77,7 +77,7 @@ def test_a_finished_run_is_preferred_to_an_unfinished_repeat(store):
 
 def test_the_failed_jobs_of_an_existing_run_are_queued_again(store):
     run = store.add_run(plan())
-    store.fail(claim_of(store, run.pretrain_job), reason="loss is NaN at step 3", cost=None)
+    store.queue.fail(claim_of(store, run.pretrain_job), reason="loss is NaN at step 3", cost=None)
     assert store.run(run.id).state is JobState.FAILED
     again = store.add_run(plan())
     assert (again.id, again.existed, again.state) == (run.id, True, JobState.QUEUED)
@@ -86,31 +86,31 @@ def test_the_failed_jobs_of_an_existing_run_are_queued_again(store):
 
 def test_a_job_is_claimed_once_and_after_what_it_needs(store):
     run = store.add_run(plan())
-    assert store.claim(run.eval_job, environment=ENVIRONMENT) is None
+    assert store.queue.claim(run.eval_job, environment=ENVIRONMENT) is None
     claim = claim_of(store, run.pretrain_job)
     assert (claim.attempt, claim.kind, claim.depends_on) == (1, JobKind.PRETRAIN, None)
     assert claim.spec == plan().spec
     assert claim.queued_s >= 0
     assert store.run(run.id).state is JobState.RUNNING
-    assert store.claim(run.pretrain_job, environment=ENVIRONMENT) is None
-    assert store.claim(run.eval_job, environment=ENVIRONMENT) is None
-    store.finish(claim, results={}, cost=CostReading())
-    assert store.claim(run.pretrain_job, environment=ENVIRONMENT) is None
+    assert store.queue.claim(run.pretrain_job, environment=ENVIRONMENT) is None
+    assert store.queue.claim(run.eval_job, environment=ENVIRONMENT) is None
+    store.queue.finish(claim, results={}, cost=CostReading())
+    assert store.queue.claim(run.pretrain_job, environment=ENVIRONMENT) is None
     assert claim_of(store, run.eval_job).depends_on == run.pretrain_job
 
 
 def test_an_unknown_job_cannot_be_claimed(store):
-    assert store.claim("0" * 12, environment=ENVIRONMENT) is None
+    assert store.queue.claim("0" * 12, environment=ENVIRONMENT) is None
 
 
 def test_metrics_are_overwritten_by_step_and_name(store):
     run = store.add_run(plan())
     claim = claim_of(store, run.pretrain_job)
-    store.record(claim, [])
-    store.record(claim, [MetricPoint(1, 1, "loss", 5.0), MetricPoint(1, 1, "top1", 9.0)])
-    store.record(claim, [MetricPoint(2, 1, "loss", 4.0), MetricPoint(2, 1, "loss", 3.0)])
-    store.release(claim, reason="interrupted", cost=None)
-    store.record(claim_of(store, run.pretrain_job), [MetricPoint(1, 1, "loss", 6.0)])
+    store.queue.record(claim, [])
+    store.queue.record(claim, [MetricPoint(1, 1, "loss", 5.0), MetricPoint(1, 1, "top1", 9.0)])
+    store.queue.record(claim, [MetricPoint(2, 1, "loss", 4.0), MetricPoint(2, 1, "loss", 3.0)])
+    store.queue.release(claim, reason="interrupted", cost=None)
+    store.queue.record(claim_of(store, run.pretrain_job), [MetricPoint(1, 1, "loss", 6.0)])
     assert [(p.step, p.value) for p in store.metrics(run.id, "loss")] == [(1, 6.0), (2, 3.0)]
     assert len(store.metrics(run.id)) == 3
 
@@ -118,7 +118,7 @@ def test_metrics_are_overwritten_by_step_and_name(store):
 def test_a_metric_may_be_nan_or_infinite(store):
     run = store.add_run(plan())
     values = [MetricPoint(1, 1, "loss", math.nan), MetricPoint(2, 1, "loss", math.inf)]
-    store.record(claim_of(store, run.pretrain_job), values)
+    store.queue.record(claim_of(store, run.pretrain_job), values)
     first, second = store.metrics(run.id)
     assert math.isnan(first.value)
     assert second.value == math.inf
@@ -152,14 +152,14 @@ def test_correctness_comes_back_packed_with_its_count(store):
 def test_correctness_is_one_byte_per_image(store):
     claim = claim_of(store, store.add_run(plan()).pretrain_job)
     with pytest.raises(ValueError, match="one byte per image"):
-        store.finish(claim, results={}, cost=CostReading(), correct={"top1": b"\xa0"})
-    store.finish(claim, results={}, cost=CostReading())  # nothing of the refused one stayed
+        store.queue.finish(claim, results={}, cost=CostReading(), correct={"top1": b"\xa0"})
+    store.queue.finish(claim, results={}, cost=CostReading())  # nothing of the refused one stayed
 
 
 def test_a_failed_job_takes_its_dependants_along(store):
     run = store.add_run(plan())
     cost = CostReading(train_s=3.0, total_s=4.0)
-    store.fail(claim_of(store, run.pretrain_job), reason="loss is NaN at step 3", cost=cost)
+    store.queue.fail(claim_of(store, run.pretrain_job), reason="loss is NaN at step 3", cost=cost)
     record = store.run(run.id)
     pretrain, evaluation = record.jobs
     assert record.state is JobState.FAILED
@@ -174,13 +174,13 @@ def test_a_failed_job_takes_its_dependants_along(store):
 def test_cost_sums_all_attempts_and_takes_rates_from_the_last(store):
     run = store.add_run(plan())
     first = CostReading(train_s=3.0, total_s=4.0, throughput=500.0, host_peak_rss=9)
-    store.release(claim_of(store, run.pretrain_job), reason="interrupted", cost=first)
+    store.queue.release(claim_of(store, run.pretrain_job), reason="interrupted", cost=first)
     assert store.run(run.id).state is JobState.QUEUED
     assert store.run(run.id).jobs[0].reason == "interrupted"
     second = CostReading(train_s=5.0, total_s=6.0, throughput=700.0, host_peak_rss=8)
     claim = claim_of(store, run.pretrain_job)
     assert claim.attempt == 2
-    store.finish(claim, results={}, cost=second)
+    store.queue.finish(claim, results={}, cost=second)
     record = store.run(run.id)
     assert (record.cost.train_s, record.cost.total_s) == (8.0, 10.0)
     assert (record.cost.throughput, record.cost.host_peak_rss) == (700.0, 9)
@@ -193,7 +193,7 @@ def test_cost_sums_all_attempts_and_takes_rates_from_the_last(store):
 def test_a_worker_whose_job_was_taken_is_fenced(store, write):
     run = store.add_run(plan())
     mine = claim_of(store, run.pretrain_job)
-    store.release(mine, reason="declared dead", cost=None)
+    store.queue.release(mine, reason="declared dead", cost=None)
     other = claim_of(store, run.pretrain_job)
     before = store.run(run.id)
     arguments = {
@@ -206,7 +206,7 @@ def test_a_worker_whose_job_was_taken_is_fenced(store, write):
         getattr(store, write)(mine, **arguments[write])
     assert store.run(run.id) == before
     assert store.metrics(run.id) == []
-    store.finish(other, results={"top1": 50.0}, cost=CostReading())
+    store.queue.finish(other, results={"top1": 50.0}, cost=CostReading())
     with pytest.raises(FencedError):
         getattr(store, write)(other, **arguments[write])
     assert store.run(run.id).results == {"top1": 50.0}

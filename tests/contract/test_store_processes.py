@@ -33,7 +33,7 @@ def ready():
 CLAIM = """
 with RunStore.open(url, mode="write") as store:
     ready()
-    print(json.dumps([job for job in given if store.claim(job, environment=ENVIRONMENT)]))
+    print(json.dumps([job for job in given if store.queue.claim(job, environment=ENVIRONMENT)]))
 """
 ADD = """
 ready()
@@ -42,16 +42,16 @@ with RunStore.open(url, mode="write") as store:
 """
 HOLD = """
 store = RunStore.open(url, mode="write")
-claim = store.claim(given[0], environment=ENVIRONMENT)
-store.record(claim, [MetricPoint(1, 1, "loss", 5.0)])
+claim = store.queue.claim(given[0], environment=ENVIRONMENT)
+store.queue.record(claim, [MetricPoint(1, 1, "loss", 5.0)])
 ready()
 """
 WRITE = """
 with RunStore.open(url, mode="write") as store:
-    claim = store.claim(given[0], environment=ENVIRONMENT)
+    claim = store.queue.claim(given[0], environment=ENVIRONMENT)
     ready()
     for step in range(given[1]):
-        store.record(claim, [MetricPoint(step, 1, name, 1.0) for name in ("loss", "lr")])
+        store.queue.record(claim, [MetricPoint(step, 1, name, 1.0) for name in ("loss", "lr")])
     print("[]")
 """
 
@@ -116,18 +116,18 @@ def test_the_job_of_a_killed_process_is_queued_again(url, start):
     with RunStore.open(url, mode="write") as store:
         run = store.add_run(plan())
         mine = store.add_run(plan(seed=1))
-        assert store.claim(mine.pretrain_job, environment=ENVIRONMENT) is not None
+        assert store.queue.claim(mine.pretrain_job, environment=ENVIRONMENT) is not None
         process = start(HOLD, url, [run.pretrain_job])
         assert process.stdout.readline() == "ready\n"
-        assert store.reap_dead() == []
+        assert store.queue.reap_dead() == []
         os.kill(process.pid, signal.SIGKILL)
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
-        assert store.reap_dead() == [run.pretrain_job]
-        assert store.reap_dead() == []
+        assert store.queue.reap_dead() == [run.pretrain_job]
+        assert store.queue.reap_dead() == []
         (attempt,) = store.run(run.id).jobs[0].attempts
         assert (attempt.state, attempt.reason) == (JobState.FAILED, "its process is gone")
         assert attempt.ended_at is not None
-        again = store.claim(run.pretrain_job, environment=ENVIRONMENT)
+        again = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
         assert again is not None
         assert again.attempt == 2
         assert len(store.metrics(run.id)) == 1
@@ -143,8 +143,8 @@ def test_a_process_of_another_host_is_left_alone(url, start, monkeypatch):
         process.wait()
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr("socket.gethostname", lambda: "another-host")
-            assert store.reap_dead() == []
-        assert store.reap_dead() == [run.pretrain_job]
+            assert store.queue.reap_dead() == []
+        assert store.queue.reap_dead() == [run.pretrain_job]
 
 
 def test_a_reader_polls_while_a_writer_writes(url, start):
@@ -171,14 +171,14 @@ def test_a_reader_polls_while_a_writer_writes(url, start):
 def test_threads_share_a_store(url):
     with RunStore.open(url, mode="write") as store:
         job = store.add_run(plan()).pretrain_job
-        claim = store.claim(job, environment=ENVIRONMENT)
+        claim = store.queue.claim(job, environment=ENVIRONMENT)
         assert claim is not None
         errors = []
 
         def write(first):
             try:
                 for step in range(first, first + 10):
-                    store.record(claim, [MetricPoint(step, 1, "loss", 1.0)])
+                    store.queue.record(claim, [MetricPoint(step, 1, "loss", 1.0)])
             except Exception as error:
                 errors.append(error)
 
@@ -189,6 +189,6 @@ def test_threads_share_a_store(url):
             thread.join()
         assert errors == []
         assert len(store.metrics(job)) == 30
-        store.finish(claim, results={}, cost=CostReading())
+        store.queue.finish(claim, results={}, cost=CostReading())
         with pytest.raises(FencedError):
-            store.record(claim, [MetricPoint(1, 1, "loss", 1.0)])
+            store.queue.record(claim, [MetricPoint(1, 1, "loss", 1.0)])

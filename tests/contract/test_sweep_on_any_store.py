@@ -31,7 +31,7 @@ def kill_one(url):
     """Kill the first job that has made some steps; return its id."""
     with RunStore.open(url, mode="read") as store:
         while True:
-            for attempt in store.running():
+            for attempt in store.queue.running():
                 if attempt.pid != os.getpid() and list(Path("files").glob("*/*/checkpoint.pt")):
                     os.killpg(attempt.pid, signal.SIGKILL)
                     return attempt.job_id

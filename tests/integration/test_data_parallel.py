@@ -86,7 +86,7 @@ def test_a_run_on_two_devices_is_one_run(tmp_path):
     def kill():
         while True:
             with sites["killed"].store() as store:
-                for attempt in store.running():
+                for attempt in store.queue.running():
                     saved = sites["killed"].has_checkpoint(attempt.job_id)
                     if attempt.pid != os.getpid() and saved:
                         os.killpg(attempt.pid, signal.SIGKILL)

@@ -27,8 +27,8 @@ ACCURACIES = ("top1", "top5", "knn_top1", "knn_top5", "holdout_top1")
 
 def work_on(store, queued, folder, *, keep=Keep.WEIGHTS, stop=lambda: False, hear=lambda e: None):
     for job in filter(None, (queued.pretrain_job, queued.eval_job)):
-        claim = store.claim(job)
-        work(store, claim, Workplace(folder, keep=keep), on_event=hear, stop=stop)
+        claim = store.queue.claim(job)
+        work(store.queue, claim, Workplace(folder, keep=keep), on_event=hear, stop=stop)
     return store.run(queued.id)
 
 

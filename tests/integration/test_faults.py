@@ -186,10 +186,10 @@ def test_a_job_that_hangs_loses_its_heartbeat_and_is_tried_again(tmp_path):
     subprocess.run([*EMABENCH, "queue", *LONG[1:]], cwd=tmp_path, check=True, capture_output=True)
     work = start(tmp_path, "work", "--device", "cpu", "--stale-after", "12", "--max-jobs", "2")
     with RunStore.open(str(tmp_path / "results.db"), mode="read") as store:
-        eventually(lambda: any(a.heartbeat > 0 for a in store.running()))
-        (hung,) = store.running()
+        eventually(lambda: any(a.heartbeat > 0 for a in store.queue.running()))
+        (hung,) = store.queue.running()
         os.kill(hung.pid, signal.SIGSTOP)
-        eventually(lambda: any(a.number == 2 and a.heartbeat > 0 for a in store.running()))
+        eventually(lambda: any(a.number == 2 and a.heartbeat > 0 for a in store.queue.running()))
         job = store.run(hung.job_id).jobs[0]
         assert job.attempts[0].state is JobState.FAILED
         assert job.attempts[0].reason == "its heartbeat stopped"

@@ -68,7 +68,7 @@ def work_off(folder, planned, *, kills=0, seed=0):
     with RunStore.open(str(path), mode="write") as store:
         for plan in planned:
             store.add_run(plan, max_attempts=1000)
-        pids = lambda: {a.job_id: a.pid for a in store.running() if a.pid != os.getpid()}  # noqa: E731
+        pids = lambda: {a.job_id: a.pid for a in store.queue.running() if a.pid != os.getpid()}  # noqa: E731
         killer = Killer(kills, seed, pids)
         serve(
             store,

@@ -69,7 +69,7 @@ def kill_a_node(cluster, site, died):
     raylets = {node.all_processes["raylet"][0].process.pid: node for node in cluster.worker_nodes}
     while True:
         with site.store() as store:
-            for attempt in store.running():
+            for attempt in store.queue.running():
                 if attempt.pid == os.getpid() or not site.has_checkpoint(attempt.job_id):
                     continue
                 try:

@@ -28,9 +28,9 @@ def execute(store, plan, folder, *, stop=lambda: False):
     """Queue a run and work on its jobs in this process, where a test can reach into it."""
     run = store.add_run(plan)
     for job in (run.pretrain_job, run.eval_job):
-        while (claim := store.claim(job)) is not None:
+        while (claim := store.queue.claim(job)) is not None:
             with contextlib.suppress(EmabenchError, ValueError):
-                work(store, claim, Workplace(folder), on_event=lambda event: None, stop=stop)
+                work(store.queue, claim, Workplace(folder), on_event=lambda event: None, stop=stop)
     return store.run(run.id)
 
 
@@ -89,9 +89,9 @@ def test_a_finished_run_leaves_what_is_to_be_kept(tmp_path, plan, keep, left):
     with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
         run = store.add_run(plan)
         for job in (run.pretrain_job, run.eval_job):
-            claim = store.claim(job)
+            claim = store.queue.claim(job)
             place = Workplace(tmp_path / "files", keep=keep)
-            work(store, claim, place, on_event=lambda event: None, stop=lambda: False)
+            work(store.queue, claim, place, on_event=lambda event: None, stop=lambda: False)
         folder = attempt_folder(tmp_path / "files", run.pretrain_job, 1)
         assert {file.name for file in folder.iterdir()} == left
 
@@ -100,24 +100,24 @@ def test_a_fenced_worker_stops_and_changes_nothing(tmp_path, plan):
     """Its job is cancelled and given to another one while it trains; then it wakes up."""
     with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
         run = store.add_run(plan)
-        sleeper = store.claim(run.pretrain_job)
+        sleeper = store.queue.claim(run.pretrain_job)
         seen = []
 
         def steal(event):
             if isinstance(event, StepProgress) and not seen:
-                store.cancel([run.pretrain_job])
-                store.retry([run.pretrain_job])
-                seen.append(store.claim(run.pretrain_job))
+                store.queue.cancel([run.pretrain_job])
+                store.queue.retry([run.pretrain_job])
+                seen.append(store.queue.claim(run.pretrain_job))
                 seen.append(store.run(run.id))
 
         place = Workplace(tmp_path / "files", heartbeat_s=0.01)
         with pytest.raises(FencedError):
-            work(store, sleeper, place, on_event=steal, stop=lambda: False)
+            work(store.queue, sleeper, place, on_event=steal, stop=lambda: False)
         assert store.run(run.id) == seen[1]
         assert store.metrics(run.id) == []
         other = seen[0]
         assert other.attempt == 2
-        work(store, other, place, on_event=lambda event: None, stop=lambda: False)
+        work(store.queue, other, place, on_event=lambda event: None, stop=lambda: False)
         states = [a.state for a in store.run(run.id).jobs[0].attempts]
         assert states == [JobState.CANCELLED, JobState.DONE]
 
@@ -125,14 +125,14 @@ def test_a_fenced_worker_stops_and_changes_nothing(tmp_path, plan):
 def test_the_cost_of_a_killed_attempt_is_known_up_to_its_last_epoch(tmp_path, plan):
     with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
         run = store.add_run(plan)
-        claim = store.claim(run.pretrain_job)
+        claim = store.queue.claim(run.pretrain_job)
 
         def kill(event):
             if isinstance(event, EpochProgress):
                 raise SystemExit  # nothing is written any more, as by SIGKILL
 
         with pytest.raises(SystemExit):
-            work(store, claim, Workplace(tmp_path), on_event=kill, stop=lambda: False)
+            work(store.queue, claim, Workplace(tmp_path), on_event=kill, stop=lambda: False)
         (attempt,) = store.run(run.id).jobs[0].attempts
         assert attempt.state is JobState.RUNNING
         assert attempt.cost.train_s > 0

@@ -78,7 +78,7 @@ def _cancel(plans: Sequence[PlannedRun], db: str) -> bool:
     mine = {plan.fingerprint for plan in plans}
     with RunStore.open(db, mode="write") as store:
         found = [bench for bench in store.benches() if bench.fingerprint in mine]
-        return bool(store.cancel([job.id for bench in found for job in bench.jobs]))
+        return bool(store.queue.cancel([job.id for bench in found for job in bench.jobs]))
 
 
 def _print(benches: Sequence[RunRecord], *, db: str, json: bool) -> None:

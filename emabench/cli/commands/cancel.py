@@ -27,7 +27,7 @@ def command(
     with existing_store(db) as store:
         jobs = chosen_jobs(store, ids)
         running = {job.id for job in jobs if job.state is JobState.RUNNING}
-        changed = set(store.cancel([job.id for job in jobs]))
+        changed = set(store.queue.cancel([job.id for job in jobs]))
         now = [store.job(job.id) for job in jobs]
     print_changes(now, changed, did="cancelled", json=json)
     if running & changed:

@@ -39,7 +39,7 @@ def command(
             everything = [*store.runs(RunQuery(smoke=True)), *store.evaluations()]
             runs = [run for run in everything if run.state is JobState.FAILED]
             jobs += [job.id for run in runs for job in run.jobs if job.state in ended_badly]
-        changed = store.retry(jobs)
+        changed = store.queue.retry(jobs)
         now = [store.job(job) for job in dict.fromkeys([*changed, *jobs])]
     print_changes(now, changed, did="queued again", json=json)
     if not now and not json:

@@ -56,7 +56,7 @@ def command(
     def look() -> QueueRecord:
         # Not held open: the last writer could not leave one plain file behind.
         with RunStore.open(db, mode="read") as store:
-            return store.queue(limit=limit)
+            return store.queue.snapshot(limit=limit)
 
     console = out()
     try:

@@ -36,7 +36,7 @@ def command(
     exchange = Exchange(artifacts if is_url and artifacts else str(local_artifacts(db, artifacts)))
     rows: list[dict[str, Any]] = []
     with existing_store(db) as store:
-        for attempt, state in take_in(store, exchange, store.running()):
+        for attempt, state in take_in(store, exchange, store.queue.running()):
             rows.append(
                 {
                     "job": attempt.job_id,

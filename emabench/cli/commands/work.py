@@ -166,7 +166,7 @@ def _note_what_is_left(store: RunStore, slots: Sequence[Slot]) -> None:
     from emabench.cli.app.console import err
 
     mine = {slot.kind for slot in slots}
-    for kind, count in store.queued_by_need().items():
+    for kind, count in store.queue.queued_by_need().items():
         if kind not in mine:
             jobs = "1 queued job needs" if count == 1 else f"{count} queued jobs need"
             err().print(f"note: {jobs} {kind}, which this worker does not offer")

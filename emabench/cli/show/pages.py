@@ -66,7 +66,7 @@ class PageQuestion:
                 raise
             comparison = error
         with RunStore.open(self.db, mode="read") as store:
-            queue = store.queue(limit=10) if live else None
+            queue = store.queue.snapshot(limit=10) if live else None
             return page_content(store, comparison, self.request(live=live), queue=queue)
 
     def request(self, *, live: bool) -> Request:

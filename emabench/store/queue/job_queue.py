@@ -183,7 +183,7 @@ class JobQueue:
         gone = [attempt for attempt in self.running() if attempt.process_gone]
         return [a.job_id for a in gone if self.reap(a, reason="its process is gone") is not None]
 
-    def queue(self, *, limit: int = 10) -> QueueRecord:
+    def snapshot(self, *, limit: int = 10) -> QueueRecord:
         """Return the queue at this moment, with at most so many queued and failed jobs."""
         with self._database.read() as session:
             return find_queue(session, limit=limit)

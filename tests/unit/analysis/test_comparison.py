@@ -255,8 +255,8 @@ def test_peak_memory_says_which_memory_it_is(store):
 def test_runs_that_are_not_done_are_counted(store):
     complete(store, plan())
     store.add_run(plan(seed=1))
-    failed = store.claim(store.add_run(plan(seed=2)).pretrain_job, environment=ENVIRONMENT)
-    store.fail(failed, reason="NaN", cost=None)
+    failed = store.queue.claim(store.add_run(plan(seed=2)).pretrain_job, environment=ENVIRONMENT)
+    store.queue.fail(failed, reason="NaN", cost=None)
     comparison = compare(store.runs(), BOTH)
     assert comparison.notes[0] == "1 failed, 1 queued left out"
     failed = comparison.cautions[0]

@@ -29,7 +29,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def claim(store):
-    return store.claim(store.add_run(plan()).pretrain_job)
+    return store.queue.claim(store.add_run(plan()).pretrain_job)
 
 
 def written(tmp_path, claim, *, end=True):
@@ -54,7 +54,7 @@ def state(store, claim):
     run = store.run(claim.run_id)
     # NaN equals nothing, not even itself.
     metrics = [repr(point) for point in store.metrics(run.id)]
-    return run, metrics, store.running(), store.correct(run.id, "top1")
+    return run, metrics, store.queue.running(), store.correct(run.id, "top1")
 
 
 def test_the_store_holds_what_the_worker_wrote(tmp_path, store, claim):
@@ -99,8 +99,8 @@ def test_in_pieces_it_says_the_same(tmp_path, store, claim):
 
 
 def test_an_attempt_that_was_ended_takes_no_more_words(tmp_path, store, claim):
-    store.release(claim, reason="given up", cost=None)
-    again = store.claim(claim.job_id)
+    store.queue.release(claim, reason="given up", cost=None)
+    again = store.queue.claim(claim.job_id)
     before = state(store, again)
     words, _ = read_words(written(tmp_path, claim))
     ingest = Ingest(store, claim)

@@ -47,7 +47,7 @@ class LateEngine:
 
     def submit(self, task):
         job = task.claim.job_id
-        self.store.cancel([job])
+        self.store.queue.cancel([job])
         self.store.remove([self.store.job(job).run_id])
         task.log.parent.mkdir(parents=True)
         (task.log.parent / CHECKPOINT).write_bytes(b"late")
@@ -62,7 +62,7 @@ class One:
 
     def claim(self, slot):
         job, self.job = self.job, None
-        return job and self.store.claim(job, environment=ENVIRONMENT)
+        return job and self.store.queue.claim(job, environment=ENVIRONMENT)
 
     def is_exhausted(self):
         return self.job is None

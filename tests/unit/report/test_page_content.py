@@ -153,7 +153,7 @@ def test_another_factor_has_arms_of_its_own(store):
 
 def test_why_there_is_no_comparison_is_said_in_its_place(store):
     error = NotFoundError("nothing to compare", hint="run <something>")
-    content = page_content(store, error, Request("results.db"), queue=store.queue(limit=1))
+    content = page_content(store, error, Request("results.db"), queue=store.queue.snapshot(limit=1))
     text = render_page(content)
     assert "nothing to compare" in text
     assert "run &lt;something&gt;" in text

@@ -101,7 +101,7 @@ def test_an_upgrade_keeps_every_row_and_a_copy(frozen, version):
         assert {job.device_kind for run in runs for job in run.jobs} == {"cpu"}
         assert any(run.studies for run in runs) == (version >= "0003"), "older ones know no studies"
         queued = [run.id for run in runs if run.state is JobState.QUEUED]
-        claim = store.claim_next("cpu")
+        claim = store.queue.claim_next("cpu")
         assert ([] if claim is None else [claim.job_id]) == queued
     again = upgrade(str(path), backup=True)
     assert (again.before, again.after, again.backup) == (done.after, done.after, None)

@@ -18,10 +18,10 @@ def test_many_runs_are_those_that_are_read_one_by_one(
     with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
         ids = [complete(store, plan(seed=seed), top1=50.0 + seed) for seed in range(4)]
         open_run = store.add_run(plan(seed=9))
-        claim = store.claim(open_run.pretrain_job, environment=ENVIRONMENT)
+        claim = store.queue.claim(open_run.pretrain_job, environment=ENVIRONMENT)
         assert claim is not None
-        store.fail(claim, reason="broken", cost=CostReading(total_s=3.0), retry=True)
-        claim = store.claim(open_run.pretrain_job, environment=ENVIRONMENT)
+        store.queue.fail(claim, reason="broken", cost=CostReading(total_s=3.0), retry=True)
+        claim = store.queue.claim(open_run.pretrain_job, environment=ENVIRONMENT)
         ids.append(open_run.id)
         runs = store.runs()
         assert [run.id for run in runs] == ids
