@@ -21,7 +21,7 @@ from emabench.events import StepProgress
 from emabench.queue.heartbeat import Heartbeat
 from emabench.records import JobState
 from emabench.store import RunStore
-from emabench.store.connection import opening
+from emabench.store.connection import sqlite
 
 COMMANDS = [["status"], ["cancel", "ab"], ["retry", "ab"], ["rm", "ab", "--yes"], ["reap"]]
 PROGRESS = StepProgress(
@@ -222,7 +222,7 @@ def test_looking_changes_no_byte_and_leaves_one_file(emabench, folder):
 
 
 def test_looking_does_not_wait_for_a_writer(emabench, store, monkeypatch):
-    monkeypatch.setattr(opening, "_LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite, "_LOCK_SECONDS", 0.01)
     store.add_run(plan())
     with contextlib.closing(sqlite3.connect("results.db", isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
@@ -277,7 +277,7 @@ def test_a_watch_on_a_terminal_is_left_quietly_with_ctrl_c(store):
 def test_a_watch_goes_on_while_the_store_is_locked(store, capsys, monkeypatch):
     run = store.add_run(plan())
     store.close()
-    monkeypatch.setattr(opening, "_LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite, "_LOCK_SECONDS", 0.01)
     looks = []
     with contextlib.closing(sqlite3.connect("results.db", isolation_level=None)) as locker:
 

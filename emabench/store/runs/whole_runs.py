@@ -1,4 +1,4 @@
-"""Many runs at once, with their jobs, attempts and results: columns, not objects of the ORM.
+"""Rows become frozen records here: many runs at once, by columns and not by objects of the ORM.
 
 A store of ten thousand runs has a hundred thousand rows of these. As plain tuples they take a
 fraction of the time that it takes to make an object of the ORM for each and watch it for changes.

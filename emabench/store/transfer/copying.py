@@ -9,7 +9,8 @@ from pathlib import Path
 
 from emabench.errors import StoreError, UsageError
 from emabench.store.connection.location import Location
-from emabench.store.connection.opening import open_for_reading, reading_engine
+from emabench.store.connection.opening import open_for_reading
+from emabench.store.connection.sqlite import reading_engine
 from emabench.store.transfer.atomic_file import draft
 
 _COMPANIONS = ("-wal", "-journal", "-shm")

@@ -13,7 +13,7 @@ from sqlalchemy import String, cast, select, text, update
 from sqlalchemy.orm import Session
 
 from emabench.store.connection.database import Database
-from emabench.store.connection.opening import connect_sqlite, sqlite_engine
+from emabench.store.connection.sqlite import connect_sqlite, sqlite_engine
 from emabench.store.runs.environments import environment_of, environment_row
 from emabench.store.schema.tables import Attempt, EnvironmentRow, Experiment, Job, StoreTable
 from emabench.store.transfer.copying import copy_store

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session, aliased
 from emabench.errors import StoreError, UsageError
 from emabench.records import JobKind, JobState
 from emabench.store.connection.location import Location
-from emabench.store.connection.opening import connect_sqlite, open_for_reading, open_for_writing
+from emabench.store.connection.opening import open_for_reading, open_for_writing
+from emabench.store.connection.sqlite import connect_sqlite
 from emabench.store.schema.tables import Attempt, Experiment, Job, Result, Series
 
 

@@ -13,15 +13,14 @@ from sqlalchemy.exc import DBAPIError
 from emabench.errors import EmabenchError, StoreError, UsageError
 from emabench.store.connection.database import WRITES, readable_errors
 from emabench.store.connection.location import Location
-from emabench.store.connection.opening import (
-    check_contents,
+from emabench.store.connection.opening import check_contents, engine_to_read
+from emabench.store.connection.postgresql import lock_schema, server_engine
+from emabench.store.connection.sqlite import (
     connect_sqlite,
     end_wal,
-    engine_to_read,
     sqlite_engine,
     undo_half_done,
 )
-from emabench.store.connection.postgresql import lock_schema, server_engine
 from emabench.store.schema import tables
 from emabench.store.schema.version import check_version, is_older, migrate, version_of
 from emabench.store.transfer.copying import copy_sqlite
