@@ -105,7 +105,7 @@ def compare(
             fraction of a ratio.
         smoke: whether smoke runs take part.
         interval: ``t``, or ``bca`` for a bootstrap.
-        measured: what else the store holds of the runs.
+        measured: what else the store holds of the runs, see ``wanted_values``.
 
     Raises:
         NotFoundError: no run is left to compare, or none holds any of the metrics.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emabench.analysis.metrics import MetricInfo
-from emabench.records import RunRecord, WantedValues
+from emabench.records import RunRecord, RunValues, WantedValues
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,11 @@ class MetricValues:
     correct: Mapping[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
     neighbours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, values: RunValues) -> MetricValues:
+        """Return what a comparison looks at of the values that a store gave."""
+        return cls(values.series, values.correct, values.neighbours)
+
     def value(self, metric: MetricInfo, run: RunRecord) -> float | None:
         """Return the value of a metric; None where it is unknown or not finite."""
         value = metric.read(run)
@@ -32,10 +37,18 @@ class MetricValues:
         return None if value is None or not math.isfinite(value) else float(value)
 
 
-def wanted_values(metrics: Sequence[MetricInfo]) -> WantedValues:
-    """Return what the store is asked for beside the records, for a comparison by some metrics."""
+def wanted_values(
+    metrics: Sequence[MetricInfo], points: tuple[str, ...] | None = ()
+) -> WantedValues:
+    """Return what the store is asked for beside the records, for a comparison by some metrics.
+
+    Args:
+        metrics: those that are compared.
+        points: as in ``WantedValues``.
+    """
     return WantedValues(
         means=tuple(sorted({metric.series for metric in metrics if metric.series is not None})),
         correct=tuple(metric.name for metric in metrics if metric.role == "accuracy"),
+        points=points,
         neighbours=any(metric.role == "cost" for metric in metrics),
     )

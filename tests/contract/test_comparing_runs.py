@@ -8,9 +8,9 @@ import numpy as np
 from seeding import ENVIRONMENT, complete, plan
 
 from emabench.analysis.comparison import compare
+from emabench.analysis.metric_values import MetricValues, wanted_values
 from emabench.analysis.metrics import parse_metrics
-from emabench.records import MetricPoint, WantedValues
-from emabench.report.stored_values import read_measured
+from emabench.records import MetricPoint, RunQuery, WantedValues
 from emabench.store.connection import database
 
 
@@ -84,8 +84,8 @@ def test_a_comparison_gets_all_of_it_from_the_store(store):
             correct = {"top1": right.tobytes()}
             store.queue.finish(claim, results={"top1": top1}, cost=None, correct=correct)
     metrics = parse_metrics("top1,grad_cv:projector")
-    runs = store.runs()
-    none, _ = compare(runs, metrics, measured=read_measured(store, runs, metrics)).rows
+    stored = store.read(RunQuery(), wanted_values(metrics))
+    none, _ = compare(stored.runs, metrics, measured=MetricValues.of(stored.values)).rows
     error = none.metrics["top1"].image_error
     assert (error.images, error.n) == (1000, 3)
     middle = (error.low + error.high) / 2

@@ -18,7 +18,7 @@ from emabench.cli.options.shared import (
     run_query,
 )
 from emabench.cli.show.benches import print_stored_benches
-from emabench.cli.show.comparison import Asked, print_comparison, read_comparison
+from emabench.cli.show.comparison import Asked, Question, print_comparison
 from emabench.errors import UsageError
 
 
@@ -117,6 +117,7 @@ def command(
         emabench compare --csv > comparison.csv
         emabench compare --bench --where method=simclr
     """
+    from emabench.store import RunStore
     from emabench.table import choose_format
 
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
@@ -130,5 +131,7 @@ def command(
         return
     query = run_query(where, name=name, study=study, smoke=smoke)
     asked = Asked(metric, by, baseline, tuple(margin or ()), interval.value, tuple(fail_if or ()))
-    comparison, rules = read_comparison(asked, query, db)
-    print_comparison(comparison, rules, form, runs=runs, columns=columns)
+    question = Question.settle(asked, query)
+    with RunStore.open(db, mode="read") as store:
+        stored = question.read(store)
+    print_comparison(question.answer(stored), question.rules, form, runs=runs, columns=columns)

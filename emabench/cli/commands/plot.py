@@ -27,8 +27,8 @@ from emabench.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from emabench.analysis.selection import Arms
+    from emabench.records import RunValues
     from emabench.report.figures.cost_data import Whole
-    from emabench.store import RunStore
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
 
@@ -59,18 +59,19 @@ def pareto(
         emabench plot pareto -o pareto.png
         emabench plot pareto --metric knn_top1 --cost total_s --study which-block -o blocks.pdf
     """
+    from emabench.analysis.metric_values import MetricValues, wanted_values
     from emabench.analysis.metrics import parse_metric
     from emabench.report.figures.pareto import draw_pareto
     from emabench.report.figures.pareto_data import pareto
-    from emabench.report.stored_values import read_measured
 
-    def gather(arms: Arms, store: RunStore) -> Any:
-        height, price = parse_metric(metric), parse_metric(cost)
-        measured = read_measured(store, arms.runs, [height, price])
-        return pareto(arms, height, price, measured)
+    height, price = parse_metric(metric), parse_metric(cost)
+
+    def gather(arms: Arms, values: RunValues) -> Any:
+        return pareto(arms, height, price, MetricValues.of(values))
 
     query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
-    draw_picture("pareto", query, db, output, json=json, gather=gather, draw=draw_pareto)
+    wanted = wanted_values([height, price])
+    draw_picture("pareto", query, db, output, wanted, json=json, gather=gather, draw=draw_pareto)
 
 
 @app.command()
@@ -98,14 +99,16 @@ def curves(
         emabench plot curves -o curves.png
         emabench plot curves --metric loss --where method=simclr -o loss.svg
     """
+    from emabench.records import WantedValues
     from emabench.report.figures.curves import draw_curves
     from emabench.report.figures.curves_data import curves
 
-    def gather(arms: Arms, store: RunStore) -> Any:
-        return curves(arms, store.metrics, metric)
+    def gather(arms: Arms, values: RunValues) -> Any:
+        return curves(arms, values.points.__getitem__, metric)
 
     query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
-    draw_picture("curves", query, db, output, json=json, gather=gather, draw=draw_curves)
+    wanted = WantedValues(points=None)
+    draw_picture("curves", query, db, output, wanted, json=json, gather=gather, draw=draw_curves)
 
 
 @app.command()
@@ -128,16 +131,18 @@ def cost(
         emabench plot cost -o step.png
         emabench plot cost --of run -o run.png
     """
+    from emabench.records import WantedValues
     from emabench.report.figures.cost import draw_cost
     from emabench.report.figures.cost_data import cost_breakdown
 
     whole = _whole(of)
 
-    def gather(arms: Arms, store: RunStore) -> Any:
+    def gather(arms: Arms, values: RunValues) -> Any:
         return cost_breakdown(arms, whole)
 
     query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
-    draw_picture("cost", query, db, output, json=json, gather=gather, draw=draw_cost)
+    wanted = WantedValues()
+    draw_picture("cost", query, db, output, wanted, json=json, gather=gather, draw=draw_cost)
 
 
 @app.command()
@@ -160,13 +165,17 @@ def stability(
         emabench plot stability -o stability.png
     """
     from emabench.analysis.stability import stability
+    from emabench.records import WantedValues
     from emabench.report.figures.stability import draw_stability
 
-    def gather(arms: Arms, store: RunStore) -> Any:
-        return stability(arms, store.metrics, quantity)
+    def gather(arms: Arms, values: RunValues) -> Any:
+        return stability(arms, values.points.__getitem__, quantity)
 
     query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
-    draw_picture("stability", query, db, output, json=json, gather=gather, draw=draw_stability)
+    wanted = WantedValues(points=(f"{quantity}:",))
+    draw_picture(
+        "stability", query, db, output, wanted, json=json, gather=gather, draw=draw_stability
+    )
 
 
 @app.command()
@@ -186,18 +195,20 @@ def blocks(
     Examples:
         emabench plot blocks --study which-block -o blocks.png
     """
+    from emabench.analysis.metric_values import MetricValues, wanted_values
     from emabench.analysis.metrics import parse_metric
     from emabench.report.figures.blocks import draw_blocks
     from emabench.report.figures.blocks_data import block_accuracies
-    from emabench.report.stored_values import read_measured
 
-    def gather(arms: Arms, store: RunStore) -> Any:
-        height = parse_metric(metric)
-        measured = read_measured(store, arms.runs, [height])
-        return block_accuracies(arms, store.metrics, height, measured)
+    height = parse_metric(metric)
+
+    def gather(arms: Arms, values: RunValues) -> Any:
+        metrics_of = values.points.__getitem__
+        return block_accuracies(arms, metrics_of, height, MetricValues.of(values))
 
     query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
-    draw_picture("blocks", query, db, output, json=json, gather=gather, draw=draw_blocks)
+    wanted = wanted_values([height], None)
+    draw_picture("blocks", query, db, output, wanted, json=json, gather=gather, draw=draw_blocks)
 
 
 @app.command()
@@ -218,17 +229,19 @@ def seeds(
         emabench plot seeds -o seeds.png
         emabench plot seeds --metric throughput -o speed.png
     """
+    from emabench.analysis.metric_values import MetricValues, wanted_values
     from emabench.analysis.metrics import parse_metric
     from emabench.report.figures.seeds import draw_seeds
     from emabench.report.figures.seeds_data import seeds
-    from emabench.report.stored_values import read_measured
 
-    def gather(arms: Arms, store: RunStore) -> Any:
-        axis = parse_metric(metric)
-        return seeds(arms, axis, read_measured(store, arms.runs, [axis]))
+    axis = parse_metric(metric)
+
+    def gather(arms: Arms, values: RunValues) -> Any:
+        return seeds(arms, axis, MetricValues.of(values))
 
     query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
-    draw_picture("seeds", query, db, output, json=json, gather=gather, draw=draw_seeds)
+    wanted = wanted_values([axis])
+    draw_picture("seeds", query, db, output, wanted, json=json, gather=gather, draw=draw_seeds)
 
 
 def _whole(of: str) -> Whole:

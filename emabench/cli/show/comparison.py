@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -13,9 +13,12 @@ from emabench.errors import GateFailedError, NotFoundError, SpecError, UnknownNa
 
 if TYPE_CHECKING:
     from emabench.analysis.comparison import Comparison
+    from emabench.analysis.factor import Factor
     from emabench.analysis.gate import Rule
-    from emabench.records import RunQuery
+    from emabench.analysis.metrics import MetricInfo
+    from emabench.records import RunQuery, StoredRuns
     from emabench.spec.study import StudySpec
+    from emabench.store import RunStore
     from emabench.table import Format
 
 _METRICS = "top1,throughput"
@@ -33,67 +36,94 @@ class Asked:
     fail_if: tuple[str, ...] = ()
 
 
-def read_comparison(asked: Asked, query: RunQuery, db: str) -> tuple[Comparison, list[Rule]]:
-    """Open the store, and compare what it holds.
+@dataclass(frozen=True)
+class Question:
+    """What was asked of which runs, complete and checked; the store is not looked at yet.
 
-    A study of the package brings its metrics, factor, baseline and margins along.
-
-    Args:
-        asked: the question.
+    Attributes:
         query: the runs that take part.
-        db: path or URL of the store.
-
-    Returns:
-        The comparison, and the rules of its gate.
-
-    Raises:
-        UsageError: a word of the question cannot be read.
-        NotFoundError: there is nothing to compare, or the baseline of the study is not there yet.
+        metrics: those that are compared, and those of the rules.
+        rules: of the gate.
+        factor: what the arms differ in.
+        baseline: value of the factor; None chooses one by what is there.
+        is_study: whether the study of the runs chose the baseline.
+        margins: by metric.
+        interval: how intervals are computed.
     """
-    from emabench.analysis.comparison import compare
-    from emabench.analysis.factor import EMA_SCOPE, Factor
-    from emabench.analysis.gate import parse_rules
-    from emabench.analysis.margins import parse_margins, study_margins
-    from emabench.analysis.metric_values import MetricValues, wanted_values
-    from emabench.analysis.metrics import parse_metrics
-    from emabench.store import RunStore
-    from emabench.table import show_value
 
-    spec = None if query.study is None else _study(query.study)
-    own = None if spec is None else ",".join(spec.metrics)
-    rules = parse_rules(asked.fail_if)
-    metrics = parse_metrics(asked.metric or own or _METRICS)
-    known = {metric.name for metric in metrics}
-    metrics += {r.metric.name: r.metric for r in rules if r.metric.name not in known}.values()
-    by, baseline = asked.by, asked.baseline
-    if spec is not None and by is None:
-        by = spec.by
-        baseline = show_value(spec.baseline) if baseline is None else baseline
-    margins = {} if spec is None else study_margins(spec.margin, metrics)
-    margins |= parse_margins(asked.margin, metrics)
-    factor = EMA_SCOPE if by is None else Factor.parse(by)
-    with RunStore.open(db, mode="read") as store:
-        stored = store.read(query.with_smoke, wanted_values(metrics))
-    values = stored.values
-    try:
-        comparison = compare(
-            stored.runs,
-            metrics,
-            by=factor,
-            baseline=baseline,
-            margins=margins,
-            smoke=query.smoke,
-            interval=asked.interval,
-            measured=MetricValues(values.series, values.correct, values.neighbours),
-        )
-    except UnknownNameError as error:
-        if asked.baseline is not None or spec is None:
-            raise
-        raise NotFoundError(
-            f"no finished run has {factor.name} {baseline}, the baseline of study {query.study}",
-            hint="emabench work runs what is queued; --baseline takes another",
-        ) from error
-    return comparison, rules
+    query: RunQuery
+    metrics: Sequence[MetricInfo]
+    rules: Sequence[Rule]
+    factor: Factor
+    baseline: str | None
+    is_study: bool
+    margins: Mapping[str, float]
+    interval: Literal["t", "bca"]
+
+    @classmethod
+    def settle(cls, asked: Asked, query: RunQuery) -> Question:
+        """Complete a question; a study of the package brings metrics, factor and margins along.
+
+        Raises:
+            UsageError: a word of it cannot be read.
+        """
+        from emabench.analysis.factor import EMA_SCOPE, Factor
+        from emabench.analysis.gate import parse_rules
+        from emabench.analysis.margins import parse_margins, study_margins
+        from emabench.analysis.metrics import parse_metrics
+        from emabench.table import show_value
+
+        spec = None if query.study is None else _study(query.study)
+        own = None if spec is None else ",".join(spec.metrics)
+        rules = parse_rules(asked.fail_if)
+        metrics = parse_metrics(asked.metric or own or _METRICS)
+        known = {metric.name for metric in metrics}
+        metrics += {r.metric.name: r.metric for r in rules if r.metric.name not in known}.values()
+        by, baseline = asked.by, asked.baseline
+        if spec is not None and by is None:
+            by = spec.by
+            baseline = show_value(spec.baseline) if baseline is None else baseline
+        margins = {} if spec is None else study_margins(spec.margin, metrics)
+        margins |= parse_margins(asked.margin, metrics)
+        factor = EMA_SCOPE if by is None else Factor.parse(by)
+        is_study = asked.baseline is None and spec is not None
+        return cls(query, metrics, rules, factor, baseline, is_study, margins, asked.interval)
+
+    def read(self, store: RunStore, points: tuple[str, ...] = ()) -> StoredRuns:
+        """Read all that the answer needs, and metrics of the training of some names."""
+        from emabench.analysis.metric_values import wanted_values
+
+        return store.read(self.query.with_smoke, wanted_values(self.metrics, points))
+
+    def answer(self, stored: StoredRuns) -> Comparison:
+        """Compare what was read.
+
+        Raises:
+            NotFoundError: there is nothing to compare, or the baseline of the study is not there
+                yet.
+        """
+        from emabench.analysis.comparison import compare
+        from emabench.analysis.metric_values import MetricValues
+
+        try:
+            return compare(
+                stored.runs,
+                self.metrics,
+                by=self.factor,
+                baseline=self.baseline,
+                margins=self.margins,
+                smoke=self.query.smoke,
+                interval=self.interval,
+                measured=MetricValues.of(stored.values),
+            )
+        except UnknownNameError as error:
+            if not self.is_study:
+                raise
+            raise NotFoundError(
+                f"no finished run has {self.factor.name} {self.baseline}, "
+                f"the baseline of study {self.query.study}",
+                hint="emabench work runs what is queued; --baseline takes another",
+            ) from error
 
 
 def print_comparison(

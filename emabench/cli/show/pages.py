@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.show.comparison import Asked, read_comparison
+from emabench.cli.show.comparison import Asked, Question
 from emabench.errors import NotFoundError, SpecError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ class PageQuestion:
     query: RunQuery
     db: str
 
-    def read(self) -> Comparison:
-        """Compare what the store holds now."""
-        comparison, _ = read_comparison(self.asked, self.query, self.db)
-        return comparison
-
     def page(self, *, live: bool = False) -> PageContent:
         """Gather the page.
 
@@ -55,19 +50,24 @@ class PageQuestion:
         Raises:
             NotFoundError: nothing is there to compare.
         """
+        from emabench.records import RunValues
         from emabench.report.page.content import page_content
+        from emabench.report.page.page_figures import wanted_points
         from emabench.store import RunStore
 
+        question, request = Question.settle(self.asked, self.query), self.request(live=live)
         comparison: Comparison | NotFoundError
-        try:
-            comparison = self.read()
-        except NotFoundError as error:
-            if not live:
-                raise
-            comparison = error
+        values = RunValues()
         with RunStore.open(self.db, mode="read") as store:
             queue = store.queue.snapshot(limit=10) if live else None
-            return page_content(store, comparison, self.request(live=live), queue=queue)
+            try:
+                stored = question.read(store, wanted_points(request.quantity))
+                comparison, values = question.answer(stored), stored.values
+            except NotFoundError as error:
+                if not live:
+                    raise
+                comparison = error
+        return page_content(comparison, request, values, queue=queue)
 
     def request(self, *, live: bool) -> Request:
         """Return what the page says of itself."""

@@ -13,8 +13,7 @@ from emabench.cli.app.console import err, print_json
 if TYPE_CHECKING:
     from emabench.analysis.cautions import Caution
     from emabench.analysis.selection import Arms
-    from emabench.records import RunQuery
-    from emabench.store import RunStore
+    from emabench.records import RunQuery, RunValues, WantedValues
 
 RunsArgument = Annotated[
     list[str] | None,
@@ -47,9 +46,10 @@ def draw_picture(
     query: RunQuery,
     db: str,
     output: Path,
+    wanted: WantedValues,
     *,
     json: bool,
-    gather: Callable[[Arms, RunStore], _Shown],
+    gather: Callable[[Arms, RunValues], _Shown],
     draw: Callable[..., None],
 ) -> None:
     """Read the runs, draw them, and say so.
@@ -59,6 +59,7 @@ def draw_picture(
         query: the runs.
         db: path or URL of the store.
         output: the file.
+        wanted: values beside the records of the runs.
         json: whether the values that are drawn are printed.
         gather: gets what is drawn out of the arms.
         draw: draws that to a path, with the ``source`` below it.
@@ -70,10 +71,10 @@ def draw_picture(
 
     check_path(output)
     with RunStore.open(db, mode="read") as store:
-        named = bool(query.ids)
-        found = store.runs(query.with_smoke)
-        arms = select(found, smoke=query.smoke or named, profiled=named, to="draw")
-        shown = gather(arms, store)
+        stored = store.read(query.with_smoke, wanted)
+    named = bool(query.ids)
+    arms = select(stored.runs, smoke=query.smoke or named, profiled=named, to="draw")
+    shown = gather(arms, stored.values)
     source = source_line(arms.runs, store_label(db), query.words())
     draw(shown, output, source=source)
     if json:

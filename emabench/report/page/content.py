@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from emabench.analysis.cautions import Caution
 from emabench.analysis.comparison import Comparison
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.stability import FLUCTUATION
 from emabench.errors import EmabenchError
-from emabench.records import QueueRecord, RunRecord, WantedValues
+from emabench.records import QueueRecord, RunRecord, RunValues
 from emabench.report.figures.sheet import source_line
 from emabench.report.page.cells import HtmlCell, HtmlRow, HtmlTable, arms_table
-from emabench.report.page.page_figures import Drawable, FigureGroup, figure_groups, wanted_points
+from emabench.report.page.page_figures import Drawable, FigureGroup, figure_groups
 from emabench.report.page.run_views import RunView, common_fields, run_view, runs_table
-from emabench.report.stored_values import read_measured
 from emabench.report.tables.queue_table import counts_line, queue_tables
 from emabench.table import UNKNOWN, Table, show_value
 from emabench.version import __version__
 
 if TYPE_CHECKING:
     from emabench.spec.study import StudySpec
-    from emabench.store import RunStore
 
 
 @dataclass(frozen=True)
@@ -91,18 +90,18 @@ class PageContent:
 
 
 def page_content(
-    store: RunStore,
     comparison: Comparison | EmabenchError,
     request: Request,
+    values: RunValues,
     *,
     queue: QueueRecord | None = None,
 ) -> PageContent:
     """Gather a page.
 
     Args:
-        store: open for reading.
         comparison: what the page is about; or why there is none.
         request: what else is known.
+        values: of the compared runs, and what ``wanted_points`` names.
         queue: the queue at this moment, if it is to be seen.
     """
     head = PageContent(
@@ -118,12 +117,11 @@ def page_content(
         return replace(head, problem=(comparison.message, comparison.hint))
     runs = comparison.arms.runs
     everyone = [*runs, *(each.run for each in comparison.left_out)]
-    measured = read_measured(store, everyone, comparison.metrics)
+    measured = MetricValues.of(values)
     labels = {run.id: row.label for row in comparison.rows for run in row.runs}
     common = common_fields(everyone)
-    wanted = WantedValues(points=wanted_points(request.quantity))
-    points = store.values([run.id for run in runs], wanted).points
-    drawable = Drawable(comparison.arms, points, comparison.metrics, measured, request.quantity)
+    points, metrics = values.points, comparison.metrics
+    drawable = Drawable(comparison.arms, points, metrics, measured, request.quantity)
     return replace(
         head,
         facts=_facts(comparison, request),

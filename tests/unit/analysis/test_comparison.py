@@ -8,10 +8,10 @@ import pytest
 from seeding import ENVIRONMENT, complete, plan
 
 from emabench.analysis.comparison import compare
+from emabench.analysis.metric_values import MetricValues, wanted_values
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import RunQuery
-from emabench.report.stored_values import read_measured
 from emabench.store import RunStore
 
 BOTH = parse_metrics("top1,throughput")
@@ -299,8 +299,9 @@ def test_an_unknown_or_empty_metric_is_a_usage_error():
 def test_the_json_has_the_documented_form(store):
     study(store, seeds=(0, 1))
     metrics = parse_metrics("top1")
-    measured = read_measured(store, store.runs(), metrics)
-    comparison = compare(store.runs(), metrics, baseline="none", measured=measured)
+    stored = store.read(RunQuery(), wanted_values(metrics))
+    measured = MetricValues.of(stored.values)
+    comparison = compare(stored.runs, metrics, baseline="none", measured=measured)
     value = comparison.to_json()
     assert list(value) == [
         *("schema_version", "by", "factor", "baseline", "confidence", "interval", "metrics"),

@@ -14,11 +14,13 @@ from studied import study
 
 from emabench.analysis.comparison import compare
 from emabench.analysis.factor import Factor
+from emabench.analysis.metric_values import MetricValues, wanted_values
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import NotFoundError
+from emabench.records import RunQuery, RunValues
 from emabench.report.page.content import Request, page_content
+from emabench.report.page.page_figures import wanted_points
 from emabench.report.page.render import render_page
-from emabench.report.stored_values import read_measured
 from emabench.spec.study import load_study
 from emabench.store import RunStore
 
@@ -32,11 +34,11 @@ def store(folder):
 
 
 def content_of(store, metrics="top1,throughput", *, by="ema_scope", request=None):
-    runs, chosen = store.runs(), parse_metrics(metrics)
-    comparison = compare(
-        runs, chosen, by=Factor.parse(by), measured=read_measured(store, runs, chosen)
-    )
-    return page_content(store, comparison, request or Request("results.db")), comparison
+    chosen, request = parse_metrics(metrics), request or Request("results.db")
+    stored = store.read(RunQuery(), wanted_values(chosen, wanted_points(request.quantity)))
+    measured = MetricValues.of(stored.values)
+    comparison = compare(stored.runs, chosen, by=Factor.parse(by), measured=measured)
+    return page_content(comparison, request, stored.values), comparison
 
 
 class Elements(HTMLParser):
@@ -153,7 +155,9 @@ def test_another_factor_has_arms_of_its_own(store):
 
 def test_why_there_is_no_comparison_is_said_in_its_place(store):
     error = NotFoundError("nothing to compare", hint="run <something>")
-    content = page_content(store, error, Request("results.db"), queue=store.queue.snapshot(limit=1))
+    content = page_content(
+        error, Request("results.db"), RunValues(), queue=store.queue.snapshot(limit=1)
+    )
     text = render_page(content)
     assert "nothing to compare" in text
     assert "run &lt;something&gt;" in text
