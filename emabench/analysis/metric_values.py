@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from emabench.analysis.metrics import MetricInfo
 from emabench.records import RunRecord, RunValues, WantedValues
 
 
-@dataclass(frozen=True)
-class MetricValues:
-    """Figures of runs that their records do not hold; all of them may be empty.
-
-    Attributes:
-        series: by name of points, each run's mean over training.
-        correct: by run and result, one packed bit per test image and the number of images.
-        neighbours: by run, the other runs that worked on its device meanwhile.
-    """
-
-    series: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    correct: Mapping[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
-    neighbours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+class MetricValues(RunValues):
+    """Figures beside the records of runs, and the value of a metric from either."""
 
     @classmethod
     def of(cls, values: RunValues) -> MetricValues:
-        """Return what a comparison looks at of the values that a store gave."""
-        return cls(values.series, values.correct, values.neighbours)
+        """Look at the values that a store gave."""
+        return cls(**vars(values))
 
     def value(self, metric: MetricInfo, run: RunRecord) -> float | None:
         """Return the value of a metric; None where it is unknown or not finite."""
