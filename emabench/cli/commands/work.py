@@ -95,7 +95,7 @@ def command(
     from emabench.cli.app.interrupt import StopRequest
     from emabench.cli.options.engine_options import EngineChoice, local_artifacts, opened_engine
     from emabench.cli.options.job_ids import existing_store
-    from emabench.cli.show.work_progress import work_listener
+    from emabench.cli.show.progress import work_listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
     from emabench.queue.worker import Workplace
