@@ -39,9 +39,9 @@ def command(
         emabench cost --method simclr --from-store --price-per-hour 2.5
     """
     from emabench.cli.app.console import err, out, print_json
-    from emabench.cli.options.spec_flags import grid
     from emabench.cli.show.progress import listener
     from emabench.jobs.scope_costs import scope_costs
+    from emabench.plans.grids import grid
     from emabench.report.tables.cost_table import cost_notes, cost_table, cost_values
     from emabench.spec.grid import expand_values
 
