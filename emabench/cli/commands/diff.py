@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.app.console import err, out, print_json
+from emabench.cli.app.console import err, print_json
 from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
 
 
@@ -29,6 +29,7 @@ def command(
         emabench diff 3fa9 @last --json
     """
     from emabench.analysis.run_diff import diff_runs, diff_tables
+    from emabench.cli.show.tables import print_table
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="read") as store:
@@ -41,4 +42,4 @@ def command(
     if diff.is_empty:
         err().print("nothing differs")
     for title, table in diff_tables(diff):
-        out().print(table.to_rich(title))
+        print_table(table, title)

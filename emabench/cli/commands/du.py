@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from emabench.cli.app.console import err, out, print_json
+from emabench.cli.app.console import err, print_json
 from emabench.cli.options.shared import (
     DEFAULT_DB,
     ArtifactsOption,
@@ -27,6 +27,7 @@ def command(
     """
     from emabench.artifacts.disk_usage import disk_usage
     from emabench.artifacts.files import scan_files
+    from emabench.cli.show.tables import print_table
     from emabench.report.tables.disk_table import readable_size, usage_table, usage_values
     from emabench.store import RunStore
 
@@ -40,11 +41,7 @@ def command(
     if not files:
         typer.echo(f"{folder} holds no files")
         return
-    table = usage_table(usage).to_rich()
-    table.collapse_padding = True  # 80 columns hold it
-    for column in table.columns:
-        column.no_wrap = column.justify == "right" or str(column.header) == "run"
-    out().print(table)
+    print_table(usage_table(usage), narrow="run")
     if usage.orphans:
         size = readable_size(sum(usage.orphaned.values()))
         err().print(f"hint: {size} belong to jobs that the store does not hold: emabench prune")

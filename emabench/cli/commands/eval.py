@@ -125,15 +125,12 @@ def command(
 
 
 def _print(evaluations: Sequence[RunRecord], *, existed: set[str], json: bool) -> None:
-    from emabench.cli.app.console import out, print_json
+    from emabench.cli.app.console import print_json
+    from emabench.cli.show.tables import print_table
     from emabench.report.tables.evaluation_table import evaluation_table, evaluation_values
 
     if json:
         rows = [evaluation_values(each) | {"existed": each.id in existed} for each in evaluations]
         print_json({"schema_version": 1, "evaluations": rows})
         return
-    table = evaluation_table(evaluations).to_rich()
-    table.collapse_padding = True  # 80 columns hold it: the words fold, ids and numbers do not
-    for column in table.columns:
-        column.no_wrap = column.justify == "right" or str(column.header) == "evaluation"
-    out().print(table)
+    print_table(evaluation_table(evaluations), narrow="evaluation")

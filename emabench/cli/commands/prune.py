@@ -53,7 +53,8 @@ def command(
     from emabench.artifacts.files import delete_files, scan_files
     from emabench.artifacts.pruning import find_prunable
     from emabench.cli.app.confirm import agreed
-    from emabench.cli.app.console import err, out, print_json
+    from emabench.cli.app.console import err, print_json
+    from emabench.cli.show.tables import print_table
     from emabench.errors import EmabenchError
     from emabench.report.tables.disk_table import (
         pruning_reasons,
@@ -91,7 +92,7 @@ def command(
         print_json({"schema_version": 1, "dry_run": dry_run, **pruning_values(found)})
     else:
         if dry_run and found:
-            out().print(pruning_table(found).to_rich())
+            print_table(pruning_table(found))
         typer.echo(f"{'would free' if dry_run else 'freed'} {pruning_summary(found)}")
         for line in pruning_reasons(found):
             typer.echo(line)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.cli.app.console import err, out, print_json
+from emabench.cli.app.console import err, print_json
 from emabench.cli.app.discovery import NamedCommands
 from emabench.cli.options.queue_flags import (
     ForceOption,
@@ -38,6 +38,7 @@ from emabench.cli.show.plans import (
     resolve_points,
     say_what_is_new,
 )
+from emabench.cli.show.tables import print_table
 from emabench.errors import UnknownNameError
 from emabench.records import DEFAULT_MAX_ATTEMPTS
 
@@ -87,7 +88,7 @@ def list_(json: JsonOption = False) -> None:
         return
     counts = [(s.name, s.spec.claim, *(_runs(s).get(each) for each in budgets)) for s in studies]
     table = Table(("study", "claim", *budgets), tuple(counts), right=frozenset(budgets))
-    out().print(table.to_rich())
+    print_table(table)
     err().print("the numbers are runs; 'emabench studies show STUDY' says more")
 
 
@@ -116,7 +117,7 @@ def show(
     if json:
         print_json({"schema_version": 1, "study": _details(found, runs, commands)})
         return
-    out().print(_about(found).to_rich())
+    print_table(_about(found))
     for name in names:
         chosen = found.budget(name)
         seeds = ", ".join(map(str, chosen.seeds))

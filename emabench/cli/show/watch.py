@@ -54,6 +54,7 @@ def notice_lost_reader() -> None:
 def print_queue(queue: QueueRecord, console: Console) -> None:
     """Print the queue once: for a terminal, or in plain tables."""
     from emabench.cli.show.queue_view import QueueView
+    from emabench.cli.show.tables import rich_table
     from emabench.report.tables.queue_table import counts_line, queue_tables
 
     if is_live(console):
@@ -62,7 +63,7 @@ def print_queue(queue: QueueRecord, console: Console) -> None:
     console.print(counts_line(queue))
     for title, table in queue_tables(queue):
         if table.rows:
-            console.print(table.to_rich(title))
+            console.print(rich_table(table, title))
 
 
 def is_live(console: Console) -> bool:
