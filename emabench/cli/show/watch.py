@@ -62,8 +62,7 @@ def print_queue(queue: QueueRecord, console: Console) -> None:
         return
     console.print(counts_line(queue))
     for title, table in queue_tables(queue):
-        if table.rows:
-            console.print(rich_table(table, title))
+        console.print(rich_table(table, title))
 
 
 def is_live(console: Console) -> bool:
