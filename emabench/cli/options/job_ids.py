@@ -79,13 +79,6 @@ def chosen_weights(text: str, db: str) -> RunRecord | Path:
         ) from None
 
 
-def job_title(job: JobRecord) -> str:
-    """Return what names a job on a line: id, kind, method, EMA scope and seed."""
-    from emabench.report.tables.queue_table import what
-
-    return f"{job.id} {job.kind} {what(job.spec)}"
-
-
 def print_changes(
     jobs: Sequence[JobRecord], changed: Iterable[str], *, did: str, json: bool
 ) -> None:
@@ -97,6 +90,8 @@ def print_changes(
         did: what that was.
         json: print JSON instead.
     """
+    from emabench.report.tables.queue_table import job_title
+
     ids = set(changed)
     if json:
         rows = [

@@ -92,6 +92,22 @@ def what(spec: Mapping[str, Any]) -> str:
     return f"{words or Path(weights).name}, {network} on {dataset}"
 
 
+def job_title(job: RunningAttempt | JobRecord) -> str:
+    """Return what names a job on a line: its id, its kind, and what it is."""
+    return f"{_head(job)['job']} {job.kind} {what(job.spec)}"
+
+
+def attempt_values(attempt: RunningAttempt) -> dict[str, Any]:
+    """Return what names an attempt, as plain values for JSON."""
+    return {
+        "job": attempt.job_id,
+        "run": attempt.run_id,
+        "kind": attempt.kind.value,
+        "attempt": attempt.number,
+        "host": attempt.host,
+    }
+
+
 def share(attempt: RunningAttempt) -> float | None:
     """Return the part of its steps, 0 to 1, that an attempt has made; None is unknown."""
     if attempt.step is None or not attempt.total_steps:
