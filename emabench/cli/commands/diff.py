@@ -7,17 +7,11 @@ from typing import Annotated
 import typer
 
 from emabench.cli.app.console import err, print_json
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, RunArgument
 
 
 def command(
-    first: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="Id of a run or evaluation, a unique beginning, or @last for the newest run.",
-        ),
-    ],
+    first: RunArgument,
     second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,

@@ -11,6 +11,7 @@ from emabench.cli.options.shared import (
     DEFAULT_DB,
     DbOption,
     JsonOption,
+    OverwriteOption,
     StudyOption,
     WhereOption,
     where_filters,
@@ -36,7 +37,7 @@ def command(
     where: WhereOption = None,
     name: Annotated[str | None, typer.Option("--name", help="Only runs with this label.")] = None,
     study: StudyOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: OverwriteOption = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from emabench.cli.app.confirm import YesOption, agreed
 from emabench.cli.options.shared import (
     DEFAULT_DB,
     ArtifactsOption,
@@ -23,7 +24,7 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List what would be deleted; delete nothing.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     weights: Annotated[
         bool, typer.Option("--weights", help="Delete the weights of done runs too.")
     ] = False,
@@ -52,7 +53,6 @@ def command(
     """
     from emabench.artifacts.files import delete_files, scan_files
     from emabench.artifacts.pruning import find_prunable
-    from emabench.cli.app.confirm import agreed
     from emabench.cli.app.console import err, print_json
     from emabench.cli.show.tables import print_table
     from emabench.errors import EmabenchError

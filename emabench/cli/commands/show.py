@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from emabench.cli.app.console import out, print_json
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, PriceOption
+from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, PriceOption, RunArgument
 
 
 def command(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="Id of a run or evaluation, a unique beginning, or @last for the newest run.",
-        ),
-    ],
+    run: RunArgument,
     price_per_hour: PriceOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,

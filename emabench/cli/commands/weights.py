@@ -15,6 +15,7 @@ from emabench.cli.options.shared import (
     ArtifactsOption,
     DbOption,
     JsonOption,
+    OverwriteOption,
     artifacts_folder,
 )
 from emabench.errors import EmabenchError, NotFoundError, UnknownNameError, UsageError
@@ -32,7 +33,7 @@ def command(
     network: Annotated[
         str, typer.Option("--network", metavar="online|target", help="Whose backbone.")
     ] = "online",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: OverwriteOption = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,

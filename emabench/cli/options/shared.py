@@ -99,6 +99,7 @@ CacheBudgetOption = Annotated[
         help="What decoded images may take, such as 8GiB; half of what is free unless given.",
     ),
 ]
+OverwriteOption = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
@@ -113,6 +114,13 @@ WhereOption = Annotated[
 StudyOption = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="Only runs that belong to this study."),
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Id of a run or evaluation, a unique beginning, or @last for the newest run.",
+    ),
 ]
 JoinStudyOption = Annotated[
     str | None,
