@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    ArtifactsOption,
-    DbOption,
-    JsonOption,
-    artifacts_folder,
-)
+from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_spec_flags
 
 if TYPE_CHECKING:

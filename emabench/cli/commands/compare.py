@@ -7,15 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    CsvOption,
-    DbOption,
-    JsonOption,
-    MarkdownOption,
-    StudyOption,
-    WhereOption,
-)
+from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption, StudyOption, WhereOption
 from emabench.cli.show.benches import print_stored_benches
 from emabench.cli.show.comparison import Asked, print_comparison, read_comparison
 from emabench.errors import UsageError

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption, StudyOption, WhereOption
 from emabench.cli.show.comparison import Asked
 from emabench.cli.show.pages import (
     BaselineOption,

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from emabench.cli.app.discovery import NamedCommands
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, OverwriteOption
+from emabench.cli.options.output_forms import JsonOption, OverwriteOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from emabench.cli.app.console import err, print_json
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, RunArgument
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption, RunArgument
 
 
 def command(

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
+from emabench.cli.options.kept_files import (
     ArtifactsOption,
     CacheBudgetOption,
     CacheOption,
-    DbOption,
-    JsonOption,
     artifacts_folder,
 )
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 if TYPE_CHECKING:
     from emabench.records import RunRecord

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
+from emabench.cli.options.output_forms import JsonOption, OverwriteOption
+from emabench.cli.options.run_choice import (
     DEFAULT_DB,
     DbOption,
-    JsonOption,
-    OverwriteOption,
     StudyOption,
     WhereOption,
     where_filters,

@@ -7,20 +7,16 @@ from typing import Annotated
 import typer
 
 from emabench.cli.app.console import print_json
+from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption
+from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.queue_flags import (
     ForceOption,
+    JoinStudyOption,
     MaxAttemptsOption,
     PreviewOption,
     PriorityOption,
 )
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    CacheBudgetOption,
-    CacheOption,
-    DbOption,
-    JoinStudyOption,
-    JsonOption,
-)
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_spec_flags
 from emabench.cli.show.plans import (
     add_all,

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emabench.artifacts.layout import Keep
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
+from emabench.cli.options.kept_files import (
     ArtifactsOption,
     CacheBudgetOption,
     CacheOption,
-    DbOption,
-    JoinStudyOption,
-    JsonOption,
     KeepOption,
     artifacts_folder,
 )
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.queue_flags import JoinStudyOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_spec_flags
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from emabench.cli.app.console import out, print_json
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, PriceOption, RunArgument
+from emabench.cli.options.output_forms import JsonOption, PriceOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption, RunArgument
 
 
 def command(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from emabench.cli.app.discovery import NamedCommands
-from emabench.cli.options.shared import JsonOption
+from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.spec_flags import PresetFlag, takes_spec_flags
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)

@@ -16,19 +16,15 @@ import typer
 
 from emabench.cli.app.console import err, print_json
 from emabench.cli.app.discovery import NamedCommands
+from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption
+from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.queue_flags import (
     ForceOption,
     MaxAttemptsOption,
     PreviewOption,
     PriorityOption,
 )
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    CacheBudgetOption,
-    CacheOption,
-    DbOption,
-    JsonOption,
-)
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_setting_flags
 from emabench.cli.show.plans import (
     add_all,

@@ -17,14 +17,9 @@ from emabench.cli.options.engine_options import (
     SharedArtifactsOption,
     TimeLimitOption,
 )
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    CacheBudgetOption,
-    CacheOption,
-    DbOption,
-    JsonOption,
-    KeepOption,
-)
+from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption, KeepOption
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -33,3 +33,7 @@ PreviewOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Print the resolved specs and an estimate; queue nothing."),
 ]
+JoinStudyOption = Annotated[
+    str | None,
+    typer.Option("--study", metavar="NAME", help="Study that the runs belong to from now on."),
+]

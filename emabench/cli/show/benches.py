@@ -22,7 +22,7 @@ def print_stored_benches(db: str, where: Sequence[str] | None, *, json: bool) ->
     Raises:
         NotFoundError: none fits.
     """
-    from emabench.cli.options.shared import where_filters
+    from emabench.cli.options.run_choice import where_filters
     from emabench.errors import NotFoundError
     from emabench.records import JobState
     from emabench.store import RunStore

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from emabench.cli.app.console import err, out, print_json
-from emabench.cli.options.shared import where_filters
+from emabench.cli.options.run_choice import where_filters
 from emabench.cli.show.tables import print_table
 from emabench.errors import GateFailedError, NotFoundError, SpecError, UnknownNameError, UsageError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from emabench.cli.app.console import err, print_json
-from emabench.cli.options.shared import where_filters
+from emabench.cli.options.run_choice import where_filters
 
 if TYPE_CHECKING:
     from emabench.analysis.cautions import Caution
