@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from emabench.records import Claim, JobState, PlannedRun, QueuedRun
@@ -106,4 +107,9 @@ Event = (
     | JobProgress
     | JobEnded
 )
-"""What happens while runs are executed; a listener shows it."""
+"""What happens while runs are executed."""
+Listener = Callable[[Event], None]
+"""Told of every event as it happens, by the thread that works, which waits for it.
+
+It passes over what it does not show, is quick, and does not raise: that would end the work.
+"""

@@ -27,7 +27,7 @@ from emabench.errors import SpecError
 from emabench.evaluation.accuracies import accuracies
 from emabench.evaluation.resolve_evaluation import check_size, evaluated_images, settle_evaluation
 from emabench.evaluation.weights_file import load_weights
-from emabench.events import Event, Notice
+from emabench.events import Listener, Notice
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet
 from emabench.networks.backbone import build_backbone, chosen_stem
@@ -41,8 +41,6 @@ from emabench.training.profiling import traced_steps
 from emabench.training.trainer import Trainer
 from emabench.training.weights import save_weights
 from emabench.training.world import ALONE, World
-
-Listener = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def resolve(
         spec: as the user wrote it.
         command: the command that reproduces the run.
         name: a label for the user, no part of the identity.
-        on_event: told of the decoding of images.
+        on_event: listens.
 
     Raises:
         UsageError: a name, a scope or a value does not go with the others.
@@ -172,7 +170,7 @@ def pretrain(
         folder: of this attempt; gets checkpoints and, at the end, the weights. The checkpoints
             are left to the caller: a result that was not recorded yet can be had again.
         earlier: folders of earlier attempts, newest first: training goes on from there.
-        on_event: told of progress.
+        on_event: listens.
         record: given the metrics of every epoch.
         stop: asked after every step whether to stop.
         meter: measures; the caller reads it when the attempt fails.
@@ -222,7 +220,7 @@ def evaluate(
     Args:
         spec: the resolved experiment.
         weights: safetensors file of the backbone.
-        on_event: told of progress.
+        on_event: listens.
         meter: measures.
 
     Raises:

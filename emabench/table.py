@@ -1,4 +1,4 @@
-"""A plain table that becomes a rich table, CSV, Markdown, LaTeX or JSON."""
+"""A plain table that becomes CSV, Markdown, LaTeX or JSON, and the words for numbers in it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from emabench.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
 
 Format = Literal["text", "json", "csv", "markdown", "latex"]
 
@@ -64,21 +60,6 @@ class Table:
             if len(row) != len(self.headers):
                 raise ValueError(f"a row of {len(row)} cells under {len(self.headers)} headers")
 
-    def to_rich(self, title: str | None = None) -> RichTable:
-        """Return the table for a terminal; brackets in a cell are text, not markup."""
-        from rich import box
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        table = RichTable(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-        for header in self.headers:
-            side: Literal["left", "right"] = "right" if header in self.right else "left"
-            whole = header in self.whole
-            table.add_column(Text(header), justify=side, overflow="fold", no_wrap=whole)
-        for row in self.rows:
-            table.add_row(*(Text(_text(cell)) for cell in row))
-        return table
-
     def to_csv(self) -> str:
         """Return CSV in full precision; unknown is an empty field, a list is joined by spaces."""
         stream = io.StringIO()
@@ -90,14 +71,14 @@ class Table:
     def to_markdown(self) -> str:
         """Return a Markdown table."""
         rule = ["---:" if header in self.right else "---" for header in self.headers]
-        body = [[_text(cell) for cell in row] for row in self.rows]
+        body = [[show_value(cell) for cell in row] for row in self.rows]
         lines = [[*self.headers], rule, *body]
         return "".join(f"| {' | '.join(map(_escaped, line))} |\n" for line in lines)
 
     def to_latex(self) -> str:
         """Return a LaTeX tabular in the manner of the package booktabs."""
         sides = "".join("r" if header in self.right else "l" for header in self.headers)
-        rows = [self.headers, *([_text(cell) for cell in row] for row in self.rows)]
+        rows = [self.headers, *([show_value(cell) for cell in row] for row in self.rows)]
         head, *body = (" & ".join(map(_latex, row)) + r" \\" for row in rows)
         lines = [
             r"% \usepackage{booktabs}",
@@ -135,10 +116,6 @@ def show_value(value: Any) -> str:
     if value is None:
         return "null"
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _text(cell: Any) -> str:
-    return cell if isinstance(cell, str) else show_value(cell)
 
 
 def _field(cell: Any) -> Any:

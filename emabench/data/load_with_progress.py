@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 
 from emabench.data.images import Dataset, load_dataset
-from emabench.events import Notice, PhaseProgress
+from emabench.events import Listener, Notice, PhaseProgress
 from emabench.spec.data import DataSpec
 
 
-def load_data(spec: DataSpec, on_event: Callable[[PhaseProgress | Notice], None]) -> Dataset:
+def load_data(spec: DataSpec, on_event: Listener) -> Dataset:
     """Load a data set; what it warns of is told as a notice.
 
     Raises:

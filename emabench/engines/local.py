@@ -7,8 +7,15 @@ from collections.abc import Callable, Sequence
 
 from emabench import device as devices
 from emabench.errors import UsageError
-from emabench.events import JobEnded, JobProgress, JobStarted, Notice, RunFinished, RunStarted
-from emabench.experiment import Listener
+from emabench.events import (
+    JobEnded,
+    JobProgress,
+    JobStarted,
+    Listener,
+    Notice,
+    RunFinished,
+    RunStarted,
+)
 from emabench.queue.process import Processes
 from emabench.queue.submission import Engine
 from emabench.queue.supervisor import STALE_SECONDS, Slot, Supervisor, Tally
@@ -35,7 +42,7 @@ def run_all(
         plans: the resolved runs.
         place: where to work.
         force: repeat runs that the store holds already.
-        on_event: told of progress.
+        on_event: listens.
         stop: asked often whether to stop.
 
     Returns:
@@ -75,7 +82,7 @@ def serve(
         slots: one job at a time each.
         place: where to work.
         engine: works on the jobs; None is this machine, with a process for each.
-        on_event: told of progress.
+        on_event: listens.
         stop: asked often whether to stop.
         max_jobs: start at most so many attempts.
         idle_exit: leave once nothing is left to do; else wait for more.

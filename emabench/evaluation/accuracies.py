@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +10,7 @@ from emabench.device import Device
 from emabench.evaluation.features import extract_features
 from emabench.evaluation.knn import correct_at, knn_scores
 from emabench.evaluation.linear import fit_linear_probe
-from emabench.events import PhaseProgress
+from emabench.events import Listener, PhaseProgress
 from emabench.spec import LinearEvalSpec
 
 
@@ -23,7 +21,7 @@ def accuracies(
     device: Device,
     *,
     seed: int,
-    on_event: Callable[[PhaseProgress], None],
+    on_event: Listener,
 ) -> tuple[dict[str, float], dict[str, bytes]]:
     """Score nearest neighbours and the linear probe on the features of a frozen model.
 
@@ -33,7 +31,7 @@ def accuracies(
         model: maps images [N, 3, S, S] to features [N, D]; on the device.
         device: where to compute, and in which precision.
         seed: draws the held-out images unless the spec has a seed of its own.
-        on_event: told of progress.
+        on_event: listens.
 
     Returns:
         Figures by name, accuracies in percent; and for each accuracy one byte per test image, 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from emabench.data.images import Dataset
 from emabench.data.load_with_progress import load_data
 from emabench.errors import SpecError, WeightsError
 from emabench.evaluation.weights_file import check_fit
-from emabench.events import Notice, PhaseProgress
+from emabench.events import Listener
 from emabench.networks.backbone import build_backbone, chosen_stem
 from emabench.spec import DataSpec, ExperimentSpec, LinearEvalSpec, PretrainSpec
 
@@ -42,7 +41,7 @@ def settle_evaluation(
 
 
 def evaluated_images(
-    spec: ExperimentSpec, trained_on: Dataset, on_event: Callable[[PhaseProgress | Notice], None]
+    spec: ExperimentSpec, trained_on: Dataset, on_event: Listener
 ) -> tuple[DataSpec | None, Dataset]:
     """Return the images that a run is evaluated on; None and the training's own if it is these."""
     data = spec.evaluation.data

@@ -25,8 +25,8 @@ from emabench.data.load_with_progress import load_data
 from emabench.data.loader import Batch
 from emabench.device import Device
 from emabench.errors import EmabenchError, InterruptedRunError, SpecError
-from emabench.events import PhaseProgress
-from emabench.experiment import Listener, Outcome, bind_device, resolve
+from emabench.events import Listener, PhaseProgress
+from emabench.experiment import Outcome, bind_device, resolve
 from emabench.jobs.peak_memory import tell_alone
 from emabench.records import MetricPoint, PlannedRun
 from emabench.spec import BenchSpec, EmaSpec, ExperimentSpec, PretrainSpec, fingerprint
@@ -47,7 +47,7 @@ def resolve_bench(
     Args:
         spec: as the user wrote it; ``bench`` says which arms.
         command: the command that repeats the bench.
-        on_event: told of the decoding of images.
+        on_event: listens.
 
     Raises:
         UsageError: a name, a scope or a value does not go with the others.
@@ -95,7 +95,7 @@ def measure(
 
     Args:
         spec: the resolved spec.
-        on_event: told of progress.
+        on_event: listens.
         record: given the milliseconds of every step: ``step_ms:0`` for the first arm, and so on.
         stop: asked after every round, and before each measurement of peak memory.
         meter: of the job, not of the steps.

@@ -23,7 +23,8 @@ from emabench import errors, experiment
 from emabench.cost.meter import CostMeter
 from emabench.device import Device
 from emabench.errors import EmabenchError
-from emabench.experiment import Listener, Outcome
+from emabench.events import Listener
+from emabench.experiment import Outcome
 from emabench.records import CostReading, MetricPoint
 from emabench.spec import PretrainSpec
 
@@ -87,7 +88,7 @@ def pretrain(
         spec: the resolved spec; its device is the first one.
         folder: of this attempt.
         earlier: folders of earlier attempts, newest first.
-        on_event: told of progress.
+        on_event: listens.
         record: given the metrics of every epoch, after ``readings`` took the costs.
         stop: asked often whether to stop.
         readings: takes what was measured.

@@ -19,8 +19,8 @@ from emabench.data.load_with_progress import load_data
 from emabench.errors import NotFoundError, SpecError, UsageError
 from emabench.evaluation.resolve_evaluation import settle_evaluation
 from emabench.evaluation.weights_file import check_fit, digest, read_header
-from emabench.events import Notice
-from emabench.experiment import Listener, bind_device
+from emabench.events import Listener, Notice
+from emabench.experiment import bind_device
 from emabench.networks.backbone import Backbone, build_backbone, chosen_stem
 from emabench.records import PlannedRun, RunRecord
 from emabench.spec import DataSpec, EmaScope, ExperimentSpec, PretrainSpec, fingerprint
@@ -53,7 +53,7 @@ def resolve_evaluation(
         changes: complete paths of fields with the values that they shall have.
         artifacts: the folder in which the weights of runs lie.
         command: the command that reproduces the evaluation.
-        on_event: told of the decoding of images, and of what the user should know.
+        on_event: listens.
 
     Returns:
         The plan. Its fingerprint depends on the content of the weights, not on where they lie.

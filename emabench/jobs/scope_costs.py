@@ -12,8 +12,8 @@ import torch
 
 from emabench.data.load_with_progress import load_data
 from emabench.errors import SpecError
-from emabench.events import PhaseProgress
-from emabench.experiment import Listener, resolve
+from emabench.events import Listener, PhaseProgress
+from emabench.experiment import resolve
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet
 from emabench.networks.backbone import build_backbone
@@ -67,7 +67,7 @@ def scope_costs(
         spec: as the user wrote it; its own scope does not count.
         scopes: None: none, the projector, every suffix, and the whole encoder.
         command: the command line.
-        on_event: told of progress.
+        on_event: listens.
 
     Raises:
         UsageError: a name, a scope or a value does not go with the others, or there is nothing

@@ -6,10 +6,13 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from emabench.plans.grids import grid
+from emabench.spec import BenchSpec
+from emabench.spec.grid import expand_values
+
 if TYPE_CHECKING:
-    from emabench.cli.options.spec_flags import GridPoint
+    from emabench.events import Listener
     from emabench.records import PlannedRun
-    from emabench.spec import ExperimentSpec
 
 SCOPES = "none,projector,full"
 _PRESET, _DATASET = "cifar10", "synthetic"
@@ -24,48 +27,33 @@ def defaulted(flags: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def bench_plans(flags: Mapping[str, Any], *, steps: int | None, seconds: float) -> list[PlannedRun]:
-    """Return the resolved benches, with progress on stderr.
+def bench_plans(
+    flags: Mapping[str, Any], *, steps: int | None, seconds: float, on_event: Listener
+) -> list[PlannedRun]:
+    """Return the resolved benches.
 
     Args:
-        flags: by the names of ``SPEC_FLAGS``; all scopes of one bench take turns.
+        flags: as for ``grids.grid``; all scopes of one bench take turns.
         steps: timed steps of each scope; None: as many as fit.
         seconds: for all timed steps, unless ``steps`` says how many.
+        on_event: listens.
 
     Raises:
         UsageError: a name, a field or a value cannot be.
     """
-    from emabench.cli.app.console import err
-    from emabench.cli.options.spec_flags import grid
-    from emabench.cli.show.progress import listener
     from emabench.jobs.bench import resolve_bench
-    from emabench.spec.grid import expand_values
 
     given = defaulted(flags)
     text = given.pop("ema_scope", None) or SCOPES
     scopes = [str(scope) for scope in expand_values(text, what="--ema-scope", as_text=True)]
-    words = ["--ema-scope", text, *(["--steps", str(steps)] if steps else [])]
-    if steps is None:
-        words += ["--seconds", f"{seconds:g}"]
-    with listener(err()) as on_event:
-        return [
-            resolve_bench(
-                _with_arms(point.spec, scopes, steps=steps, seconds=seconds),
-                command=_command(point, words),
-                on_event=on_event,
-            )
-            for point in grid(given)
-        ]
-
-
-def _with_arms(
-    spec: ExperimentSpec, scopes: list[str], *, steps: int | None, seconds: float
-) -> ExperimentSpec:
-    from emabench.spec import BenchSpec
-
-    arms = tuple(spec.pretrain.ema.model_copy(update={"scope": scope}) for scope in scopes)
-    return spec.model_copy(update={"bench": BenchSpec(arms=arms, steps=steps, seconds=seconds)})
-
-
-def _command(point: GridPoint, words: list[str]) -> str:
-    return f"emabench bench {point.command.removeprefix('emabench run ')} {shlex.join(words)}"
+    timed = ["--seconds", f"{seconds:g}"] if steps is None else ["--steps", str(steps)]
+    words = shlex.join(["--ema-scope", text, *timed])
+    plans = []
+    for point in grid(given):
+        ema = point.spec.pretrain.ema
+        arms = tuple(ema.model_copy(update={"scope": scope}) for scope in scopes)
+        bench = BenchSpec(arms=arms, steps=steps, seconds=seconds)
+        command = f"emabench bench {point.command.removeprefix('emabench run ')} {words}"
+        spec = point.spec.model_copy(update={"bench": bench})
+        plans.append(resolve_bench(spec, command=command, on_event=on_event))
+    return plans

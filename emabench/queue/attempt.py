@@ -14,7 +14,7 @@ from emabench.errors import (
     InterruptedRunError,
     StoreError,
 )
-from emabench.events import Event
+from emabench.events import Event, Listener
 from emabench.queue.attempt_writer import AttemptWriter
 from emabench.queue.event_lines import Narrator
 from emabench.queue.failure import Trouble
@@ -53,7 +53,7 @@ def make(
     claim: Claim,
     place: Workplace,
     *,
-    tell: Callable[[Event], None],
+    tell: Listener,
     stop: Callable[[], bool],
 ) -> Trouble | None:
     """Make an attempt and narrate it; what went wrong is returned, not raised.
@@ -62,7 +62,7 @@ def make(
         writer: takes what is to be recorded.
         claim: the attempt.
         place: where to work.
-        tell: told of progress, for who watches.
+        tell: listens.
         stop: asked often whether to stop.
     """
     narrate = Narrator(say)

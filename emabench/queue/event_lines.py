@@ -26,13 +26,13 @@ class Narrator:
             self._phase = event.phase
         elif isinstance(event, EpochProgress):
             self._phase = None
-            self._say(epoch_line(event))
+            self._say(_epoch_line(event))
         elif isinstance(event, Notice):
             self._phase = None
             self._say(f"note: {event.message}")
 
 
-def epoch_line(event: EpochProgress) -> str:
+def _epoch_line(event: EpochProgress) -> str:
     """Return the line that says how an epoch went."""
     line = f"epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}"
     if event.online_top1 is not None:

@@ -17,7 +17,7 @@ from emabench.errors import (
     NotFoundError,
     StoreError,
 )
-from emabench.events import Event, JobEnded, JobProgress, JobStarted, Notice
+from emabench.events import JobEnded, JobProgress, JobStarted, Listener, Notice
 from emabench.queue.heartbeat import StaleWatch
 from emabench.queue.submission import Engine, Submission, Task
 from emabench.queue.worker import Workplace
@@ -84,7 +84,7 @@ class Supervisor:
         location: of the same store, for the processes.
         engine: works on the jobs.
         place: where the jobs are worked on; each slot names its device.
-        on_event: told of what happens.
+        on_event: listens.
         stop: asked often; once it says so, all jobs are asked for a checkpoint and queued again.
         settings: environment variables for the processes.
         stale_after: seconds without a heartbeat.
@@ -97,7 +97,7 @@ class Supervisor:
         engine: Engine,
         place: Workplace,
         *,
-        on_event: Callable[[Event], None],
+        on_event: Listener,
         stop: Callable[[], bool],
         settings: Mapping[str, str] | None = None,
         stale_after: float = STALE_SECONDS,

@@ -27,8 +27,8 @@ from emabench.errors import (
     WeightsError,
 )
 from emabench.evaluation.weights_file import digest
-from emabench.events import Event, StepProgress
-from emabench.experiment import Listener, Outcome
+from emabench.events import Event, Listener, StepProgress
+from emabench.experiment import Outcome
 from emabench.jobs import bench, multi_device
 from emabench.queue.attempt_writer import AttemptWriter
 from emabench.queue.heartbeat import Heartbeat
@@ -72,7 +72,7 @@ def work(
         writer: the queue that the claim came from, or a journal for it.
         claim: the attempt; every write carries it.
         place: where to work.
-        on_event: told of progress.
+        on_event: listens.
         stop: asked often whether to stop; what is done so far is kept.
 
     Raises:

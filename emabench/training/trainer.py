@@ -19,7 +19,7 @@ from emabench.ema import DecaySchedule
 from emabench.errors import InterruptedRunError, TrainingError
 from emabench.evaluation.features import extract_features
 from emabench.evaluation.online_probe import OnlineProbe
-from emabench.events import EpochProgress, Event, StepProgress
+from emabench.events import EpochProgress, Listener, StepProgress
 from emabench.methods._method import TrainingSet
 from emabench.monitors.gradients import GradientMonitor
 from emabench.records import MetricPoint
@@ -107,7 +107,7 @@ class Trainer:
     def fit(
         self,
         *,
-        on_event: Callable[[Event], None],
+        on_event: Listener,
         record: Callable[[Iterable[MetricPoint]], None],
         save: Callable[[dict[str, Any]], None],
         stop: Callable[[], bool],
@@ -116,7 +116,7 @@ class Trainer:
         """Train from the current step to the last one.
 
         Args:
-            on_event: told of progress.
+            on_event: listens.
             record: given the metrics of each epoch.
             save: given the whole state when the spec says so, when stopped, and at the end.
             stop: asked after every step whether to stop.

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from emabench.cli.options.shared import artifacts_folder, where_filters
+from emabench.cli.options.kept_files import artifacts_folder
+from emabench.cli.options.run_choice import where_filters
 from emabench.errors import UsageError
 
 

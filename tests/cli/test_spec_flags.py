@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emabench.cli.options.spec_flags import axes, command_line, grid
 from emabench.errors import NotFoundError, SpecError, UnknownNameError
+from emabench.plans.grids import axes, command_line, grid
 from emabench.spec.paths import SHORT_NAMES
 from emabench.spec.settings import experiment_at
 

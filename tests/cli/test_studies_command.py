@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from emabench.cli.app.discovery import load_command
-from emabench.cli.options.spec_flags import grid
 from emabench.plans import studies as study_plans
-from emabench.plans.study_grids import study_runs
+from emabench.plans.grids import grid
+from emabench.plans.studies import study_points
 from emabench.records import RunQuery
 from emabench.spec.study import load_study, study_names
 from emabench.store import RunStore
@@ -102,7 +102,7 @@ def test_the_shown_commands_queue_the_same_runs(emabench, monkeypatch, name, bud
         assert context.params["study"] == name
         queued += [point.spec.model_dump_json() for point in grid(context.params)]
     study = load_study(name)
-    expected = study_runs(study, budget, blocks_of=lambda spec: BLOCKS)
+    expected = study_points(study, budget, blocks_of=lambda spec: BLOCKS)
     assert sorted(queued) == sorted(run.spec.model_dump_json() for run in expected)
     assert found["runs"] == len(expected)
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from emabench.cli.app.console import err
-from emabench.cli.show.work_progress import WorkBars, work_listener
+from emabench.cli.show.progress import WorkBars, work_listener
 from emabench.events import JobEnded, JobProgress, JobStarted, Notice, PhaseProgress, StepProgress
 from emabench.records import Claim, JobKind, JobState
 

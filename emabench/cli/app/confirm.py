@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from emabench.errors import UsageError
+
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def agreed(question: str, *, yes: bool) -> bool:

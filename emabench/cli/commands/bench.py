@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    ArtifactsOption,
-    DbOption,
-    JsonOption,
-    artifacts_folder,
-)
+from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_spec_flags
 
 if TYPE_CHECKING:
@@ -49,14 +45,17 @@ def command(
         emabench bench --backbone resnet50 --image-size 224 --batch-size 64 --steps 20
         emabench bench --method moco --dataset folder --data-dir images --json
     """
+    from emabench.cli.app.console import err
     from emabench.cli.show.execution import execute, raise_unless_done
+    from emabench.cli.show.progress import listener
     from emabench.errors import InterruptedRunError
     from emabench.plans.benches import bench_plans
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
 
     prepare()
-    plans = bench_plans(ctx.params, steps=steps, seconds=seconds)
+    with listener(err()) as on_event:
+        plans = bench_plans(ctx.params, steps=steps, seconds=seconds, on_event=on_event)
     place = Workplace(artifacts_folder(db, artifacts))
     try:
         outcomes, benches = execute(plans, db=db, place=place, force=True)

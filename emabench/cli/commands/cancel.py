@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from emabench.cli.options.job_ids import IdsArgument
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 
 def command(

@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
+from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
+from emabench.cli.options.run_choice import (
     DEFAULT_DB,
-    CsvOption,
     DbOption,
-    JsonOption,
-    MarkdownOption,
     StudyOption,
     WhereOption,
     run_query,

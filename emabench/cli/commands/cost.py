@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, PriceOption
+from emabench.cli.options.output_forms import JsonOption, PriceOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_spec_flags
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ def command(
         emabench cost --preset cifar10 --dataset synthetic --train-subset 50000 --method byol
         emabench cost --method simclr --from-store --price-per-hour 2.5
     """
-    from emabench.cli.app.console import err, out, print_json
-    from emabench.cli.options.spec_flags import grid
+    from emabench.cli.app.console import err, print_json
     from emabench.cli.show.progress import listener
+    from emabench.cli.show.tables import print_table
     from emabench.jobs.scope_costs import scope_costs
+    from emabench.plans.grids import grid
     from emabench.report.tables.cost_table import cost_notes, cost_table, cost_values
     from emabench.spec.grid import expand_values
 
@@ -65,7 +67,7 @@ def command(
     for costs, rows in tables:
         about = _about(costs)
         typer.echo(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in about.items()))
-        out().print(cost_table(rows).to_rich())
+        print_table(cost_table(rows))
         for note in cost_notes({row.ema_scope: row.flops_per_step for row in rows}):
             err().print(f"note: {note}")
         if from_store and all(row.train_s is None for row in rows):

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import (
     DEFAULT_DB,
     DbOption,
-    JsonOption,
     StudyOption,
     WhereOption,
     run_query,

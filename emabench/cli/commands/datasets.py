@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from emabench.cli.options.shared import JsonOption
+from emabench.cli.options.output_forms import JsonOption
 
 
 def command(json: JsonOption = False) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from emabench.cli.app.discovery import NamedCommands
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.output_forms import JsonOption, OverwriteOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
 
@@ -19,7 +20,6 @@ LocationArgument = Annotated[
 CopyOption = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")
 ]
-OverwriteOption = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]
 
 
 @app.command()

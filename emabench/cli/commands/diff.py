@@ -6,18 +6,13 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.app.console import err, out, print_json
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.app.console import err, print_json
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption, RunArgument
 
 
 def command(
-    first: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="Id of a run or evaluation, a unique beginning, or @last for the newest run.",
-        ),
-    ],
+    first: RunArgument,
     second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
@@ -29,6 +24,7 @@ def command(
         emabench diff 3fa9 @last --json
     """
     from emabench.analysis.run_diff import diff_runs, diff_tables
+    from emabench.cli.show.tables import print_table
     from emabench.records import RunQuery, WantedValues
     from emabench.store import RunStore
 
@@ -42,4 +38,4 @@ def command(
     if diff.is_empty:
         err().print("nothing differs")
     for title, table in diff_tables(diff):
-        out().print(table.to_rich(title))
+        print_table(table, title)

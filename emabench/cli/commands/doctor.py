@@ -11,7 +11,8 @@ from typing import Literal
 
 import typer
 
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "sqlalchemy", "pydantic")
 

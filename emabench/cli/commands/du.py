@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from emabench.cli.app.console import err, out, print_json
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    ArtifactsOption,
-    DbOption,
-    JsonOption,
-    artifacts_folder,
-)
+from emabench.cli.app.console import err, print_json
+from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 
 def command(
@@ -27,6 +23,7 @@ def command(
     """
     from emabench.artifacts.disk_usage import disk_usage
     from emabench.artifacts.files import scan_files
+    from emabench.cli.show.tables import print_table
     from emabench.records import RunQuery
     from emabench.report.tables.disk_table import readable_size, usage_table, usage_values
     from emabench.store import RunStore
@@ -43,11 +40,7 @@ def command(
     if not files:
         typer.echo(f"{folder} holds no files")
         return
-    table = usage_table(usage).to_rich()
-    table.collapse_padding = True  # 80 columns hold it
-    for column in table.columns:
-        column.no_wrap = column.justify == "right" or str(column.header) == "run"
-    out().print(table)
+    print_table(usage_table(usage), narrow="run")
     if usage.orphans:
         size = readable_size(sum(usage.orphaned.values()))
         err().print(f"hint: {size} belong to jobs that the store does not hold: emabench prune")

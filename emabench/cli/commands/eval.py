@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
+from emabench.cli.options.kept_files import (
     ArtifactsOption,
     CacheBudgetOption,
     CacheOption,
-    DbOption,
-    JsonOption,
     artifacts_folder,
 )
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 if TYPE_CHECKING:
-    from emabench.records import PlannedRun, RunRecord
+    from emabench.records import RunRecord
 
 
 def command(
@@ -94,17 +93,29 @@ def command(
         emabench eval 3fa9 77c1 --dataset cifar100 --set evaluation.knn.k=20,200
         emabench eval resnet18.safetensors --backbone resnet18 --set backbone.stem=original
     """
+    from emabench.cli.app.console import err, print_json
+    from emabench.cli.options.job_ids import chosen_weights
     from emabench.cli.show.execution import execute, raise_unless_done
-    from emabench.plans.evaluations import resolved_plans
+    from emabench.cli.show.plans import add_all, print_queued, queued_values
+    from emabench.cli.show.progress import listener
+    from emabench.plans.evaluations import evaluation_plans, evaluation_points
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
 
     if not queue:
         prepare()
     folder = artifacts_folder(db, artifacts)
-    plans = resolved_plans(weights, ctx.params, db=db, artifacts=folder)
+    points = evaluation_points(ctx.params)
+    sources = [chosen_weights(text, db) for text in weights]
+    with listener(err()) as on_event:
+        plans = evaluation_plans(sources, points, artifacts=folder, on_event=on_event)
     if queue:
-        _queue(plans, db=db, force=force, json=json)
+        queued = add_all(plans, db=db, force=force)
+        if json:
+            print_json({"schema_version": 1, "evaluations": queued_values(plans, queued)})
+        else:
+            print_queued(plans, queued)
+            err().print("'emabench work' does what is queued")
         return
     outcomes, records = execute(plans, db=db, place=Workplace(folder), force=force)
     existed = {outcome.run.id for outcome in outcomes if outcome.run.existed}
@@ -112,43 +123,13 @@ def command(
     raise_unless_done(outcomes, what="evaluations")
 
 
-def _queue(plans: Sequence[PlannedRun], *, db: str, force: bool, json: bool) -> None:
-    from emabench.cli.app.console import err, print_json
-    from emabench.report.tables.queue_table import what
-    from emabench.store import RunStore
-
-    with RunStore.open(db, mode="write") as store:
-        queued = [store.add_run(plan, force=force) for plan in plans]
-    pairs = list(zip(plans, queued, strict=True))
-    if json:
-        rows = [
-            {
-                "id": run.id,
-                "existed": run.existed,
-                "state": run.state.value,
-                "fingerprint": plan.fingerprint,
-                "command": plan.command,
-            }
-            for plan, run in pairs
-        ]
-        print_json({"schema_version": 1, "evaluations": rows})
-        return
-    for plan, run in pairs:
-        note = f" (exists, {run.state})" if run.existed else ""
-        typer.echo(f"{run.id} {what(plan.spec)}{note}")
-    err().print("'emabench work' does what is queued")
-
-
 def _print(evaluations: Sequence[RunRecord], *, existed: set[str], json: bool) -> None:
-    from emabench.cli.app.console import out, print_json
+    from emabench.cli.app.console import print_json
+    from emabench.cli.show.tables import print_table
     from emabench.report.tables.evaluation_table import evaluation_table, evaluation_values
 
     if json:
         rows = [evaluation_values(each) | {"existed": each.id in existed} for each in evaluations]
         print_json({"schema_version": 1, "evaluations": rows})
         return
-    table = evaluation_table(evaluations).to_rich()
-    table.collapse_padding = True  # 80 columns hold it: the words fold, ids and numbers do not
-    for column in table.columns:
-        column.no_wrap = column.justify == "right" or str(column.header) == "evaluation"
-    out().print(table)
+    print_table(evaluation_table(evaluations), narrow="evaluation")

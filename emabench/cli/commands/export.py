@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
+from emabench.cli.options.output_forms import JsonOption, OverwriteOption
+from emabench.cli.options.run_choice import (
     DEFAULT_DB,
     DbOption,
-    JsonOption,
     StudyOption,
     WhereOption,
     run_query,
@@ -36,7 +36,7 @@ def command(
     where: WhereOption = None,
     name: Annotated[str | None, typer.Option("--name", help="Only runs with this label.")] = None,
     study: StudyOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: OverwriteOption = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:

@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.app.console import err, out, print_json
-from emabench.cli.options.shared import (
+from emabench.cli.app.console import err, print_json
+from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
+from emabench.cli.options.run_choice import (
     DEFAULT_DB,
-    CsvOption,
     DbOption,
-    JsonOption,
-    MarkdownOption,
     StudyOption,
     WhereOption,
     run_query,
@@ -52,6 +50,7 @@ def command(
         emabench list --limit 5 --json
         emabench list --evaluations
     """
+    from emabench.cli.show.tables import print_table
     from emabench.report.tables import evaluation_table, run_table
     from emabench.report.tables.run_table import choose_runs
     from emabench.store import RunStore
@@ -76,11 +75,7 @@ def command(
     )
     if form == "json":
         print_json({"schema_version": 1, f"{what}s": [values(each) for each in chosen]})
-    elif form == "csv":
-        typer.echo(data(chosen).to_csv(), nl=False)
-    elif form == "markdown":
-        typer.echo(reading(chosen).to_markdown(), nl=False)
-    elif chosen:
-        out().print(reading(chosen).to_rich())
+    elif chosen or form != "text":
+        print_table(data(chosen) if form == "csv" else reading(chosen), form=form)
     for note in notes:
         err().print(note)

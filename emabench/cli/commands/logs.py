@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    ArtifactsOption,
-    DbOption,
-    JsonOption,
-    artifacts_folder,
-)
+from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 if TYPE_CHECKING:
     from emabench.artifacts.logs import Log

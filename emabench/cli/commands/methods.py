@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emabench.cli.options.shared import JsonOption
+from emabench.cli.options.output_forms import JsonOption
 
 
 def command(

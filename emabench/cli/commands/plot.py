@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emabench.cli.app.discovery import NamedCommands
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, StudyOption, WhereOption, run_query
+from emabench.cli.options.run_choice import (
+    DEFAULT_DB,
+    DbOption,
+    StudyOption,
+    WhereOption,
+    run_query,
+)
 from emabench.cli.show.pictures import (
     DataOption,
     NameOption,

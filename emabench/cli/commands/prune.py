@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    ArtifactsOption,
-    DbOption,
-    JsonOption,
-    artifacts_folder,
-)
+from emabench.cli.app.confirm import YesOption, agreed
+from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 if TYPE_CHECKING:
     from emabench.artifacts.pruning import Surplus
@@ -23,7 +20,7 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List what would be deleted; delete nothing.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     weights: Annotated[
         bool, typer.Option("--weights", help="Delete the weights of done runs too.")
     ] = False,
@@ -52,8 +49,8 @@ def command(
     """
     from emabench.artifacts.files import delete_files, scan_files
     from emabench.artifacts.pruning import find_prunable
-    from emabench.cli.app.confirm import agreed
-    from emabench.cli.app.console import err, out, print_json
+    from emabench.cli.app.console import err, print_json
+    from emabench.cli.show.tables import print_table
     from emabench.errors import EmabenchError
     from emabench.records import RunQuery
     from emabench.report.tables.disk_table import (
@@ -92,7 +89,7 @@ def command(
         print_json({"schema_version": 1, "dry_run": dry_run, **pruning_values(found)})
     else:
         if dry_run and found:
-            out().print(pruning_table(found).to_rich())
+            print_table(pruning_table(found))
         typer.echo(f"{'would free' if dry_run else 'freed'} {pruning_summary(found)}")
         for line in pruning_reasons(found):
             typer.echo(line)

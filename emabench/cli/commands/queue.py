@@ -7,25 +7,24 @@ from typing import Annotated
 import typer
 
 from emabench.cli.app.console import print_json
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    CacheBudgetOption,
-    CacheOption,
-    DbOption,
-    JoinStudyOption,
-    JsonOption,
-)
-from emabench.cli.options.spec_flags import grid, takes_spec_flags
-from emabench.cli.show.queueing import (
+from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.queue_flags import (
     ForceOption,
+    JoinStudyOption,
     MaxAttemptsOption,
     PreviewOption,
     PriorityOption,
+)
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
+from emabench.cli.options.spec_flags import takes_spec_flags
+from emabench.cli.show.plans import (
     add_all,
     preview,
     print_queued,
     queued_values,
-    resolve_all,
+    resolve_points,
+    say_what_is_new,
 )
 from emabench.records import DEFAULT_MAX_ATTEMPTS
 
@@ -54,7 +53,9 @@ def command(
         emabench queue study.yaml --priority 10 --name study
         emabench queue study.yaml --dry-run
     """
-    plans = resolve_all(list(grid(ctx.params)), name=name, study=study)
+    from emabench.plans.grids import grid
+
+    plans = resolve_points(list(grid(ctx.params)), name=name, study=study)
     if dry_run:
         preview(plans, db=db, json=json)
         return
@@ -63,3 +64,4 @@ def command(
         print_json({"schema_version": 1, "runs": queued_values(plans, runs)})
     else:
         print_queued(plans, runs)
+        say_what_is_new(runs)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 if TYPE_CHECKING:
     from emabench.queue.reaping import Reaped
@@ -41,6 +42,7 @@ def command(
     from emabench.cli.app.console import err, print_json
     from emabench.cli.options.job_ids import existing_store
     from emabench.queue.reaping import reap
+    from emabench.report.tables.queue_table import attempt_values
     from emabench.table import duration
 
     def tell(watched: Sequence[RunningAttempt]) -> None:
@@ -54,29 +56,19 @@ def command(
             if not json:
                 typer.echo(_line(each))
     if json:
-        print_json({"schema_version": 1, "attempts": [_as_json(each) for each in reaped]})
+        rows = [
+            attempt_values(each.attempt) | {"reason": each.reason, "state": each.state.value}
+            for each in reaped
+        ]
+        print_json({"schema_version": 1, "attempts": rows})
     elif not reaped:
         typer.echo("nothing to do: no attempt is dead")
 
 
 def _line(reaped: Reaped) -> str:
     from emabench.records import JobState
-    from emabench.report.tables.queue_table import what
+    from emabench.report.tables.queue_table import job_title
 
-    attempt = reaped.attempt
-    title = f"{attempt.job_id} {attempt.kind} {what(attempt.spec)}, attempt {attempt.number}"
+    title = f"{job_title(reaped.attempt)}, attempt {reaped.attempt.number}"
     came_to = "queued again" if reaped.state is JobState.QUEUED else "failed for good"
     return f"{title}: {reaped.reason}, {came_to}"
-
-
-def _as_json(reaped: Reaped) -> dict[str, Any]:
-    attempt = reaped.attempt
-    return {
-        "job": attempt.job_id,
-        "run": attempt.run_id,
-        "kind": attempt.kind.value,
-        "attempt": attempt.number,
-        "host": attempt.host,
-        "reason": reaped.reason,
-        "state": reaped.state.value,
-    }

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    ArtifactsOption,
-    DbOption,
-    JsonOption,
-    artifacts_folder,
-)
+from emabench.cli.app.confirm import YesOption, agreed
+from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.errors import EmabenchError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +23,7 @@ def command(
         list[str],
         typer.Argument(metavar="ID…", help="Ids of runs, their beginnings, or @last."),
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,
@@ -40,7 +37,6 @@ def command(
         emabench rm 3fa9 77c1 --yes
     """
     from emabench.artifacts.files import delete_files, scan_files
-    from emabench.cli.app.confirm import agreed
     from emabench.cli.app.console import print_json
     from emabench.cli.options.job_ids import existing_store
     from emabench.report.tables.disk_table import readable_size

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emabench.artifacts.layout import Keep
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
+from emabench.cli.options.kept_files import (
     ArtifactsOption,
     CacheBudgetOption,
     CacheOption,
-    DbOption,
-    JoinStudyOption,
-    JsonOption,
     KeepOption,
     artifacts_folder,
 )
-from emabench.cli.options.spec_flags import grid, profiled, takes_spec_flags
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.queue_flags import JoinStudyOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
+from emabench.cli.options.spec_flags import takes_spec_flags
 
 if TYPE_CHECKING:
     from emabench.queue.worker import Workplace
@@ -60,16 +59,17 @@ def command(
         emabench run --dataset folder --data-dir images --ema-scope full --set ema.decay=0.99,0.996
         emabench run study.yaml --dry-run
     """
+    from emabench.plans.grids import grid, profiled
+
     points = [profiled(point) if profile else point for point in grid(ctx.params)]
     from emabench.cli.app.console import print_json
-    from emabench.cli.show.plans import plan_values, print_plans
-    from emabench.cli.show.queueing import resolve_all
+    from emabench.cli.show.plans import plan_values, print_plans, resolve_points
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
 
     if not dry_run:
         prepare()
-    plans = resolve_all(points, name=name, study=study)
+    plans = resolve_points(points, name=name, study=study)
     if dry_run:
         if json:
             runs = plan_values(plans)

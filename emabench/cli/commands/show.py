@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from emabench.cli.app.console import out, print_json
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, PriceOption
+from emabench.cli.options.output_forms import JsonOption, PriceOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption, RunArgument
 
 
 def command(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="Id of a run or evaluation, a unique beginning, or @last for the newest run.",
-        ),
-    ],
+    run: RunArgument,
     price_per_hour: PriceOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
@@ -31,6 +24,7 @@ def command(
         emabench show 3fa9 --price-per-hour 2.5
         emabench show 3fa9 --json
     """
+    from emabench.cli.show.tables import print_table
     from emabench.records import JobKind, JobState
     from emabench.report.tables.bench_table import bench_details, bench_rows, bench_tables
     from emabench.report.tables.evaluation_table import evaluation_values
@@ -51,12 +45,11 @@ def command(
         details["evaluations"] = [evaluation_values(each) for each in evaluations]
         print_json({"schema_version": 1, "run": details})
         return
-    console = out()
     sheet = run_sheet(record, last_points(points), evaluations, price_per_hour=price_per_hour)
     if measured:
         sheet += bench_tables(bench_rows(record, points))
     for title, table in sheet:
         if table.rows:
-            console.print(table.to_rich(title))
-    console.print("spec", style="italic")
+            print_table(table, title)
+    out().print("spec", style="italic")
     typer.echo(to_yaml(record.spec), nl=False)

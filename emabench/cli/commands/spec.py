@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from emabench.cli.app.discovery import NamedCommands
-from emabench.cli.options.shared import JsonOption
-from emabench.cli.options.spec_flags import PresetFlag, grid, takes_spec_flags
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.spec_flags import PresetFlag, takes_spec_flags
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
 
@@ -30,6 +30,7 @@ def show(
         emabench spec show --ema-scope none,full --json
     """
     from emabench.cli.app.console import print_json
+    from emabench.plans.grids import grid
 
     points = list(grid(ctx.params))
     if json:

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.app.console import err, out, print_json
-from emabench.cli.options.shared import (
+from emabench.cli.app.console import err, print_json
+from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
+from emabench.cli.options.run_choice import (
     DEFAULT_DB,
-    CsvOption,
     DbOption,
-    JsonOption,
-    MarkdownOption,
     StudyOption,
     WhereOption,
     run_query,
@@ -64,6 +62,7 @@ def command(
     """
     from emabench.analysis.selection import select
     from emabench.analysis.stability import stability
+    from emabench.cli.show.tables import print_table
     from emabench.records import WantedValues
     from emabench.report.figures.sheet import check_path
     from emabench.report.figures.stability import draw_stability
@@ -82,12 +81,8 @@ def command(
     table = shown.to_run_table() if each_run else shown.to_table()
     if form == "json":
         print_json(shown.to_json())
-    elif form == "csv":
-        typer.echo(table.to_csv(), nl=False)
-    elif form == "markdown":
-        typer.echo(table.to_markdown(), nl=False)
     else:
-        out().print(table.to_rich(quantity))
+        print_table(table, quantity, form=form)
     for note in shown.notes:
         err().print(f"note: {note}")
     if output is not None:

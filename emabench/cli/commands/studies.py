@@ -14,29 +14,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.cli.app.console import err, out, print_json
+from emabench.cli.app.console import err, print_json
 from emabench.cli.app.discovery import NamedCommands
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    CacheBudgetOption,
-    CacheOption,
-    DbOption,
-    JsonOption,
-)
-from emabench.cli.options.spec_flags import axes, takes_setting_flags
-from emabench.cli.show.queueing import (
+from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.queue_flags import (
     ForceOption,
     MaxAttemptsOption,
     PreviewOption,
     PriorityOption,
+)
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
+from emabench.cli.options.spec_flags import takes_setting_flags
+from emabench.cli.show.plans import (
     add_all,
     preview,
     print_queued,
     queued_values,
-    resolve_all,
+    resolve_points,
+    say_what_is_new,
 )
+from emabench.cli.show.tables import print_table
 from emabench.errors import UnknownNameError
-from emabench.plans.studies import equal_commands, next_commands, run_count, study_points
 from emabench.records import DEFAULT_MAX_ATTEMPTS
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def list_(json: JsonOption = False) -> None:
         return
     counts = [(s.name, s.spec.claim, *(_runs(s).get(each) for each in budgets)) for s in studies]
     table = Table(("study", "claim", *budgets), tuple(counts), right=frozenset(budgets))
-    out().print(table.to_rich())
+    print_table(table)
     err().print("the numbers are runs; 'emabench studies show STUDY' says more")
 
 
@@ -104,6 +103,7 @@ def show(
         emabench studies show which-block
         emabench studies show projector-vs-full --budget cpu --json
     """
+    from emabench.plans.studies import equal_commands, study_points
     from emabench.spec.study import load_study
 
     found = load_study(study)
@@ -113,7 +113,7 @@ def show(
     if json:
         print_json({"schema_version": 1, "study": _details(found, runs, commands)})
         return
-    out().print(_about(found).to_rich())
+    print_table(_about(found))
     for name in names:
         chosen = found.budget(name)
         seeds = ", ".join(map(str, chosen.seeds))
@@ -151,30 +151,38 @@ def run(
     """
     from emabench.analysis.metrics import parse_metrics
     from emabench.analysis.stability import QUANTITIES
+    from emabench.plans.grids import axes
+    from emabench.plans.studies import next_commands, study_points
     from emabench.spec.study import load_study
 
     found = load_study(study)
     parse_metrics(",".join(found.spec.metrics))
     if found.spec.quantity not in (None, *QUANTITIES):
         raise UnknownNameError("quantity", str(found.spec.quantity), QUANTITIES)
-    plans = resolve_all(study_points(found, budget, axes(ctx.params)), study=found.name)
+    points = study_points(found, budget, changes=axes(ctx.params))
+    plans = resolve_points(points, study=found.name)
     # What a raw spec leaves open may make two of them the same.
     plans = list({plan.fingerprint: plan for plan in plans}.values())
     if dry_run:
         preview(plans, db=db, json=json)
         return
     runs = add_all(plans, db=db, force=force, priority=priority, max_attempts=max_attempts)
-    following = next_commands(found, db=db, smoke=any(plan.smoke for plan in plans))
+    following = next_commands(
+        found, db=None if db == DEFAULT_DB else db, smoke=any(plan.smoke for plan in plans)
+    )
     if json:
         head = {"schema_version": 1, "study": found.name, "budget": budget}
         print_json({**head, "runs": queued_values(plans, runs), "next": following})
         return
     print_queued(plans, runs)
+    say_what_is_new(runs)
     for line in following:
         err().print(f"    {line}")
 
 
 def _runs(study: Study) -> dict[str, int]:
+    from emabench.plans.studies import run_count
+
     return {name: run_count(study, name) for name in study.spec.budgets.by_name()}
 
 

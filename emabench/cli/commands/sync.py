@@ -7,7 +7,8 @@ from typing import Any
 import typer
 
 from emabench.cli.options.engine_options import SharedArtifactsOption
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 
 def command(
@@ -30,26 +31,16 @@ def command(
     from emabench.cli.options.job_ids import existing_store
     from emabench.engines.exchange import Exchange
     from emabench.engines.remote import dismiss, take_in
-    from emabench.report.tables.queue_table import what
+    from emabench.report.tables.queue_table import attempt_values, job_title
 
     is_url = artifacts is not None and "://" in artifacts
     exchange = Exchange(artifacts if is_url and artifacts else str(local_artifacts(db, artifacts)))
     rows: list[dict[str, Any]] = []
     with existing_store(db) as store:
         for attempt, state in take_in(store, exchange, store.queue.running()):
-            rows.append(
-                {
-                    "job": attempt.job_id,
-                    "run": attempt.run_id,
-                    "kind": attempt.kind.value,
-                    "attempt": attempt.number,
-                    "host": attempt.host,
-                    "state": state.value,
-                }
-            )
+            rows.append(attempt_values(attempt) | {"state": state.value})
             if not json:
-                title = f"{attempt.job_id} {attempt.kind} {what(attempt.spec)}"
-                typer.echo(f"{title}, attempt {attempt.number}: {state}")
+                typer.echo(f"{job_title(attempt)}, attempt {attempt.number}: {state}")
         dismiss(store, exchange)
     if json:
         print_json({"schema_version": 1, "attempts": rows})

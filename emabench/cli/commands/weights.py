@@ -10,13 +10,9 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    ArtifactsOption,
-    DbOption,
-    JsonOption,
-    artifacts_folder,
-)
+from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.cli.options.output_forms import JsonOption, OverwriteOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.errors import EmabenchError, NotFoundError, UnknownNameError, UsageError
 
 _NETWORKS = ("online", "target")
@@ -32,7 +28,7 @@ def command(
     network: Annotated[
         str, typer.Option("--network", metavar="online|target", help="Whose backbone.")
     ] = "online",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: OverwriteOption = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,

@@ -17,14 +17,9 @@ from emabench.cli.options.engine_options import (
     SharedArtifactsOption,
     TimeLimitOption,
 )
-from emabench.cli.options.shared import (
-    DEFAULT_DB,
-    CacheBudgetOption,
-    CacheOption,
-    DbOption,
-    JsonOption,
-    KeepOption,
-)
+from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption, KeepOption
+from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +90,7 @@ def command(
     from emabench.cli.app.interrupt import StopRequest
     from emabench.cli.options.engine_options import EngineChoice, local_artifacts, opened_engine
     from emabench.cli.options.job_ids import existing_store
-    from emabench.cli.show.work_progress import work_listener
+    from emabench.cli.show.progress import work_listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
     from emabench.queue.worker import Workplace

@@ -1,16 +1,18 @@
-"""Which jobs the ids on a command line mean, and the line that says what became of each."""
+"""Which jobs or weights the words on a command line mean, and what became of each job."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emabench.cli.app.console import print_json
+from emabench.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from emabench.records import JobRecord
+    from emabench.records import JobRecord, RunRecord
     from emabench.store import RunStore
 
 IDS_HELP = "Ids of runs or jobs, their beginnings, or @last; a run means all its jobs."
@@ -50,11 +52,31 @@ def chosen_jobs(store: RunStore, ids: Iterable[str]) -> list[JobRecord]:
     return list(jobs.values())
 
 
-def job_title(job: JobRecord) -> str:
-    """Return what names a job on a line: id, kind, method, EMA scope and seed."""
-    from emabench.report.tables.queue_table import what
+def chosen_weights(text: str, db: str) -> RunRecord | Path:
+    """Return the file or the run whose weights are meant; a file wins.
 
-    return f"{job.id} {job.kind} {what(job.spec)}"
+    Args:
+        text: path of a file, id of a run, its unique beginning, or ``@last``.
+        db: path or URL of the store; needed for runs only.
+
+    Raises:
+        NotFoundError: there is neither.
+        UsageError: several ids begin so.
+    """
+    from emabench.store import RunStore
+
+    file = Path(text)
+    if file.is_file():
+        return file
+    try:
+        with RunStore.open(db, mode="read") as store:
+            return store.run(text)
+    except NotFoundError as error:
+        if file.suffix != ".safetensors" and len(file.parts) == 1:
+            raise
+        raise NotFoundError(
+            f"there is no file {text}", hint=f"check its path; as a run: {error.message}"
+        ) from None
 
 
 def print_changes(
@@ -68,6 +90,8 @@ def print_changes(
         did: what that was.
         json: print JSON instead.
     """
+    from emabench.report.tables.queue_table import job_title
+
     ids = set(changed)
     if json:
         rows = [

@@ -22,7 +22,7 @@ def print_stored_benches(db: str, where: Sequence[str] | None, *, json: bool) ->
     Raises:
         NotFoundError: none fits.
     """
-    from emabench.cli.options.shared import run_query
+    from emabench.cli.options.run_choice import run_query
     from emabench.errors import NotFoundError
     from emabench.records import JobState
     from emabench.store import RunStore
@@ -40,7 +40,8 @@ def print_benches(
     benches: Sequence[tuple[RunRecord, Sequence[MetricPoint]]], *, json: bool
 ) -> None:
     """Print finished benches, each with its metrics."""
-    from emabench.cli.app.console import err, out, print_json
+    from emabench.cli.app.console import err, print_json
+    from emabench.cli.show.tables import print_table
     from emabench.report.tables.bench_table import (
         bench_details,
         bench_notes,
@@ -57,6 +58,6 @@ def print_benches(
         rows = bench_rows(bench, points)
         typer.echo(f"{bench_title(bench)}, {rows[0].steps} steps of each")
         for title, table in bench_tables(rows):
-            out().print(table.to_rich(title))
+            print_table(table, title)
         for note in bench_notes(rows):
             err().print(f"note: {note}")

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import typer
-
 from emabench.cli.app.console import err, out, print_json
+from emabench.cli.show.tables import print_table
 from emabench.errors import GateFailedError, NotFoundError, SpecError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -158,17 +157,17 @@ def print_comparison(
         print_json(payload)
     elif form == "csv":
         table = tables.runs_data(comparison) if runs else tables.data_table(comparison, chosen)
-        typer.echo(table.to_csv(), nl=False)
-    elif form in ("markdown", "latex"):
+        print_table(table, form=form)
+    elif form != "text":
         table = tables.runs_table(comparison) if runs else tables.reading_table(comparison, chosen)
-        typer.echo(table.to_markdown() if form == "markdown" else table.to_latex(), nl=False)
+        print_table(table, form=form)
     else:
         sections = [tables.reading_table(comparison, chosen)]
         sections += [tables.verdict_table(comparison)] if columns is None else []
         sections += [tables.runs_table(comparison)] if runs else []
         for section in sections:
             if section.rows:
-                out().print(section.to_rich())
+                print_table(section)
         for line in tables.headlines(comparison) if columns is None else ():
             out().print(line)
     _say(comparison)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emabench.records import JobKind, JobRecord, JobState, QueueRecord, RunningAttempt
 from emabench.report.tables.queue_table import (
     GONE,
     counts,
-    next_title,
     progress_texts,
+    sections,
     share,
     waits_for,
     what,
@@ -43,15 +43,12 @@ class QueueView:
 
         queue = self._queue
         yield _counts(queue)
-        if queue.running:
-            yield _title("running")
-            yield from _running(queue.running, options.max_width)
-        if queue.queued:
-            yield _title(next_title(queue))
-            yield _grid([_queued_cells(job, queue) for job in queue.queued])
-        if queue.failed:
-            yield _title("failed for good")
-            yield _grid([_failed_cells(job) for job in queue.failed])
+        for title, jobs in sections(queue):
+            yield Text(f"\n{title}", style="bold")
+            if jobs is queue.running:
+                yield from _running(queue.running, options.max_width)
+            else:
+                yield _grid([_cells(job, queue) for job in jobs if isinstance(job, JobRecord)])
         if self._note is not None:
             yield Text(f"\n{self._note}", style="dim")
 
@@ -65,12 +62,6 @@ def _counts(queue: QueueRecord) -> Text:
         text.append(", " if text else "")
         text.append(f"{count} {state}", style=style)
     return text
-
-
-def _title(text: str) -> Text:
-    from rich.text import Text
-
-    return Text(f"\n{text}", style="bold")
 
 
 def _running(attempts: Sequence[RunningAttempt], width: int) -> Iterator[RenderableType]:
@@ -107,6 +98,7 @@ def _figures(attempt: RunningAttempt) -> list[str]:
 def _progress(
     attempt: RunningAttempt, cells: Sequence[str], widths: Sequence[int], width: int
 ) -> RenderableType:
+    from rich.padding import Padding
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -126,20 +118,18 @@ def _progress(
         grid.add_column(no_wrap=True)
     figures = [Text(cell.rjust(size)) for cell, size in zip(cells, widths, strict=True)]
     grid.add_row(bar, *figures)
-    return _indented(grid)
+    return Padding(grid, (0, 0, 0, 2))
 
 
-def _queued_cells(job: JobRecord, queue: QueueRecord) -> list[str]:
-    needed = waits_for(job, queue)
+def _cells(job: JobRecord, queue: QueueRecord) -> list[str]:
+    head = [job.id, job.kind.value, what(job.spec)]
+    if job.state is JobState.FAILED:
+        times = "once" if job.failures == 1 else f"{job.failures} times"
+        return [*head, times, job.reason or ""]
     note = f"priority {job.priority}" if job.priority else ""
-    if needed is not None:  # it has the priority of that one
+    if (needed := waits_for(job, queue)) is not None:  # it has the priority of that one
         note = f"after {needed}"
-    return [job.id, job.kind.value, what(job.spec), job.device_kind or "", note]
-
-
-def _failed_cells(job: JobRecord) -> list[str]:
-    times = "once" if job.failures == 1 else f"{job.failures} times"
-    return [job.id, job.kind.value, what(job.spec), times, job.reason or ""]
+    return [*head, job.device_kind or "", note]
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> RenderableType:
@@ -154,9 +144,3 @@ def _grid(rows: Sequence[Sequence[str]]) -> RenderableType:
     for row in rows:
         grid.add_row(*map(Text, row))
     return grid
-
-
-def _indented(part: Any) -> RenderableType:
-    from rich.padding import Padding
-
-    return Padding(part, (0, 0, 0, 2))

@@ -54,6 +54,7 @@ def notice_lost_reader() -> None:
 def print_queue(queue: QueueRecord, console: Console) -> None:
     """Print the queue once: for a terminal, or in plain tables."""
     from emabench.cli.show.queue_view import QueueView
+    from emabench.cli.show.tables import rich_table
     from emabench.report.tables.queue_table import counts_line, queue_tables
 
     if is_live(console):
@@ -61,8 +62,7 @@ def print_queue(queue: QueueRecord, console: Console) -> None:
         return
     console.print(counts_line(queue))
     for title, table in queue_tables(queue):
-        if table.rows:
-            console.print(table.to_rich(title))
+        console.print(rich_table(table, title))
 
 
 def is_live(console: Console) -> bool:
@@ -85,27 +85,27 @@ def watch_on_terminal(look: Look, console: Console, *, interval: float) -> None:
 
 def watch_in_pipe(look: Look, console: Console, notes: Console, *, interval: float) -> None:
     """Print a snapshot per interval, below a line with the time, until nothing is left to do."""
-    for queue, trouble in _looks(look, interval):
-        if trouble is not None:
-            notes.print(f"note: not up to date: {trouble}")
-            continue
+    for queue in _snapshots(look, notes, interval):
         console.print(f"{_now()}  ", end="")
         print_queue(queue, console)
-        if _is_idle(queue):
-            return
 
 
 def watch_as_json(look: Look, notes: Console, *, interval: float) -> None:
     """Print a snapshot per interval as JSON on a line of its own, until nothing is left to do."""
     from emabench.report.tables.queue_table import queue_values
 
+    for queue in _snapshots(look, notes, interval):
+        values = {"schema_version": 1, "at": _now(), **queue_values(queue)}
+        typer.echo(json.dumps(values, allow_nan=False, ensure_ascii=False))
+
+
+def _snapshots(look: Look, notes: Console, interval: float) -> Iterator[QueueRecord]:
     for queue, trouble in _looks(look, interval):
         if trouble is not None:
             notes.print(f"note: not up to date: {trouble}")
             continue
-        values = {"schema_version": 1, "at": _now(), **queue_values(queue)}
-        typer.echo(json.dumps(values, allow_nan=False, ensure_ascii=False))
-        if _is_idle(queue):
+        yield queue
+        if not any(queue.counts.get(state, 0) for state in (JobState.QUEUED, JobState.RUNNING)):
             return
 
 
@@ -136,10 +136,6 @@ def _wait(seconds: float) -> None:
     while (left := until - time.monotonic()) > 0:
         notice_lost_reader()
         time.sleep(min(left, 1.0))
-
-
-def _is_idle(queue: QueueRecord) -> bool:
-    return not any(queue.counts.get(state, 0) for state in (JobState.QUEUED, JobState.RUNNING))
 
 
 def _now() -> str:

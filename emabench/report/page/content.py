@@ -111,7 +111,7 @@ def page_content(
         command=shlex.join(request.command),
         made=f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}",
         queue_line=None if queue is None else counts_line(queue),
-        queue=() if queue is None else tuple(each for each in queue_tables(queue) if each[1].rows),
+        queue=() if queue is None else tuple(queue_tables(queue)),
     )
     if isinstance(comparison, EmabenchError):
         return replace(head, problem=(comparison.message, comparison.hint))

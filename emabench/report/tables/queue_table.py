@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ _ORDER = (
     JobState.CANCELLED,
 )
 GONE = "its process is gone"
+_NUMBERS = frozenset(
+    ("step", "%", "loss", "images/s", "left", "seed", "attempt", "priority", "failures")
+)
 
 
 def counts_line(queue: QueueRecord) -> str:
@@ -32,13 +35,27 @@ def counts(queue: QueueRecord) -> list[tuple[JobState, int]]:
     return [(state, queue.counts.get(state, 0)) for state in _ORDER]
 
 
-def queue_tables(queue: QueueRecord) -> list[tuple[str, Table]]:
-    """Return the titled tables of what runs, what comes next and what failed, one job a line."""
-    return [
-        ("running", _running_table(queue)),
-        (next_title(queue), _queued_table(queue)),
-        ("failed for good", _failed_table(queue)),
+def sections(queue: QueueRecord) -> list[tuple[str, Sequence[RunningAttempt | JobRecord]]]:
+    """Return what runs, what comes next and what failed, each with its title, if there is any."""
+    shown, all_of_them = len(queue.queued), queue.counts.get(JobState.QUEUED, 0)
+    # The queued jobs may be only the first of many.
+    following = "next" if shown == all_of_them else f"next, {shown} of {all_of_them}"
+    parts: list[tuple[str, Sequence[RunningAttempt | JobRecord]]] = [
+        ("running", queue.running),
+        (following, queue.queued),
+        ("failed for good", queue.failed),
     ]
+    return [(title, jobs) for title, jobs in parts if jobs]
+
+
+def queue_tables(queue: QueueRecord) -> list[tuple[str, Table]]:
+    """Return the sections as titled tables, one job a line."""
+    tables = []
+    for title, jobs in sections(queue):
+        rows = [_texts(job, queue) for job in jobs]
+        cells = tuple(tuple(row.values()) for row in rows)
+        tables.append((title, Table(tuple(rows[0]), cells, right=_NUMBERS)))
+    return tables
 
 
 def queue_values(queue: QueueRecord) -> dict[str, Any]:
@@ -51,12 +68,6 @@ def queue_values(queue: QueueRecord) -> dict[str, Any]:
         ],
         "failed": [{**_job_values(job), "reason": job.reason} for job in queue.failed],
     }
-
-
-def next_title(queue: QueueRecord) -> str:
-    """Return the title of the queued jobs, which may be only the first of many."""
-    shown, all_of_them = len(queue.queued), queue.counts.get(JobState.QUEUED, 0)
-    return "next" if shown == all_of_them else f"next, {shown} of {all_of_them}"
 
 
 def waits_for(job: JobRecord, queue: QueueRecord) -> str | None:
@@ -79,6 +90,22 @@ def what(spec: Mapping[str, Any]) -> str:
         value_at(spec, f"evaluation.{name}") for name in ("network", "data.dataset")
     )
     return f"{words or Path(weights).name}, {network} on {dataset}"
+
+
+def job_title(job: RunningAttempt | JobRecord) -> str:
+    """Return what names a job on a line: its id, its kind, and what it is."""
+    return f"{_head(job)['job']} {job.kind} {what(job.spec)}"
+
+
+def attempt_values(attempt: RunningAttempt) -> dict[str, Any]:
+    """Return what names an attempt, as plain values for JSON."""
+    return {
+        "job": attempt.job_id,
+        "run": attempt.run_id,
+        "kind": attempt.kind.value,
+        "attempt": attempt.number,
+        "host": attempt.host,
+    }
 
 
 def share(attempt: RunningAttempt) -> float | None:
@@ -110,73 +137,41 @@ def progress_texts(attempt: RunningAttempt) -> dict[str, str]:
     }
 
 
-def _cells(spec: Mapping[str, Any]) -> list[str]:
-    values = (value_at(spec, SHORT_NAMES[name]) for name in _WHAT)
-    return [UNKNOWN if value is None else str(value) for value in values]
+def _texts(job: RunningAttempt | JobRecord, queue: QueueRecord) -> dict[str, str]:
+    """Return a line of a table by its headers."""
+    head = {name: UNKNOWN if value is None else str(value) for name, value in _head(job).items()}
+    if isinstance(job, RunningAttempt):
+        return {
+            **head,
+            "attempt": str(job.number),
+            "device": job.device or UNKNOWN,
+            "host": job.host,
+            "started": f"{job.started_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            **progress_texts(job),
+            "": GONE if job.process_gone else "",
+        }
+    if job.state is JobState.FAILED:
+        return {**head, "failures": str(job.failures), "reason": job.reason or UNKNOWN}
+    return {
+        **head,
+        "priority": str(job.priority),
+        "device": job.device_kind or UNKNOWN,
+        "waits for": waits_for(job, queue) or UNKNOWN,
+    }
 
 
-def _running_table(queue: QueueRecord) -> Table:
-    rows = []
-    for attempt in queue.running:
-        left = GONE if attempt.process_gone else None
-        rows.append(
-            (
-                attempt.job_id,
-                attempt.run_id,
-                attempt.kind.value,
-                *_cells(attempt.spec),
-                str(attempt.number),
-                attempt.device or UNKNOWN,
-                attempt.host,
-                f"{attempt.started_at.astimezone():%Y-%m-%d %H:%M:%S}",
-                *progress_texts(attempt).values(),
-                left or "",
-            )
-        )
-    numbers = ("step", "%", "loss", "images/s", "left")
-    headers = ("job", "run", "kind", *_WHAT, "attempt", "device", "host", "started", *numbers, "")
-    return Table(headers, tuple(rows), right=frozenset((*numbers, "seed", "attempt")))
-
-
-def _queued_table(queue: QueueRecord) -> Table:
-    rows = [
-        (
-            job.id,
-            job.run_id,
-            job.kind.value,
-            *_cells(job.spec),
-            str(job.priority),
-            job.device_kind or UNKNOWN,
-            waits_for(job, queue) or UNKNOWN,
-        )
-        for job in queue.queued
-    ]
-    headers = ("job", "run", "kind", *_WHAT, "priority", "device", "waits for")
-    return Table(headers, tuple(rows), right=frozenset({"seed", "priority"}))
-
-
-def _failed_table(queue: QueueRecord) -> Table:
-    rows = [
-        (
-            job.id,
-            job.run_id,
-            job.kind.value,
-            *_cells(job.spec),
-            str(job.failures),
-            job.reason or UNKNOWN,
-        )
-        for job in queue.failed
-    ]
-    headers = ("job", "run", "kind", *_WHAT, "failures", "reason")
-    return Table(headers, tuple(rows), right=frozenset({"seed", "failures"}))
+def _head(job: RunningAttempt | JobRecord) -> dict[str, Any]:
+    return {
+        "job": job.job_id if isinstance(job, RunningAttempt) else job.id,
+        "run": job.run_id,
+        "kind": job.kind.value,
+        **{name: value_at(job.spec, SHORT_NAMES[name]) for name in _WHAT},
+    }
 
 
 def _running_values(attempt: RunningAttempt) -> dict[str, Any]:
     return {
-        "job": attempt.job_id,
-        "run": attempt.run_id,
-        "kind": attempt.kind.value,
-        **{name: value_at(attempt.spec, SHORT_NAMES[name]) for name in _WHAT},
+        **_head(attempt),
         "attempt": attempt.number,
         "device": attempt.device,
         "host": attempt.host,
@@ -194,10 +189,7 @@ def _running_values(attempt: RunningAttempt) -> dict[str, Any]:
 
 def _job_values(job: JobRecord) -> dict[str, Any]:
     return {
-        "job": job.id,
-        "run": job.run_id,
-        "kind": job.kind.value,
-        **{name: value_at(job.spec, SHORT_NAMES[name]) for name in _WHAT},
+        **_head(job),
         "priority": job.priority,
         "device_kind": job.device_kind,
         "attempts": job.attempt,

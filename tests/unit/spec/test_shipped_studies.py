@@ -8,7 +8,7 @@ import pytest
 
 from emabench.analysis.metrics import parse_metrics
 from emabench.analysis.stability import QUANTITIES
-from emabench.plans.study_grids import study_runs
+from emabench.plans.studies import study_points
 from emabench.spec.study import load_study, study_names
 
 BLOCKS = ["stem", "layer1", "layer2", "layer3", "layer4", "projector"]
@@ -26,7 +26,9 @@ CASES = [(name, budget) for name in RUNS for budget in BUDGETS]
 
 @functools.cache
 def specs(name, budget):
-    return [run.spec for run in study_runs(load_study(name), budget, blocks_of=lambda spec: BLOCKS)]
+    return [
+        run.spec for run in study_points(load_study(name), budget, blocks_of=lambda spec: BLOCKS)
+    ]
 
 
 def test_no_study_is_forgotten_here():
@@ -104,9 +106,9 @@ def test_studies_are_read_without_torch():
     program = (
         "import sys\n"
         "from emabench.spec.study import load_study, study_names\n"
-        "from emabench.plans.study_grids import study_runs\n"
+        "from emabench.plans.studies import study_points\n"
         "for name in study_names():\n"
-        f"    assert study_runs(load_study(name), 'cpu', blocks_of=lambda spec: {BLOCKS})\n"
+        f"    assert study_points(load_study(name), 'cpu', blocks_of=lambda spec: {BLOCKS})\n"
         "assert not {'torch', 'timm'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

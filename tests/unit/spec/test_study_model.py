@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from emabench.errors import NotFoundError, SpecError, UnknownNameError, UsageError
-from emabench.plans.study_grids import study_runs
+from emabench.plans.studies import study_points
 from emabench.spec.study import load_study, study_names
 
 FIELDS = {
@@ -46,7 +46,7 @@ def study(tmp_path):
 
 
 def runs(study, budget="smoke", **settings):
-    found = study_runs(study, budget, blocks_of=lambda spec: BLOCKS, **settings)
+    found = study_points(study, budget, blocks_of=lambda spec: BLOCKS, **settings)
     return [
         (run.spec.pretrain.method.name, run.spec.pretrain.ema.scope, run.spec.pretrain.seed)
         for run in found
@@ -62,7 +62,7 @@ def test_an_arm_wins_over_the_budget_and_a_change_over_both(study):
     found = study({"arms": [{"ema_scope": "none"}, {"ema_scope": "full", "epochs": 4}]})
 
     def epochs(changes=()):
-        some = study_runs(found, "smoke", changes=changes, blocks_of=lambda spec: BLOCKS)
+        some = study_points(found, "smoke", changes=changes, blocks_of=lambda spec: BLOCKS)
         return [run.spec.pretrain.epochs for run in some if run.spec.pretrain.seed == 0]
 
     assert epochs() == [3, 4]
@@ -87,7 +87,7 @@ def test_every_asks_for_the_blocks_of_each_backbone(study):
         asked.append(spec.pretrain.backbone.name)
         return BLOCKS if spec.pretrain.backbone.name == "resnet50" else ["only", "projector"]
 
-    some = study_runs(found, "smoke", changes=[("pretrain.seed", [0])], blocks_of=blocks_of)
+    some = study_points(found, "smoke", changes=[("pretrain.seed", [0])], blocks_of=blocks_of)
     assert asked == ["resnet18", "resnet50"]
     counts = [run.spec.pretrain.backbone.name for run in some]
     # none, only, projector, full; and none, three blocks, from:body, backbone, full

@@ -1,32 +1,16 @@
-"""Options that several commands share, and what their values mean."""
+"""Where weights, checkpoints, logs and decoded images are kept."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from emabench.artifacts.layout import Keep
 from emabench.data.cache.cache_mode import BUDGET_VARIABLE, MODE_VARIABLE, parse_bytes, parse_mode
-from emabench.errors import UsageError
 
-if TYPE_CHECKING:
-    from emabench.records import RunQuery
-
-DEFAULT_DB = "results.db"
-
-DbOption = Annotated[
-    str,
-    typer.Option(
-        "--db",
-        envvar="EMABENCH_DB",
-        metavar="PATH|URL",
-        help="The store: a file or a database URL.",
-    ),
-]
 ArtifactsOption = Annotated[
     Path | None,
     typer.Option(
@@ -42,15 +26,6 @@ KeepOption = Annotated[
         "--keep",
         envvar="EMABENCH_KEEP",
         help="What stays of a job that is done, beside its log.",
-    ),
-]
-PriceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--price-per-hour",
-        min=0,
-        metavar="PRICE",
-        help="Price of an hour of the device, in any currency; it is shown, never stored.",
     ),
 ]
 
@@ -102,66 +77,6 @@ CacheBudgetOption = Annotated[
         help="What decoded images may take, such as 8GiB; half of what is free unless given.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
-MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
-WhereOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--where",
-        metavar="FIELD=VALUE",
-        help="Only runs with this value of a field; may be repeated.",
-    ),
-]
-StudyOption = Annotated[
-    str | None,
-    typer.Option("--study", metavar="NAME", help="Only runs that belong to this study."),
-]
-JoinStudyOption = Annotated[
-    str | None,
-    typer.Option("--study", metavar="NAME", help="Study that the runs belong to from now on."),
-]
-
-
-def where_filters(conditions: Sequence[str] | None) -> dict[str, Any]:
-    """Return the values that ``field=value`` conditions ask for, by complete field path.
-
-    Raises:
-        UsageError: there is no ``=``, no such field, or the value cannot be read.
-    """
-    from emabench.spec.experiment import parse_scalar
-    from emabench.spec.paths import full_path, is_text
-
-    filters: dict[str, Any] = {}
-    for condition in conditions or ():
-        name, equals, value = condition.partition("=")
-        if not equals:
-            raise UsageError(
-                f"--where {condition!r} has no '='", hint="write for example --where ema_scope=full"
-            )
-        path = full_path(name)
-        literal = is_text(path) and value != "null"
-        filters[path] = value if literal else parse_scalar(value, what=name)
-    return filters
-
-
-def run_query(
-    where: Sequence[str] | None = None,
-    *,
-    ids: Sequence[str] | None = None,
-    name: str | None = None,
-    study: str | None = None,
-    smoke: bool = False,
-) -> RunQuery:
-    """Return what the options of a command ask for.
-
-    Raises:
-        UsageError: see ``where_filters``.
-    """
-    from emabench.records import RunQuery
-
-    filters, conditions = where_filters(where), tuple(where or ())
-    return RunQuery(filters, name, study, tuple(ids or ()), smoke, conditions)
 
 
 def artifacts_folder(db: str, artifacts: Path | None) -> Path:

@@ -1,0 +1,85 @@
+"""Which store is meant, and which of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from emabench.records import RunQuery
+
+DEFAULT_DB = "results.db"
+
+DbOption = Annotated[
+    str,
+    typer.Option(
+        "--db",
+        envvar="EMABENCH_DB",
+        metavar="PATH|URL",
+        help="The store: a file or a database URL.",
+    ),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="FIELD=VALUE",
+        help="Only runs with this value of a field; may be repeated.",
+    ),
+]
+StudyOption = Annotated[
+    str | None,
+    typer.Option("--study", metavar="NAME", help="Only runs that belong to this study."),
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Id of a run or evaluation, a unique beginning, or @last for the newest run.",
+    ),
+]
+
+
+def run_query(
+    where: Sequence[str] | None = None,
+    *,
+    ids: Sequence[str] | None = None,
+    name: str | None = None,
+    study: str | None = None,
+    smoke: bool = False,
+) -> RunQuery:
+    """Return what the options of a command ask for.
+
+    Raises:
+        UsageError: see ``where_filters``.
+    """
+    from emabench.records import RunQuery
+
+    filters, conditions = where_filters(where), tuple(where or ())
+    return RunQuery(filters, name, study, tuple(ids or ()), smoke, conditions)
+
+
+def where_filters(conditions: Sequence[str] | None) -> dict[str, Any]:
+    """Return the values that ``field=value`` conditions ask for, by complete field path.
+
+    Raises:
+        UsageError: there is no ``=``, no such field, or the value cannot be read.
+    """
+    from emabench.spec.experiment import parse_scalar
+    from emabench.spec.paths import full_path, is_text
+
+    filters: dict[str, Any] = {}
+    for condition in conditions or ():
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise UsageError(
+                f"--where {condition!r} has no '='", hint="write for example --where ema_scope=full"
+            )
+        path = full_path(name)
+        literal = is_text(path) and value != "null"
+        filters[path] = value if literal else parse_scalar(value, what=name)
+    return filters

@@ -1,0 +1,170 @@
+"""From the flags and files of a command line to a grid of experiments, and back."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emabench.errors import SpecError
+from emabench.spec.experiment import ExperimentSpec, load_fields
+from emabench.spec.grid import expand_values, product
+from emabench.spec.paths import SHORT_NAMES, is_text
+from emabench.spec.settings import DEFAULT_PRESET, experiment_at, parse_assignment
+
+if TYPE_CHECKING:
+    from emabench.events import Listener
+    from emabench.records import PlannedRun
+
+Axes = Sequence[tuple[str, list[Any]]]
+"""Complete field paths with their values."""
+
+
+@dataclass(frozen=True)
+class GridPoint:
+    """One experiment of a grid.
+
+    Attributes:
+        spec: the complete spec, not resolved yet.
+        command: the command line that runs exactly this one.
+    """
+
+    spec: ExperimentSpec
+    command: str
+
+
+def grid(flags: Mapping[str, Any]) -> Iterator[GridPoint]:
+    """Yield the experiments that flags and spec files describe; each file spans the whole grid.
+
+    Args:
+        flags: values by name, ``preset`` and ``specs`` among them; None is not given, and no spec
+            files stand for the preset alone.
+
+    Raises:
+        UsageError: a preset, field or value does not exist.
+        NotFoundError: a file does not exist.
+    """
+    preset = flags.get("preset")
+    points = list(product(axes(flags)))
+    sources: Sequence[Path | None] = flags.get("specs") or [None]
+    for file in sources:
+        fields = None if file is None else load_fields(file)
+        for point in points:
+            try:
+                spec = experiment_at(point, preset=preset, file_fields=fields)
+            except SpecError as error:
+                if file is not None and fields is not None:
+                    _blame(file, fields, error, preset=preset)
+                raise
+            yield GridPoint(spec, command_line(point, preset=preset, file=file))
+
+
+def profiled(point: GridPoint) -> GridPoint:
+    """Return the same experiment, with a trace of some of its steps."""
+    spec = point.spec.model_copy(update={"profile": True})
+    return GridPoint(spec, f"{point.command} --profile")
+
+
+def _blame(file: Path, fields: Mapping[str, Any], error: SpecError, *, preset: str | None) -> None:
+    """Raise the error again with the name of the file, if the file is wrong without any flag."""
+    try:
+        experiment_at({}, preset=preset, file_fields=fields)
+    except SpecError as alone:
+        if alone.message == error.message:
+            message = error.message.replace("spec:", f"{file}:", 1)
+            raise SpecError(message, hint=error.hint) from None
+
+
+def axes(
+    flags: Mapping[str, Any], fields: Mapping[str, str] = SHORT_NAMES
+) -> list[tuple[str, list[Any]]]:
+    """Return the field paths and values that the flags stand for; ``--set`` comes last and wins.
+
+    Args:
+        flags: values by name, and ``set_``; None is not given.
+        fields: the complete path of each field that has a flag, by the flag's name.
+    """
+    result: list[tuple[str, list[Any]]] = []
+    for name, path in fields.items():
+        text = flags.get(name)
+        if text is None:
+            continue
+        what = f"--{name.replace('_', '-')}"
+        # A folder may be called "2020" or "a,b": a path is never a list.
+        values = (
+            [text] if name == "data_dir" else expand_values(text, what=what, as_text=is_text(path))
+        )
+        result.append((path, values))
+    return result + [parse_assignment(text) for text in flags.get("set_") or ()]
+
+
+def resolve_all(
+    points: Iterable[GridPoint],
+    *,
+    name: str | None = None,
+    study: str | None = None,
+    on_event: Listener,
+) -> list[PlannedRun]:
+    """Return the resolved experiments.
+
+    Args:
+        points: the experiments.
+        name: label of the runs.
+        study: that they belong to.
+        on_event: listens.
+
+    Raises:
+        UsageError: one of them cannot be.
+        DataError: the images cannot be read.
+    """
+    from emabench import experiment
+
+    plans = [
+        experiment.resolve(point.spec, command=point.command, name=name, on_event=on_event)
+        for point in points
+    ]
+    return [replace(plan, study=study) for plan in plans]
+
+
+def command_line(point: Mapping[str, Any], *, preset: str | None, file: Path | None) -> str:
+    """Return the command that runs one point of a grid, quoted for a shell."""
+    words = ["emabench", "run"] if file is None else ["emabench", "run", str(file)]
+    if preset or file is None:
+        words += ["--preset", preset or DEFAULT_PRESET]
+    for path, value in point.items():
+        words += flag_words(path, [value])
+    return shlex.join(words)
+
+
+def flag_words(path: str, values: Sequence[Any]) -> list[str]:
+    """Return the flag, or the ``--set``, that gives a field these values; the words are unquoted.
+
+    Args:
+        path: complete path of the field.
+        values: one or more.
+    """
+    short = {path: name.replace("_", "-") for name, path in SHORT_NAMES.items()}
+    if path == SHORT_NAMES["data_dir"]:
+        # The flag takes a folder literally, so that it has no list and no null.
+        if len(values) == 1 and values[0] is not None:
+            return ["--data-dir", values[0]]
+        del short[path]
+    text = ",".join(_typed(value, as_text=is_text(path)) for value in values)
+    if path in short:
+        return [f"--{short[path]}", text]
+    return ["--set", f"{path.removeprefix('pretrain.')}={text}"]
+
+
+def _typed(value: Any, *, as_text: bool) -> str:
+    """Write a value such that ``expand_values`` reads the same one back."""
+    if as_text and isinstance(value, str) and value != "null":
+        special = value[:1] in ("", '"', "'") or value != value.strip()
+        return (
+            json.dumps(value, ensure_ascii=False)
+            if special or set(value) & set(",[]{}()")
+            else value
+        )
+    return json.dumps(value, ensure_ascii=False)
