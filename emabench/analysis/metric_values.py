@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emabench.analysis.metrics import MetricInfo
-from emabench.records import RunRecord
+from emabench.records import MetricPoint, RunRecord
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class MetricValues:
         series: by name of points, each run's mean over training.
         correct: by run and result, one packed bit per test image and the number of images.
         neighbours: by run, the other runs that worked on its device meanwhile.
+        points: by run, metrics of its training in the order of steps.
     """
 
     series: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     correct: Mapping[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
     neighbours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    points: Mapping[str, Sequence[MetricPoint]] = field(default_factory=dict)
 
     def value(self, metric: MetricInfo, run: RunRecord) -> float | None:
         """Return the value of a metric; None where it is unknown or not finite."""

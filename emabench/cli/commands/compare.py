@@ -13,6 +13,7 @@ from emabench.cli.options.shared import (
     DbOption,
     JsonOption,
     MarkdownOption,
+    NameOption,
     StudyOption,
     WhereOption,
 )
@@ -64,9 +65,7 @@ def command(
         ),
     ] = None,
     where: WhereOption = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Only runs that were given this name.")
-    ] = None,
+    name: NameOption = None,
     study: StudyOption = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Compare smoke runs too.")] = False,
     runs: Annotated[bool, typer.Option("--runs", help="Show every run.")] = False,

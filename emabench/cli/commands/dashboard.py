@@ -6,16 +6,21 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
-from emabench.cli.show.comparison import Asked
-from emabench.cli.show.pages import (
+from emabench.cli.options.shared import (
+    DEFAULT_DB,
     BaselineOption,
     ByOption,
+    DbOption,
+    JsonOption,
     MarginOption,
     MetricsOption,
-    PageQuestion,
+    NameOption,
+    SmokeOption,
+    StudyOption,
+    WhereOption,
 )
-from emabench.cli.show.pictures import NameOption, SmokeOption
+from emabench.cli.show.comparison import Asked
+from emabench.cli.show.pages import PageQuestion
 
 
 def command(

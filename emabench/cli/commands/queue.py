@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from emabench.cli.app.console import print_json
@@ -14,6 +12,7 @@ from emabench.cli.options.shared import (
     DbOption,
     JoinStudyOption,
     JsonOption,
+    LabelOption,
 )
 from emabench.cli.options.spec_flags import grid, takes_spec_flags
 from emabench.cli.show.queueing import (
@@ -35,7 +34,7 @@ def command(
     ctx: typer.Context,
     priority: PriorityOption = 0,
     max_attempts: MaxAttemptsOption = DEFAULT_MAX_ATTEMPTS,
-    name: Annotated[str | None, typer.Option("--name", help="Label of the runs.")] = None,
+    name: LabelOption = None,
     study: JoinStudyOption = None,
     force: ForceOption = False,
     dry_run: PreviewOption = False,

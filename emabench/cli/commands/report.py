@@ -7,16 +7,21 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.shared import DEFAULT_DB, DbOption, JsonOption, StudyOption, WhereOption
-from emabench.cli.show.comparison import Asked
-from emabench.cli.show.pages import (
+from emabench.cli.options.shared import (
+    DEFAULT_DB,
     BaselineOption,
     ByOption,
+    DbOption,
+    JsonOption,
     MarginOption,
     MetricsOption,
-    PageQuestion,
+    NameOption,
+    SmokeOption,
+    StudyOption,
+    WhereOption,
 )
-from emabench.cli.show.pictures import NameOption, SmokeOption
+from emabench.cli.show.comparison import Asked
+from emabench.cli.show.pages import PageQuestion
 
 
 def command(
@@ -45,9 +50,8 @@ def command(
         emabench report --study projector-vs-full -o report.html
         emabench report --metric knn_top1,total_s --margin knn_top1=0.5 -o report.html
     """
-    from emabench.cli.app.console import err, print_json
-    from emabench.cli.show.pictures import warn
-    from emabench.report.page.file import check_page, write_page
+    from emabench.cli.app.console import err, print_cautions, print_json
+    from emabench.report.page.render import check_page, write_page
 
     check_page(output)
     asked = Asked(metric, by, baseline, tuple(margin or ()))
@@ -63,5 +67,5 @@ def command(
                 "warnings": [caution.message for caution in content.cautions],
             }
         )
-    warn(content.cautions)
+    print_cautions((), content.cautions)
     err().print(f"{output} written, {len(content.views)} runs, {size / 1024:.0f} KiB")

@@ -17,6 +17,7 @@ from emabench.cli.options.shared import (
     JoinStudyOption,
     JsonOption,
     KeepOption,
+    LabelOption,
     artifacts_folder,
 )
 from emabench.cli.options.spec_flags import grid, profiled, takes_spec_flags
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @takes_spec_flags
 def command(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Option("--name", help="Label of the runs.")] = None,
+    name: LabelOption = None,
     study: JoinStudyOption = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that exist.")] = False,
     dry_run: Annotated[

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.app.console import err, out, print_json
+from emabench.cli.app.console import err, out, print_cautions, print_json
 from emabench.cli.options.shared import (
     DEFAULT_DB,
     CsvOption,
     DbOption,
     JsonOption,
     MarkdownOption,
+    NameOption,
+    RunsArgument,
+    SmokeOption,
     StudyOption,
     WhereOption,
     where_filters,
@@ -21,10 +24,7 @@ from emabench.cli.options.shared import (
 
 
 def command(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="RUN…", help="Ids, or @last; all finished runs if none is given."),
-    ] = None,
+    runs: RunsArgument = None,
     quantity: Annotated[
         str,
         typer.Option(
@@ -39,11 +39,9 @@ def command(
         typer.Option("--output", "-o", metavar="FILE", help="Draw it: .png, .svg or .pdf."),
     ] = None,
     where: WhereOption = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Only runs that were given this name.")
-    ] = None,
+    name: NameOption = None,
     study: StudyOption = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Take smoke runs too.")] = False,
+    smoke: SmokeOption = False,
     each_run: Annotated[
         bool, typer.Option("--runs", help="Show every run, a column for each block.")
     ] = False,
@@ -64,7 +62,7 @@ def command(
     """
     from emabench.analysis.selection import select
     from emabench.analysis.stability import stability
-    from emabench.report.figures.sheet import check_path
+    from emabench.report.figures._sheet import check_path
     from emabench.report.figures.stability import draw_stability
     from emabench.store import RunStore
     from emabench.table import choose_format
@@ -89,8 +87,7 @@ def command(
         typer.echo(table.to_markdown(), nl=False)
     else:
         out().print(table.to_rich(quantity))
-    for note in shown.notes:
-        err().print(f"note: {note}")
+    print_cautions(shown.notes)
     if output is not None:
         draw_stability(shown, output)
         err().print(f"{output} written")

@@ -114,6 +114,30 @@ StudyOption = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="Only runs that belong to this study."),
 ]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="Only runs that were given this name.")
+]
+LabelOption = Annotated[str | None, typer.Option("--name", help="Label of the runs.")]
+SmokeOption = Annotated[bool, typer.Option("--smoke", help="Take smoke runs too.")]
+RunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="RUN…", help="Ids, or @last; all finished runs if none is given."),
+]
+MetricsOption = Annotated[
+    str | None,
+    typer.Option("--metric", metavar="NAME,…", help="As for compare.  [default: top1,throughput]"),
+]
+ByOption = Annotated[
+    str | None,
+    typer.Option("--by", metavar="FIELD", help="As for compare.  [default: ema_scope]"),
+]
+BaselineOption = Annotated[
+    str | None, typer.Option("--baseline", metavar="VALUE", help="As for compare.")
+]
+MarginOption = Annotated[
+    list[str] | None,
+    typer.Option("--margin", metavar="METRIC=WIDTH", help="As for compare. May be repeated."),
+]
 JoinStudyOption = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="Study that the runs belong to from now on."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from emabench.cli.app.console import err, out, print_json
+from emabench.cli.app.console import err, out, print_cautions, print_json
 from emabench.cli.options.shared import where_filters
 from emabench.errors import GateFailedError, NotFoundError, SpecError, UnknownNameError, UsageError
 
@@ -155,7 +155,7 @@ def print_comparison(
                 out().print(section.to_rich())
         for line in tables.headlines(comparison) if columns is None else ():
             out().print(line)
-    _say(comparison)
+    print_cautions(comparison.notes, comparison.cautions)
     failed = [result for result in results if not result.passed]
     for result in results:
         err().print(f"gate {'passed' if result.passed else 'FAILED'}: {result.words}")
@@ -164,16 +164,6 @@ def print_comparison(
             f"{len(failed)} of {len(results)} gates failed: {failed[0].words}",
             hint="compare --runs shows every seed; more seeds make a gate surer",
         )
-
-
-def _say(comparison: Comparison) -> None:
-    """Write notes and warnings to stderr."""
-    for note in comparison.notes:
-        err().print(f"note: {note}")
-    for caution in comparison.cautions:
-        err().print(f"warning: {caution.message}", style="bold yellow")
-        if caution.hint is not None:
-            err().print(f"hint: {caution.hint}")
 
 
 def _study(name: str) -> StudySpec | None:

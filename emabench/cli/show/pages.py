@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from emabench.cli.show.comparison import Asked, read_comparison
 from emabench.errors import NotFoundError, SpecError, UnknownNameError
@@ -15,22 +13,6 @@ if TYPE_CHECKING:
     from emabench.analysis.comparison import Comparison
     from emabench.report.page.content import PageContent, Request
     from emabench.spec.study import StudySpec
-
-MetricsOption = Annotated[
-    str | None,
-    typer.Option("--metric", metavar="NAME,…", help="As for compare.  [default: top1,throughput]"),
-]
-ByOption = Annotated[
-    str | None,
-    typer.Option("--by", metavar="FIELD", help="As for compare.  [default: ema_scope]"),
-]
-BaselineOption = Annotated[
-    str | None, typer.Option("--baseline", metavar="VALUE", help="As for compare.")
-]
-MarginOption = Annotated[
-    list[str] | None,
-    typer.Option("--margin", metavar="METRIC=WIDTH", help="As for compare. May be repeated."),
-]
 
 
 @dataclass(frozen=True)

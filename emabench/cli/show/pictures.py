@@ -1,36 +1,19 @@
-"""What the commands that draw have in common: which runs, which file, and what they say."""
+"""A picture on the command line: which runs, which file, and what is said."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING
 
-import typer
-
-from emabench.cli.app.console import err, print_json
+from emabench.cli.app.console import err, print_cautions, print_json
 from emabench.cli.options.shared import where_filters
 
 if TYPE_CHECKING:
-    from emabench.analysis.cautions import Caution
-    from emabench.analysis.selection import Arms
     from emabench.records import RunRecord
+    from emabench.report.figures._picture import Picture
     from emabench.store import RunStore
-
-RunsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="RUN…", help="Ids, or @last; all finished runs if none is given."),
-]
-PictureOption = Annotated[
-    Path,
-    typer.Option("--output", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf."),
-]
-NameOption = Annotated[
-    str | None, typer.Option("--name", help="Only runs that were given this name.")
-]
-SmokeOption = Annotated[bool, typer.Option("--smoke", help="Take smoke runs too.")]
-DataOption = Annotated[bool, typer.Option("--json", help="Print what is drawn as JSON.")]
 
 
 @dataclass(frozen=True)
@@ -60,61 +43,35 @@ class RunChoice:
         return words + (["with smoke runs"] if self.smoke else [])
 
 
-_WITH_COSTS = ("pareto", "curves", "cost")
-"""Pictures with times in them."""
-
-
-class _Shown(Protocol):
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-    def to_json(self) -> dict[str, Any]: ...
-
-
-def draw_picture(
-    kind: str,
-    choice: RunChoice,
-    output: Path,
-    *,
-    json: bool,
-    gather: Callable[[Arms, RunStore], _Shown],
-    draw: Callable[..., None],
-) -> None:
+def draw_picture(picture: Picture, choice: RunChoice, output: Path, *, json: bool) -> None:
     """Read the runs, draw them, and say so.
 
     Args:
-        kind: name of the picture.
+        picture: which, with its options.
         choice: the runs.
         output: the file.
         json: whether the values that are drawn are printed.
-        gather: gets what is drawn out of the arms.
-        draw: draws that to a path, with the ``source`` below it.
     """
     from emabench.analysis.cautions import cautions_of
     from emabench.analysis.selection import select
-    from emabench.report.figures.sheet import check_path, source_line
+    from emabench.report.figures._sheet import check_path, source_line
+    from emabench.report.stored_values import read_measured
     from emabench.store import RunStore, store_label
 
     check_path(output)
     with RunStore.open(choice.db, mode="read") as store:
-        named = bool(choice.ids)
-        found = choice.find(store)
+        named, found = bool(choice.ids), choice.find(store)
         arms = select(found, smoke=choice.smoke or named, profiled=named, to="draw")
-        shown = gather(arms, store)
+        values = read_measured(store, arms.runs, picture.metrics)
+        if picture.points:  # all: a name that no run holds is answered with those that they hold
+            points = {run.id: store.metrics(run.id) for run in arms.runs}
+            values = replace(values, points=points)
+    shown = picture.gather(arms, values)
     source = source_line(arms.runs, store_label(choice.db), choice.words())
-    draw(shown, output, source=source)
+    picture.draw(shown, output, source=source)
     if json:
-        head = {"schema_version": 1, "kind": kind, "file": str(output), "source": source}
-        print_json({**head, **shown.to_json()})
-    warn(cautions_of(arms.runs, with_costs=kind in _WITH_COSTS))
-    for note in shown.notes:
-        err().print(f"note: {note}")
+        head = {"schema_version": 1, "kind": picture.name()}
+        print_json({**head, "file": str(output), "source": source, **shown.to_json()})
+    print_cautions((), cautions_of(arms.runs, with_costs=picture.has_times))
+    print_cautions(shown.notes)
     err().print(f"{output} written")
-
-
-def warn(cautions: Sequence[Caution]) -> None:
-    """Write to stderr what the reader must know."""
-    for caution in cautions:
-        err().print(f"warning: {caution.message}", style="bold yellow")
-        if caution.hint is not None:
-            err().print(f"hint: {caution.hint}")

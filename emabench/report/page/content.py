@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from emabench.analysis.cautions import Caution
 from emabench.analysis.comparison import Comparison
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.stability import FLUCTUATION
-from emabench.errors import EmabenchError
+from emabench.errors import EmabenchError, NotFoundError, UsageError
 from emabench.records import QueueRecord, RunRecord
-from emabench.report.figures.sheet import source_line
+from emabench.report.figures import load_picture, picture_names
+from emabench.report.figures._picture import PageFigure
+from emabench.report.figures._sheet import source_line
 from emabench.report.page.cells import HtmlCell, HtmlRow, HtmlTable, arms_table
-from emabench.report.page.page_figures import Drawable, FigureGroup, figure_groups, wanted_points
 from emabench.report.page.run_views import RunView, common_fields, run_view, runs_table
 from emabench.report.stored_values import read_measured
 from emabench.report.tables.queue_table import counts_line, queue_tables
@@ -34,6 +37,23 @@ class ArmAnswer:
     label: str
     answer: str
     words: str
+
+
+@dataclass(frozen=True)
+class FigureGroup:
+    """Pictures of one kind, of which the reader chooses one.
+
+    Attributes:
+        key: its name in the page.
+        heading: for people.
+        caption: what the marks mean.
+        figures: at least one.
+    """
+
+    key: str
+    heading: str
+    caption: str
+    figures: tuple[PageFigure, ...]
 
 
 @dataclass(frozen=True)
@@ -121,8 +141,6 @@ def page_content(
     measured = read_measured(store, everyone, comparison.metrics)
     labels = {run.id: row.label for row in comparison.rows for run in row.runs}
     common = common_fields(everyone)
-    points = store.points([run.id for run in runs], wanted_points(request.quantity))
-    drawable = Drawable(comparison.arms, points, comparison.metrics, measured, request.quantity)
     return replace(
         head,
         facts=_facts(comparison, request),
@@ -131,12 +149,32 @@ def page_content(
         notes=comparison.notes,
         verdicts=tuple(_verdicts(comparison)),
         arms=arms_table(comparison),
-        groups=tuple(figure_groups(drawable)),
+        groups=tuple(_groups(store, comparison, measured, request.quantity)),
         runs=runs_table(everyone, labels, comparison.metrics, measured),
         views=tuple(run_view(run, labels.get(run.id), common) for run in everyone),
         common=tuple(common.items()),
         left_out=_left_out(comparison),
     )
+
+
+def _groups(
+    store: RunStore, comparison: Comparison, measured: MetricValues, quantity: str
+) -> list[FigureGroup]:
+    """Return every kind of picture that the runs can fill; what they do not hold is no picture."""
+    kinds = sorted(map(load_picture, picture_names()), key=lambda kind: kind.places[1])
+    pictures = {kind: list(kind.of_page(comparison.metrics, quantity)) for kind in kinds}
+    wanted = {name for each in pictures.values() for picture in each for name in picture.points}
+    points = store.points([run.id for run in comparison.arms.runs], sorted(wanted))
+    values = replace(measured, points=points)
+    groups = []
+    for kind, each in pictures.items():
+        figures: list[PageFigure] = []
+        for picture in each:
+            with suppress(NotFoundError, UsageError):
+                figures += kind.page_figures(picture.gather(comparison.arms, values))
+        if figures:
+            groups.append(FigureGroup(kind.name(), kind.heading, kind.caption, tuple(figures)))
+    return groups
 
 
 def _facts(comparison: Comparison | None, request: Request) -> tuple[tuple[str, str], ...]:
