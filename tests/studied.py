@@ -7,6 +7,7 @@ from typing import Any
 
 from seeding import ENVIRONMENT, plan
 
+from emabench.analysis.metric_values import MetricValues
 from emabench.records import CostReading, MetricPoint
 from emabench.store import RunStore
 
@@ -51,6 +52,11 @@ def top1_of(scope: str, seed: int) -> float:
     """Return the accuracy of a run: more with the last blocks averaged, a little by the seed."""
     place = SCOPES.index(scope)
     return 60.0 + averaged(scope) + ((3 * place) % 7) / 3 + ((7 * seed + place) % 5) / 4
+
+
+def points_of(store):
+    """All metrics of the training of all runs, as pictures take them."""
+    return MetricValues(points={run.id: store.metrics(run.id) for run in store.runs()})
 
 
 def study(

@@ -16,7 +16,7 @@ from made_store import make_store
 from emabench.analysis.selection import Arms, select
 from emabench.errors import NotFoundError
 from emabench.records import RunQuery, RunRecord
-from emabench.report.figures.sheet import Sheet
+from emabench.report.figures._sheet import Sheet
 from emabench.report.page.server import Dashboard
 from emabench.store import RunStore
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from emabench.analysis.cautions import Caution
 
 _WIDE = 100_000
 """Columns of a pipe: nothing is ever cut or wrapped there."""
@@ -22,6 +25,17 @@ def out() -> Console:
 def err() -> Console:
     """Return the console for progress, notes and warnings."""
     return _console(sys.stderr)
+
+
+def print_cautions(notes: Iterable[str], cautions: Iterable[Caution] = ()) -> None:
+    """Write to stderr what the reader must know: notes, then warnings with their hints."""
+    console = err()
+    for note in notes:
+        console.print(f"note: {note}")
+    for caution in cautions:
+        console.print(f"warning: {caution.message}", style="bold yellow")
+        if caution.hint is not None:
+            console.print(f"hint: {caution.hint}")
 
 
 def print_json(value: Any) -> None:

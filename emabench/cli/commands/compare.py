@@ -8,15 +8,17 @@ from typing import Annotated
 import typer
 
 from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
+from emabench.cli.options.question_flags import Asked
 from emabench.cli.options.run_choice import (
     DEFAULT_DB,
     DbOption,
+    NameOption,
     StudyOption,
     WhereOption,
     run_query,
 )
 from emabench.cli.show.benches import print_stored_benches
-from emabench.cli.show.comparison import Asked, Question, print_comparison
+from emabench.cli.show.comparison import Question, print_comparison
 from emabench.errors import UsageError
 
 
@@ -63,9 +65,7 @@ def command(
         ),
     ] = None,
     where: WhereOption = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Only runs that were given this name.")
-    ] = None,
+    name: NameOption = None,
     study: StudyOption = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Compare smoke runs too.")] = False,
     runs: Annotated[bool, typer.Option("--runs", help="Show every run.")] = False,

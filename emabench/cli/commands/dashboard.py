@@ -7,22 +7,23 @@ from typing import Annotated
 import typer
 
 from emabench.cli.options.output_forms import JsonOption
-from emabench.cli.options.run_choice import (
-    DEFAULT_DB,
-    DbOption,
-    StudyOption,
-    WhereOption,
-    run_query,
-)
-from emabench.cli.show.comparison import Asked
-from emabench.cli.show.pages import (
+from emabench.cli.options.question_flags import (
+    Asked,
     BaselineOption,
     ByOption,
     MarginOption,
     MetricsOption,
-    PageQuestion,
 )
-from emabench.cli.show.pictures import NameOption, SmokeOption
+from emabench.cli.options.run_choice import (
+    DEFAULT_DB,
+    DbOption,
+    NameOption,
+    SmokeOption,
+    StudyOption,
+    WhereOption,
+    run_query,
+)
+from emabench.cli.show.pages import PageQuestion
 
 
 def command(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from emabench.cli.app.console import print_json
@@ -12,6 +10,7 @@ from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.queue_flags import (
     ForceOption,
     JoinStudyOption,
+    LabelOption,
     MaxAttemptsOption,
     PreviewOption,
     PriorityOption,
@@ -34,7 +33,7 @@ def command(
     ctx: typer.Context,
     priority: PriorityOption = 0,
     max_attempts: MaxAttemptsOption = DEFAULT_MAX_ATTEMPTS,
-    name: Annotated[str | None, typer.Option("--name", help="Label of the runs.")] = None,
+    name: LabelOption = None,
     study: JoinStudyOption = None,
     force: ForceOption = False,
     dry_run: PreviewOption = False,

@@ -8,22 +8,23 @@ from typing import Annotated
 import typer
 
 from emabench.cli.options.output_forms import JsonOption
-from emabench.cli.options.run_choice import (
-    DEFAULT_DB,
-    DbOption,
-    StudyOption,
-    WhereOption,
-    run_query,
-)
-from emabench.cli.show.comparison import Asked
-from emabench.cli.show.pages import (
+from emabench.cli.options.question_flags import (
+    Asked,
     BaselineOption,
     ByOption,
     MarginOption,
     MetricsOption,
-    PageQuestion,
 )
-from emabench.cli.show.pictures import NameOption, SmokeOption
+from emabench.cli.options.run_choice import (
+    DEFAULT_DB,
+    DbOption,
+    NameOption,
+    SmokeOption,
+    StudyOption,
+    WhereOption,
+    run_query,
+)
+from emabench.cli.show.pages import PageQuestion
 
 
 def command(
@@ -52,9 +53,8 @@ def command(
         emabench report --study projector-vs-full -o report.html
         emabench report --metric knn_top1,total_s --margin knn_top1=0.5 -o report.html
     """
-    from emabench.cli.app.console import err, print_json
-    from emabench.cli.show.pictures import warn
-    from emabench.report.page.file import check_page, write_page
+    from emabench.cli.app.console import err, print_cautions, print_json
+    from emabench.report.page.render import check_page, write_page
 
     check_page(output)
     query = run_query(where, name=name, study=study, smoke=smoke)
@@ -71,5 +71,5 @@ def command(
                 "warnings": [caution.message for caution in content.cautions],
             }
         )
-    warn(content.cautions)
+    print_cautions((), content.cautions)
     err().print(f"{output} written, {len(content.views)} runs, {size / 1024:.0f} KiB")

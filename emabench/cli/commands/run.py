@@ -16,7 +16,7 @@ from emabench.cli.options.kept_files import (
     artifacts_folder,
 )
 from emabench.cli.options.output_forms import JsonOption
-from emabench.cli.options.queue_flags import JoinStudyOption
+from emabench.cli.options.queue_flags import JoinStudyOption, LabelOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_spec_flags
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @takes_spec_flags
 def command(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Option("--name", help="Label of the runs.")] = None,
+    name: LabelOption = None,
     study: JoinStudyOption = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that exist.")] = False,
     dry_run: Annotated[

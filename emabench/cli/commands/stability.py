@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.app.console import err, print_json
+from emabench.cli.app.console import err, print_cautions, print_json
 from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
 from emabench.cli.options.run_choice import (
     DEFAULT_DB,
     DbOption,
+    NameOption,
+    RunsArgument,
+    SmokeOption,
     StudyOption,
     WhereOption,
     run_query,
@@ -19,10 +22,7 @@ from emabench.cli.options.run_choice import (
 
 
 def command(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="RUN…", help="Ids, or @last; all finished runs if none is given."),
-    ] = None,
+    runs: RunsArgument = None,
     quantity: Annotated[
         str,
         typer.Option(
@@ -37,11 +37,9 @@ def command(
         typer.Option("--output", "-o", metavar="FILE", help="Draw it: .png, .svg or .pdf."),
     ] = None,
     where: WhereOption = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Only runs that were given this name.")
-    ] = None,
+    name: NameOption = None,
     study: StudyOption = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Take smoke runs too.")] = False,
+    smoke: SmokeOption = False,
     each_run: Annotated[
         bool, typer.Option("--runs", help="Show every run, a column for each block.")
     ] = False,
@@ -64,7 +62,7 @@ def command(
     from emabench.analysis.stability import stability
     from emabench.cli.show.tables import print_table
     from emabench.records import WantedValues
-    from emabench.report.figures.sheet import check_path
+    from emabench.report.figures._sheet import check_path
     from emabench.report.figures.stability import draw_stability
     from emabench.store import RunStore
     from emabench.table import choose_format
@@ -83,8 +81,7 @@ def command(
         print_json(shown.to_json())
     else:
         print_table(table, quantity, form=form)
-    for note in shown.notes:
-        err().print(f"note: {note}")
+    print_cautions(shown.notes)
     if output is not None:
         draw_stability(shown, output)
         err().print(f"{output} written")

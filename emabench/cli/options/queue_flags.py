@@ -37,3 +37,4 @@ JoinStudyOption = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="Study that the runs belong to from now on."),
 ]
+LabelOption = Annotated[str | None, typer.Option("--name", help="Label of the runs.")]

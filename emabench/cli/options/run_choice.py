@@ -35,6 +35,14 @@ StudyOption = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="Only runs that belong to this study."),
 ]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="Only runs that were given this name.")
+]
+SmokeOption = Annotated[bool, typer.Option("--smoke", help="Take smoke runs too.")]
+RunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="RUN…", help="Ids, or @last; all finished runs if none is given."),
+]
 RunArgument = Annotated[
     str,
     typer.Argument(

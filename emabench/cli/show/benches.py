@@ -40,7 +40,7 @@ def print_benches(
     benches: Sequence[tuple[RunRecord, Sequence[MetricPoint]]], *, json: bool
 ) -> None:
     """Print finished benches, each with its metrics."""
-    from emabench.cli.app.console import err, print_json
+    from emabench.cli.app.console import print_cautions, print_json
     from emabench.cli.show.tables import print_table
     from emabench.report.tables.bench_table import (
         bench_details,
@@ -59,5 +59,4 @@ def print_benches(
         typer.echo(f"{bench_title(bench)}, {rows[0].steps} steps of each")
         for title, table in bench_tables(rows):
             print_table(table, title)
-        for note in bench_notes(rows):
-            err().print(f"note: {note}")
+        print_cautions(bench_notes(rows))

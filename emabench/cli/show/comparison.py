@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from emabench.cli.app.console import err, out, print_json
+from emabench.cli.app.console import err, out, print_cautions, print_json
+from emabench.cli.options.question_flags import Asked
 from emabench.cli.show.tables import print_table
 from emabench.errors import GateFailedError, NotFoundError, SpecError, UnknownNameError, UsageError
 
@@ -21,18 +22,6 @@ if TYPE_CHECKING:
     from emabench.table import Format
 
 _METRICS = "top1,throughput"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The question as it was typed; what is None is the study's, or the default."""
-
-    metric: str | None = None
-    by: str | None = None
-    baseline: str | None = None
-    margin: tuple[str, ...] = ()
-    interval: Literal["t", "bca"] = "t"
-    fail_if: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +159,7 @@ def print_comparison(
                 print_table(section)
         for line in tables.headlines(comparison) if columns is None else ():
             out().print(line)
-    _say(comparison)
+    print_cautions(comparison.notes, comparison.cautions)
     failed = [result for result in results if not result.passed]
     for result in results:
         err().print(f"gate {'passed' if result.passed else 'FAILED'}: {result.words}")
@@ -179,16 +168,6 @@ def print_comparison(
             f"{len(failed)} of {len(results)} gates failed: {failed[0].words}",
             hint="compare --runs shows every seed; more seeds make a gate surer",
         )
-
-
-def _say(comparison: Comparison) -> None:
-    """Write notes and warnings to stderr."""
-    for note in comparison.notes:
-        err().print(f"note: {note}")
-    for caution in comparison.cautions:
-        err().print(f"warning: {caution.message}", style="bold yellow")
-        if caution.hint is not None:
-            err().print(f"hint: {caution.hint}")
 
 
 def _study(name: str) -> StudySpec | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from emabench.cli.show.comparison import Asked, Question
+from emabench.cli.options.question_flags import Asked
+from emabench.cli.show.comparison import Question
 from emabench.errors import NotFoundError, SpecError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -15,22 +14,6 @@ if TYPE_CHECKING:
     from emabench.records import RunQuery
     from emabench.report.page.content import PageContent, Request
     from emabench.spec.study import StudySpec
-
-MetricsOption = Annotated[
-    str | None,
-    typer.Option("--metric", metavar="NAME,…", help="As for compare.  [default: top1,throughput]"),
-]
-ByOption = Annotated[
-    str | None,
-    typer.Option("--by", metavar="FIELD", help="As for compare.  [default: ema_scope]"),
-]
-BaselineOption = Annotated[
-    str | None, typer.Option("--baseline", metavar="VALUE", help="As for compare.")
-]
-MarginOption = Annotated[
-    list[str] | None,
-    typer.Option("--margin", metavar="METRIC=WIDTH", help="As for compare. May be repeated."),
-]
 
 
 @dataclass(frozen=True)
@@ -51,8 +34,7 @@ class PageQuestion:
             NotFoundError: nothing is there to compare.
         """
         from emabench.records import RunValues
-        from emabench.report.page.content import page_content
-        from emabench.report.page.page_figures import wanted_points
+        from emabench.report.page.content import page_content, wanted_points
         from emabench.store import RunStore
 
         question, request = Question.settle(self.asked, self.query), self.request(live=live)
@@ -61,7 +43,7 @@ class PageQuestion:
         with RunStore.open(self.db, mode="read") as store:
             queue = store.queue.snapshot(limit=10) if live else None
             try:
-                stored = question.read(store, wanted_points(request.quantity))
+                stored = question.read(store, wanted_points(question.metrics, request.quantity))
                 comparison, values = question.answer(stored), stored.values
             except NotFoundError as error:
                 if not live:

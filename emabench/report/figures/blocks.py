@@ -1,19 +1,33 @@
-"""Accuracy by EMA'd block."""
+"""Accuracy by EMA'd block: each block averaged alone, and each with all that follow it."""
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from emabench.analysis.arms import SCOPE, TARGET_GRADIENT, Arm
+from emabench.analysis.baseline import MEANINGLESS_WITHOUT_EMA
+from emabench.analysis.metric_values import MetricValues
+from emabench.analysis.metrics import MetricInfo, parse_metric
+from emabench.analysis.selection import Arms
+from emabench.analysis.stability import FLUCTUATION, block_rank
 from emabench.analysis.statistics import MeanInterval
-from emabench.report.figures.axis import axis_label
-from emabench.report.figures.blocks_data import BlockAccuracies, BlockPanel
-from emabench.report.figures.pareto import error_bars
-from emabench.report.figures.reach import bounds
-from emabench.report.figures.sheet import (
+from emabench.errors import NotFoundError
+from emabench.report.figures._axes import (
+    axis_label,
+    bounds,
+    error_bars,
+    page_axis,
+    page_mark,
+    shown_value,
+)
+from emabench.report.figures._picture import NOTHING, PageFigure, Picture, option
+from emabench.report.figures._sheet import (
     DASHES,
     GREY,
     INK,
@@ -22,10 +36,13 @@ from emabench.report.figures.sheet import (
     seeds_in_words,
     shade,
 )
+from emabench.spec.scope import PROJECTOR
+from emabench.table import show_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MONITOR = "grad_"
 _COLUMNS = 2
 _APART = 0.12
 """The series stand beside each other above a block."""
@@ -36,13 +53,138 @@ _SERIES = (
 )
 
 
+@dataclass(frozen=True)
+class BlockPanel:
+    """Arms that agree on everything but the EMA scope.
+
+    Attributes:
+        title: what tells the panel from the others; empty for a single one.
+        single: by block, the arm that averages this block alone.
+        onward: by block, the arm that averages it and all that follow, the projector included.
+        without: by label, the arms that average nothing.
+        others: by scope, the arms that are neither.
+    """
+
+    title: str
+    single: Mapping[str, MeanInterval] = field(default_factory=dict)
+    onward: Mapping[str, MeanInterval] = field(default_factory=dict)
+    without: Mapping[str, MeanInterval] = field(default_factory=dict)
+    others: Mapping[str, MeanInterval] = field(default_factory=dict)
+
+    @property
+    def estimates(self) -> list[MeanInterval]:
+        """Those of all its arms."""
+        found = (self.single, self.onward, self.without, self.others)
+        return [estimate for estimates in found for estimate in estimates.values()]
+
+    @property
+    def n(self) -> list[int]:
+        """Numbers of seeds of its arms."""
+        return [estimate.n for estimate in self.estimates]
+
+
+@dataclass(frozen=True)
+class BlockAccuracies:
+    """A metric by the blocks that are averaged; ``places`` are the blocks, then other scopes."""
+
+    metric: MetricInfo
+    places: tuple[str, ...]
+    panels: tuple[BlockPanel, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "metric": self.metric.name,
+            "unit": self.metric.shown_unit,
+            "places": list(self.places),
+            "panels": [asdict(panel) for panel in self.panels],
+            "notes": list(self.notes),
+        }
+
+
+def _named_blocks(scope: str) -> list[str]:
+    """Return the blocks that a canonical scope names."""
+    if scope in ("none", "full", "backbone"):
+        return []
+    return scope.removeprefix("from:").split("+")
+
+
+def _key(shown: Arm, differing: Iterable[str]) -> str:
+    """Return what arms of one panel agree on, as JSON."""
+    fields: dict[str, Any] = {"method": shown.method}
+    for path in differing:
+        meaningless = MEANINGLESS_WITHOUT_EMA if shown.scope == "none" else set()
+        if path not in (SCOPE, TARGET_GRADIENT, *meaningless):
+            fields[path] = shown.fields.get(path)
+    return json.dumps(fields, sort_keys=True, default=str)
+
+
+def _share_arms_without_ema(groups: dict[str, list[Arm]]) -> None:
+    """Put arms without EMA, which have no decay, into every panel that agrees on the rest."""
+    for key in list(groups):
+        fields = json.loads(key)
+        wider = [
+            other
+            for other in groups
+            if other != key
+            and (theirs := json.loads(other)).keys() > fields.keys()
+            and all(theirs[path] == value for path, value in fields.items())
+        ]
+        if wider and all(shown.scope == "none" for shown in groups[key]):
+            for other in wider:
+                groups[other] += groups[key]
+            del groups[key]
+
+
+def _title(fields: Mapping[str, Any], groups: Iterable[str]) -> str:
+    everywhere = [json.loads(key) for key in groups]
+    parts = []
+    for path, value in fields.items():
+        if any(other.get(path) != value for other in everywhere):
+            name = "" if path == "method" else f"{path.rpartition('.')[2]}="
+            parts.append(f"{name}{show_value(value)}")
+    return " ".join(parts)
+
+
+def _panel(
+    title: str,
+    arms: Sequence[Arm],
+    blocks: Sequence[str],
+    first: str | None,
+    values: Mapping[str, MeanInterval | None],
+) -> BlockPanel:
+    panel: dict[str, dict[str, MeanInterval]] = {
+        name: {} for name in ("single", "onward", "without", "others")
+    }
+    for shown in arms:
+        scope = shown.scope
+        estimate = values[shown.label]
+        if estimate is None:
+            continue
+        if scope == "none":
+            detached = shown.fields.get(TARGET_GRADIENT) == "detach"
+            panel["without"]["none, target detached" if detached else "none"] = estimate
+        elif scope in blocks:
+            panel["single"][scope] = estimate
+            if scope == PROJECTOR:  # the last block and all that follow it are the same
+                panel["onward"][scope] = estimate
+        elif scope.removeprefix("from:") in blocks:
+            panel["onward"][scope.removeprefix("from:")] = estimate
+        elif scope == "full" and first is not None:
+            panel["onward"][first] = estimate
+        else:
+            panel["others"][scope] = estimate
+    return BlockPanel(title, **panel)
+
+
 def draw_blocks(shown: BlockAccuracies, path: Path, *, source: str = "") -> None:
     """Draw a panel per method, the blocks from left to right; without EMA as lines across.
 
     Args:
         shown: what to draw.
         path: of the picture; its ending says the format.
-        source: where the figures come from, see ``sheet.source_line``.
+        source: where the figures come from, see ``source_line``.
 
     Raises:
         EmabenchError: the file cannot be written.
@@ -121,3 +263,107 @@ def _draw_panel(
     ax.set_xticks(range(len(names)), names, rotation=90 if len(names) > 8 else 0, fontsize=8)
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.grid(alpha=0.3)
+
+
+def blocks_figures(shown: BlockAccuracies) -> list[PageFigure]:
+    """Return what a page draws: a figure per panel."""
+    figures: list[PageFigure] = []
+    for panel in shown.panels:
+        series = []
+        for name, words, *_ in _SERIES:
+            estimates: Mapping[str, MeanInterval] = getattr(panel, name)
+            points = [
+                {"x": place, **page_mark("y", estimates[block]), "n": estimates[block].n}
+                for place, block in enumerate(shown.places)
+                if block in estimates
+            ]
+            if points:
+                series.append({"name": words, "line": name != "others", "points": points})
+        figures.append(
+            {
+                "kind": "xy",
+                "title": " ".join(filter(None, (panel.title, "by averaged block"))),
+                "x": {"label": "averaged block", "names": list(shown.places)},
+                "y": page_axis(axis_label(shown.metric), panel.estimates),
+                "series": series,
+                "lines": [
+                    {"name": f"nothing ({label})", **page_mark("y", estimate), "n": estimate.n}
+                    for label, estimate in panel.without.items()
+                ],
+            }
+        )
+    return figures
+
+
+@dataclass(frozen=True)
+class BlocksPicture(Picture):
+    """Draw accuracy by averaged block: each alone, and each with all that follow.
+
+    Examples:
+        emabench plot blocks --study which-block -o blocks.png
+    """
+
+    metric: str = option("top1", "NAME", "A metric, as for compare.")
+
+    places = (5, 5)
+    heading = "Accuracy by averaged block"
+    caption = "Each block averaged alone, and each with all that follow; 95 % intervals."
+    draw = staticmethod(draw_blocks)
+    page_figures = staticmethod(blocks_figures)
+
+    @property
+    def metrics(self) -> list[MetricInfo]:
+        """The height."""
+        return [parse_metric(self.metric)]
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Those of the gradient monitor, which names the blocks."""
+        return (f"{FLUCTUATION}:",)
+
+    @classmethod
+    def of_page(cls, metrics: Sequence[MetricInfo], quantity: str) -> Iterator[Self]:
+        """Yield one for every accuracy."""
+        return (cls(metric.name) for metric in metrics if metric.role == "accuracy")
+
+    def gather(self, arms: Arms, values: MetricValues = NOTHING) -> BlockAccuracies:
+        """Sort the arms by the blocks that they average.
+
+        The blocks of an encoder are known from the gradient monitor and from the scopes themselves.
+        Only where the monitor names the first block is ``full`` shown above it.
+
+        Raises:
+            NotFoundError: no run has the metric.
+        """
+        (metric,) = self.metrics
+        watched = {
+            point.name.partition(":")[2]
+            for run in arms.runs
+            for point in values.points.get(run.id, ())
+            if point.name.startswith(_MONITOR) and ":" in point.name
+        }
+        named = {block for shown in arms.arms for block in _named_blocks(shown.scope)}
+        blocks = sorted(watched | named, key=block_rank)
+        first = blocks[0] if watched else None
+        groups: dict[str, list[Arm]] = {}
+        for shown in arms.arms:
+            groups.setdefault(_key(shown, arms.differing), []).append(shown)
+        _share_arms_without_ema(groups)
+        panels, others = [], []
+        for key, group in groups.items():
+            heights = {
+                shown.label: MeanInterval.of(
+                    shown_value(metric, run, values) for run in shown.runs.values()
+                )
+                for shown in group
+            }
+            panel = _panel(_title(json.loads(key), groups), group, blocks, first, heights)
+            if panel.n:
+                panels.append(panel)
+                others += [scope for scope in panel.others if scope not in others]
+        if not panels:
+            raise NotFoundError(
+                f"no run holds {metric.name}", hint="emabench show lists what a run holds"
+            )
+        used = [b for b in blocks if watched or any(b in p.single or b in p.onward for p in panels)]
+        return BlockAccuracies(metric, (*used, *others), tuple(panels), arms.notes)

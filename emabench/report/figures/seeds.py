@@ -1,16 +1,29 @@
-"""Every seed of every arm."""
+"""Every seed of every arm: how far the runs of an arm lie apart."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from emabench.report.figures.arm_axis import name_arms
-from emabench.report.figures.axis import axis_label
-from emabench.report.figures.pareto import error_bars
-from emabench.report.figures.reach import bounds
-from emabench.report.figures.seeds_data import Seeds
-from emabench.report.figures.sheet import (
+from emabench.analysis.metric_values import MetricValues
+from emabench.analysis.metrics import MetricInfo, parse_metric
+from emabench.analysis.selection import Arms
+from emabench.analysis.statistics import MeanInterval
+from emabench.errors import NotFoundError
+from emabench.report.figures._axes import (
+    axis_label,
+    bounds,
+    error_bars,
+    name_arms,
+    page_axis,
+    page_mark,
+    rounded,
+    shown_value,
+)
+from emabench.report.figures._picture import NOTHING, PageFigure, Picture, left_out, option
+from emabench.report.figures._sheet import (
     GREY,
     INK,
     MARKERS,
@@ -27,24 +40,78 @@ _MEAN_BELOW = 0.24
 """The mean stands below the seeds of its arm, so that it hides none."""
 
 
+@dataclass(frozen=True)
+class SeedArm:
+    """One arm: the value of each seed that is known, and their mean."""
+
+    label: str
+    values: Mapping[int, float]
+    estimate: MeanInterval
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """A metric of every run."""
+
+    metric: MetricInfo
+    arms: tuple[SeedArm, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What is shown, in words."""
+        return f"{self.metric.name} of every seed"
+
+    @property
+    def labels(self) -> list[str]:
+        """The arms with their numbers of seeds."""
+        return [f"{arm.label} (n={arm.estimate.n})" for arm in self.arms]
+
+    @property
+    def estimates(self) -> list[MeanInterval]:
+        """The means of the arms."""
+        return [arm.estimate for arm in self.arms]
+
+    @property
+    def values(self) -> list[float]:
+        """Those of all runs."""
+        return [value for arm in self.arms for value in arm.values.values()]
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds of all arms."""
+        return sorted({seed for arm in self.arms for seed in arm.values})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "metric": self.metric.name,
+            "unit": self.metric.shown_unit,
+            "arms": [
+                {**asdict(arm), "values": {str(seed): v for seed, v in arm.values.items()}}
+                for arm in self.arms
+            ],
+            "notes": list(self.notes),
+        }
+
+
 def draw_seeds(shown: Seeds, path: Path, *, source: str = "") -> None:
     """Draw a row per arm: a mark per seed, joined across the arms, and the mean with interval.
 
     Args:
         shown: what to draw.
         path: of the picture; its ending says the format.
-        source: where the figures come from, see ``sheet.source_line``.
+        source: where the figures come from, see ``source_line``.
 
     Raises:
         EmabenchError: the file cannot be written.
     """
-    counts = [arm.estimate.n for arm in shown.arms]
-    values_of_all = [value for arm in shown.arms for value in arm.values.values()]
-    across = bounds([arm.estimate for arm in shown.arms], values_of_all)
+    counts = [each.n for each in shown.estimates]
+    across = bounds(shown.estimates, shown.values)
     sheet = new_sheet(
         8.5,
         max(2.8, 1.1 + _ROW * len(counts), legend_height(["seed"] * (len(shown.seeds) + 1))),
-        title=f"{shown.metric.name} of every seed · {seeds_in_words(counts)} · "
+        title=f"{shown.title} · {seeds_in_words(counts)} · "
         + interval_in_words(counts, cut=across is not None),
         source=source,
     )
@@ -67,9 +134,9 @@ def draw_seeds(shown: Seeds, path: Path, *, source: str = "") -> None:
         labels.append(f"seed {seed}")
     handles.append(
         panel.errorbar(
-            [arm.estimate.mean for arm in shown.arms],
+            [each.mean for each in shown.estimates],
             [row + _MEAN_BELOW for row in range(len(shown.arms))],
-            xerr=error_bars([arm.estimate for arm in shown.arms]),
+            xerr=error_bars(shown.estimates),
             fmt="|",
             color=INK,
             markersize=9,
@@ -80,10 +147,93 @@ def draw_seeds(shown: Seeds, path: Path, *, source: str = "") -> None:
         )
     )
     labels.append("mean")
-    name_arms(panel, [(arm.label, arm.estimate.n) for arm in shown.arms])
+    name_arms(panel, shown.labels)
     panel.set_xlabel(axis_label(shown.metric))
     if across is not None:
         panel.set_xlim(across)
     panel.grid(alpha=0.3, axis="x")
     sheet.add_legend(handles, labels, "lines join a seed")
     sheet.save(path)
+
+
+def seeds_figures(shown: Seeds) -> list[PageFigure]:
+    """Return what a page draws: a series per seed, and the means."""
+    series: list[dict[str, Any]] = [
+        {
+            "name": f"seed {seed}",
+            "points": [
+                {"x": rounded(arm.values[seed]), "y": place}
+                for place, arm in enumerate(shown.arms)
+                if seed in arm.values
+            ],
+        }
+        for seed in shown.seeds
+    ]
+    means = [
+        {**page_mark("x", estimate), "y": place + 0.25, "at": place}
+        for place, estimate in enumerate(shown.estimates)
+    ]
+    series.append({"name": "mean", "role": "mean", "points": means})
+    return [
+        {
+            "kind": "xy",
+            "title": shown.title,
+            "x": page_axis(axis_label(shown.metric), shown.estimates, shown.values),
+            "y": {"label": "arm", "names": shown.labels},
+            "series": series,
+        }
+    ]
+
+
+@dataclass(frozen=True)
+class SeedsPicture(Picture):
+    """Draw every seed of every arm, and their means.
+
+    Examples:
+        emabench plot seeds -o seeds.png
+        emabench plot seeds --metric throughput -o speed.png
+    """
+
+    metric: str = option("top1", "NAME", "A metric, as for compare.")
+
+    places = (6, 4)
+    heading = "Every seed"
+    caption = "A mark per run; the bars are means with 95 % intervals."
+    draw = staticmethod(draw_seeds)
+    page_figures = staticmethod(seeds_figures)
+
+    @property
+    def metrics(self) -> list[MetricInfo]:
+        """The metric."""
+        return [parse_metric(self.metric)]
+
+    @classmethod
+    def of_page(cls, metrics: Sequence[MetricInfo], quantity: str) -> Iterator[Self]:
+        """Yield one for every metric."""
+        return (cls(metric.name) for metric in metrics)
+
+    def gather(self, arms: Arms, values: MetricValues = NOTHING) -> Seeds:
+        """Gather a metric of every run, in the unit that is shown.
+
+        Raises:
+            NotFoundError: no run has it.
+        """
+        (metric,) = self.metrics
+        found, missing = [], []
+        for shown in arms.arms:
+            known = {
+                seed: value
+                for seed, run in shown.runs.items()
+                if (value := shown_value(metric, run, values)) is not None
+            }
+            estimate = MeanInterval.of(known.values())
+            if estimate is None:
+                missing.append(shown.label)
+            else:
+                found.append(SeedArm(shown.label, known, estimate))
+        if not found:
+            raise NotFoundError(
+                f"no run holds {metric.name}", hint="emabench show lists what a run holds"
+            )
+        notes = (*arms.notes, *left_out(f"without {metric.name}", missing))
+        return Seeds(metric, tuple(found), notes)

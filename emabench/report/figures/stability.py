@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from emabench.analysis.stability import BlockCourse, Stability
-from emabench.report.figures.sheet import DASHES, MARKERS, new_sheet, shade
+from emabench.analysis.metric_values import MetricValues
+from emabench.analysis.metrics import MetricInfo
+from emabench.analysis.selection import Arms
+from emabench.analysis.stability import BlockCourse, Spread, Stability, stability
+from emabench.report.figures._axes import rounded, thinned
+from emabench.report.figures._picture import NOTHING, PageFigure, Picture, option
+from emabench.report.figures._sheet import DASHES, MARKERS, new_sheet, shade
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +35,7 @@ def draw_stability(stability: Stability, path: Path, *, source: str = "") -> Non
     Args:
         stability: what to draw.
         path: of the picture; its ending says the format.
-        source: where the figures come from, see ``sheet.source_line``.
+        source: where the figures come from, see ``source_line``.
 
     Raises:
         EmabenchError: the file cannot be written.
@@ -90,3 +97,68 @@ def _axis_label(quantity: str) -> str:
         if quantity.endswith(ending):
             return words + _IN_WORDS[quantity.removesuffix(ending)]
     return _IN_WORDS[quantity]
+
+
+def stability_figures(shown: Stability) -> list[PageFigure]:
+    """Return what a page draws: a figure per arm, a series per block."""
+    return [
+        {
+            "kind": "xy",
+            "title": f"{shown.quantity} at the blocks, {arm.label} (n={len(arm.runs)})",
+            "x": {"label": "epoch", "whole": True},
+            "y": {"label": f"{shown.quantity}, band: ± 1 sd"},
+            "series": [
+                {
+                    "name": course.block,
+                    "line": True,
+                    "band": True,
+                    "points": [
+                        {"x": epoch, **_page_spread(spread)}
+                        for epoch, spread in thinned(list(course.epochs.items()))
+                    ],
+                }
+                for course in arm.blocks
+            ],
+        }
+        for arm in shown.arms
+    ]
+
+
+def _page_spread(spread: Spread) -> dict[str, float | None]:
+    sd = spread.sd
+    return {
+        "y": rounded(spread.mean),
+        "ylow": None if sd is None else rounded(spread.mean - sd),
+        "yhigh": None if sd is None else rounded(spread.mean + sd),
+    }
+
+
+@dataclass(frozen=True)
+class StabilityPicture(Picture):
+    """Draw how the gradient fluctuates at the output of every block, one panel per arm.
+
+    Examples:
+        emabench plot stability -o stability.png
+    """
+
+    quantity: str = option("grad_norm_cv", "NAME", "As for emabench stability.")
+
+    places = (4, 6)
+    heading = "Fluctuation of the gradient"
+    caption = "At the output of every block, from the input to the projector; bands are ± 1 sd."
+    draw = staticmethod(draw_stability)
+    page_figures = staticmethod(stability_figures)
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The quantity at every block."""
+        return (f"{self.quantity}:",)
+
+    @classmethod
+    def of_page(cls, metrics: Sequence[MetricInfo], quantity: str) -> Iterator[Self]:
+        """Yield that of the quantity."""
+        return iter([cls(quantity)])
+
+    def gather(self, arms: Arms, values: MetricValues = NOTHING) -> Stability:
+        """Gather the quantity, and say which runs are left out."""
+        return stability(arms, lambda run: values.points.get(run, ()), self.quantity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from emabench.analysis.cautions import Caution
 from emabench.analysis.comparison import Comparison
 from emabench.analysis.metric_values import MetricValues
+from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.stability import FLUCTUATION
-from emabench.errors import EmabenchError
+from emabench.errors import EmabenchError, NotFoundError, UsageError
 from emabench.records import QueueRecord, RunRecord, RunValues
-from emabench.report.figures.sheet import source_line
+from emabench.report.figures import load_picture, picture_names
+from emabench.report.figures._picture import PageFigure, Picture
+from emabench.report.figures._sheet import source_line
 from emabench.report.page.cells import HtmlCell, HtmlRow, HtmlTable, arms_table
-from emabench.report.page.page_figures import Drawable, FigureGroup, figure_groups
 from emabench.report.page.run_views import RunView, common_fields, run_view, runs_table
 from emabench.report.tables.queue_table import counts_line, queue_tables
 from emabench.table import UNKNOWN, Table, show_value
@@ -33,6 +36,23 @@ class ArmAnswer:
     label: str
     answer: str
     words: str
+
+
+@dataclass(frozen=True)
+class FigureGroup:
+    """Pictures of one kind, of which the reader chooses one.
+
+    Attributes:
+        key: its name in the page.
+        heading: for people.
+        caption: what the marks mean.
+        figures: at least one.
+    """
+
+    key: str
+    heading: str
+    caption: str
+    figures: tuple[PageFigure, ...]
 
 
 @dataclass(frozen=True)
@@ -120,8 +140,6 @@ def page_content(
     measured = MetricValues.of(values)
     labels = {run.id: row.label for row in comparison.rows for run in row.runs}
     common = common_fields(everyone)
-    points, metrics = values.points, comparison.metrics
-    drawable = Drawable(comparison.arms, points, metrics, measured, request.quantity)
     return replace(
         head,
         facts=_facts(comparison, request),
@@ -130,12 +148,40 @@ def page_content(
         notes=comparison.notes,
         verdicts=tuple(_verdicts(comparison)),
         arms=arms_table(comparison),
-        groups=tuple(figure_groups(drawable)),
+        groups=tuple(_groups(comparison, measured, request.quantity)),
         runs=runs_table(everyone, labels, comparison.metrics, measured),
         views=tuple(run_view(run, labels.get(run.id), common) for run in everyone),
         common=tuple(common.items()),
         left_out=_left_out(comparison),
     )
+
+
+def wanted_points(metrics: Sequence[MetricInfo], quantity: str = FLUCTUATION) -> tuple[str, ...]:
+    """Return the metrics of the training that the pictures need, as ``WantedValues`` has them.
+
+    Args:
+        metrics: that the page compares.
+        quantity: of the gradient monitor.
+    """
+    pictures = (picture for kind in _kinds() for picture in kind.of_page(metrics, quantity))
+    return tuple(sorted({name for picture in pictures for name in picture.points}))
+
+
+def _kinds() -> list[type[Picture]]:
+    return sorted(map(load_picture, picture_names()), key=lambda kind: kind.places[1])
+
+
+def _groups(comparison: Comparison, values: MetricValues, quantity: str) -> list[FigureGroup]:
+    """Return every kind of picture that the runs can fill; what they do not hold is no picture."""
+    groups = []
+    for kind in _kinds():
+        figures: list[PageFigure] = []
+        for picture in kind.of_page(comparison.metrics, quantity):
+            with suppress(NotFoundError, UsageError):
+                figures += kind.page_figures(picture.gather(comparison.arms, values))
+        if figures:
+            groups.append(FigureGroup(kind.name(), kind.heading, kind.caption, tuple(figures)))
+    return groups
 
 
 def _facts(comparison: Comparison | None, request: Request) -> tuple[tuple[str, str], ...]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from emabench.errors import EmabenchError, UsageError
 from emabench.report.page.content import PageContent
 
 _ASSETS = resources.files("emabench.report.page") / "assets"
+_ENDINGS = (".html", ".htm")
 _STYLE = "page.css"
 _SCRIPTS = ("tables.js", "charts.js", "page.js")
 
@@ -60,6 +64,38 @@ def render_page(content: PageContent, *, refresh: float | None = None, tag: str 
         refresh=refresh,
         tag=tag,
     )
+
+
+def check_page(path: Path) -> None:
+    """Refuse a page that cannot be written, before anything is computed.
+
+    Raises:
+        UsageError: the ending is not that of a page, or the folder does not exist.
+    """
+    if path.suffix.lower() not in _ENDINGS:
+        raise UsageError(f"{path.name!r} is no name for a page", hint="let it end in .html")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", hint="make it, or choose another")
+
+
+def write_page(content: PageContent, path: Path) -> int:
+    """Write a page whole or not at all, and return its size in bytes.
+
+    Raises:
+        EmabenchError: the file cannot be written.
+    """
+    data = render_page(content).encode("utf-8")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise EmabenchError(
+            f"cannot write {path}: {error.strerror}", hint="choose another place with --output"
+        ) from None
+    return len(data)
 
 
 @cache

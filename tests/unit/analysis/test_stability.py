@@ -15,7 +15,7 @@ from emabench.analysis.selection import select
 from emabench.analysis.stability import block_rank, stability
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import JobState, MetricPoint, RunRecord
-from emabench.report.figures.sheet import check_path
+from emabench.report.figures._sheet import check_path
 from emabench.report.figures.stability import draw_stability
 from emabench.report.tables.run_table import reading_table, run_values
 

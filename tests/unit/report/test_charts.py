@@ -7,20 +7,19 @@ import math
 import pytest
 from scipy import stats
 from seeding import complete, plan
-from studied import BLOCKS, SCOPES, averaged, study, top1_of
+from studied import BLOCKS, SCOPES, averaged, points_of, study, top1_of
 
-from emabench.analysis.metrics import parse_metrics
 from emabench.analysis.selection import select
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import MetricPoint, RunQuery
-from emabench.report.figures.blocks_data import block_accuracies
-from emabench.report.figures.cost_data import CostBar, cost_breakdown
-from emabench.report.figures.curves_data import curves, seconds_by_epoch
-from emabench.report.figures.pareto_data import pareto
-from emabench.report.figures.reach import bounds
-from emabench.report.figures.seeds_data import seeds
-from emabench.report.figures.sheet import source_line
+from emabench.report.figures._axes import bounds
+from emabench.report.figures._sheet import source_line
+from emabench.report.figures.blocks import BlocksPicture
+from emabench.report.figures.cost import CostBar, CostPicture
+from emabench.report.figures.curves import CurvesPicture, seconds_by_epoch
+from emabench.report.figures.pareto import ParetoPicture
+from emabench.report.figures.seeds import SeedsPicture
 from emabench.store import RunStore, store_label
 
 
@@ -28,10 +27,6 @@ from emabench.store import RunStore, store_label
 def store(folder):
     with RunStore.open("results.db", mode="write") as opened:
         yield opened
-
-
-def metric(name):
-    return parse_metrics(name)[0]
 
 
 def test_an_interval_is_that_of_student():
@@ -49,7 +44,7 @@ def test_the_front_holds_what_nothing_beats(store, cost, front):
     arms = {"a": (59.0, 900.0), "b": (60.0, 1000.0), "c": (60.0, 800.0), "d": (65.0, 500.0)}
     for label, (top1, speed) in arms.items():
         complete(store, plan(ema_scope=label), top1=top1, throughput=speed)
-    shown = pareto(select(store.runs(), smoke=False), metric("top1"), metric(cost))
+    shown = ParetoPicture("top1", cost).gather(select(store.runs(), smoke=False))
     assert {point.label for point in shown.points if point.on_front} == front
     assert [point.label for point in shown.front] in (["b", "d"], ["d", "b"])
 
@@ -57,26 +52,26 @@ def test_the_front_holds_what_nothing_beats(store, cost, front):
 def test_a_tie_beats_nobody(store):
     for label in ("a", "b"):
         complete(store, plan(ema_scope=label), top1=60.0, throughput=1000.0)
-    shown = pareto(select(store.runs(), smoke=False), metric("top1"), metric("step_ms"))
+    shown = ParetoPicture("top1", "step_ms").gather(select(store.runs(), smoke=False))
     assert all(point.on_front for point in shown.points)
 
 
 def test_an_arm_without_a_cost_is_left_out_by_name(store):
     complete(store, plan(ema_scope="none"))
     complete(store, plan(ema_scope="full"), throughput=None)
-    shown = pareto(select(store.runs(), smoke=False), metric("top1"), metric("step_ms"))
+    shown = ParetoPicture("top1", "step_ms").gather(select(store.runs(), smoke=False))
     assert [point.label for point in shown.points] == ["none"]
     assert "without top1 or step_ms, left out: full" in shown.notes
     with pytest.raises(NotFoundError, match="no run holds both top1 and energy"):
-        pareto(select(store.runs(), smoke=False), metric("top1"), metric("energy"))
+        ParetoPicture("top1", "energy").gather(select(store.runs(), smoke=False))
     with pytest.raises(UsageError, match="against itself"):
-        pareto(select(store.runs(), smoke=False), metric("top1"), metric("top1"))
+        ParetoPicture("top1", "top1").gather(select(store.runs(), smoke=False))
 
 
 def test_curves_hold_every_epoch_and_its_time(store):
     study(store, arms=2, seeds=3, epochs=4)
     chosen = select(store.runs(), smoke=False)
-    shown = curves(chosen, store.metrics)
+    shown = CurvesPicture().gather(chosen, points_of(store))
     none, _ = shown.courses
     assert (none.label, none.n, len(none.points)) == ("none", 3, 4)
     for point in none.points:
@@ -90,25 +85,25 @@ def test_curves_hold_every_epoch_and_its_time(store):
 def test_a_run_without_its_time_has_none(store):
     complete(store, plan())
     (run,) = store.runs()
-    assert seconds_by_epoch(run, lambda _: [MetricPoint(2, 1, "loss", 1.0)]) == {1: 5.0}
+    assert seconds_by_epoch(run, [MetricPoint(2, 1, "loss", 1.0)]) == {1: 5.0}
     timeless = run.__class__(**{**vars(run), "cost": run.cost.__class__(steps=4)})
-    assert seconds_by_epoch(timeless, store.metrics) == {}
+    assert seconds_by_epoch(timeless, store.metrics(run.id)) == {}
 
 
 def test_a_curve_that_nobody_has_is_explained(store):
     study(store, arms=1, seeds=1)
     chosen = select(store.runs(), smoke=False)
     with pytest.raises(UnknownNameError) as caught:
-        curves(chosen, store.metrics, "los")
+        CurvesPicture("los").gather(chosen, points_of(store))
     assert "did you mean loss" in caught.value.hint
     with pytest.raises(NotFoundError, match="no run recorded loss"):
-        curves(chosen, lambda run: [], "loss")
+        CurvesPicture("loss").gather(chosen)
 
 
 def test_the_phases_of_a_run_are_means_and_the_rest_is_shown(store):
     study(store, arms=2, seeds=2)
     chosen = select(store.runs(), smoke=False)
-    shown = cost_breakdown(chosen, "run")
+    shown = CostPicture("run").gather(chosen)
     for bar, arm in zip(shown.bars, chosen.arms, strict=True):
         costs = [run.cost for run in arm.runs.values()]
         assert bar.parts["train_s"] == pytest.approx(sum(c.train_s for c in costs) / 2)
@@ -120,7 +115,7 @@ def test_the_phases_of_a_run_are_means_and_the_rest_is_shown(store):
 
 def test_a_step_whose_phases_nobody_measured_still_has_its_length(store):
     complete(store, plan())
-    shown = cost_breakdown(select(store.runs(), smoke=False), "step")
+    shown = CostPicture("step").gather(select(store.runs(), smoke=False))
     assert shown.phases == []
     assert shown.bars[0].rest == pytest.approx(256.0)
     assert shown.notes == ("no run holds the phases of a step: only step_ms is shown",)
@@ -129,13 +124,13 @@ def test_a_step_whose_phases_nobody_measured_still_has_its_length(store):
 def test_nothing_measured_is_explained(store):
     complete(store, plan(), throughput=None)
     with pytest.raises(NotFoundError, match="no run holds step_ms") as caught:
-        cost_breakdown(select(store.runs(), smoke=False))
+        CostPicture().gather(select(store.runs(), smoke=False))
     assert "--of run" in caught.value.hint
 
 
 def test_blocks_stand_alone_and_with_all_that_follow(store):
     study(store, arms=len(SCOPES), seeds=2)
-    shown = block_accuracies(select(store.runs(), smoke=False), store.metrics, metric("top1"))
+    shown = BlocksPicture("top1").gather(select(store.runs(), smoke=False), points_of(store))
     (panel,) = shown.panels
     assert shown.places == (*BLOCKS, "backbone")
     assert set(panel.single) == set(BLOCKS)
@@ -151,21 +146,19 @@ def test_blocks_stand_alone_and_with_all_that_follow(store):
 def test_without_a_monitor_full_has_a_place_of_its_own(store):
     for scope in ("none", "projector", "full", "layer2+projector"):
         complete(store, plan(method="moco", ema_scope=scope))
-    shown = block_accuracies(select(store.runs(), smoke=False), lambda run: [], metric("top1"))
+    shown = BlocksPicture("top1").gather(select(store.runs(), smoke=False))
     assert shown.places == ("projector", "layer2+projector", "full")
 
 
 def test_methods_have_panels_and_arms_without_ema_are_in_each_that_fits(store):
     study(store, arms=3, seeds=1, methods=("moco", "simclr"))
-    shown = block_accuracies(select(store.runs(), smoke=False), store.metrics, metric("top1"))
+    shown = BlocksPicture("top1").gather(select(store.runs(), smoke=False), points_of(store))
     assert [panel.title for panel in shown.panels] == ["moco", "simclr"]
     complete(store, plan(method="byol", ema_scope="none"))
     for decay in (0.9, 0.99):
         complete(store, plan(method="byol", ema_scope="full", pretrain__ema__decay=decay))
-    shown = block_accuracies(
-        select(store.runs(RunQuery(where={"pretrain.method.name": "byol"})), smoke=False),
-        lambda run: [],
-        metric("top1"),
+    shown = BlocksPicture("top1").gather(
+        select(store.runs(RunQuery(where={"pretrain.method.name": "byol"})), smoke=False)
     )
     assert [panel.title for panel in shown.panels] == ["decay=0.9", "decay=0.99"]
     assert all(set(panel.without) == {"none"} for panel in shown.panels)
@@ -174,12 +167,12 @@ def test_methods_have_panels_and_arms_without_ema_are_in_each_that_fits(store):
 def test_every_seed_is_there(store):
     study(store, arms=2, seeds=3)
     complete(store, plan(ema_scope="other", seed=9), throughput=None)
-    shown = seeds(select(store.runs(), smoke=False), metric("throughput"))
+    shown = SeedsPicture("throughput").gather(select(store.runs(), smoke=False))
     assert shown.seeds == [0, 1, 2]
     assert [list(arm.values) for arm in shown.arms] == [[0, 1, 2]] * 2
     assert any("without throughput, left out: " in note for note in shown.notes)
     with pytest.raises(NotFoundError, match="no run holds energy"):
-        seeds(select(store.runs(), smoke=False), metric("energy"))
+        SeedsPicture("energy").gather(select(store.runs(), smoke=False))
 
 
 def test_what_is_left_out_is_said(store):

@@ -18,8 +18,7 @@ from emabench.analysis.metric_values import MetricValues, wanted_values
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import NotFoundError
 from emabench.records import RunQuery, RunValues
-from emabench.report.page.content import Request, page_content
-from emabench.report.page.page_figures import wanted_points
+from emabench.report.page.content import Request, page_content, wanted_points
 from emabench.report.page.render import render_page
 from emabench.spec.study import load_study
 from emabench.store import RunStore
@@ -35,7 +34,7 @@ def store(folder):
 
 def content_of(store, metrics="top1,throughput", *, by="ema_scope", request=None):
     chosen, request = parse_metrics(metrics), request or Request("results.db")
-    stored = store.read(RunQuery(), wanted_values(chosen, wanted_points(request.quantity)))
+    stored = store.read(RunQuery(), wanted_values(chosen, wanted_points(chosen, request.quantity)))
     measured = MetricValues.of(stored.values)
     comparison = compare(stored.runs, chosen, by=Factor.parse(by), measured=measured)
     return page_content(comparison, request, stored.values), comparison

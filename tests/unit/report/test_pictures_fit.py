@@ -10,27 +10,19 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from studied import PHASES, study
+from studied import PHASES, points_of, study
 
-from emabench.analysis.metrics import parse_metrics
 from emabench.analysis.selection import select
 from emabench.analysis.stability import stability
-from emabench.report.figures.blocks import draw_blocks
-from emabench.report.figures.blocks_data import block_accuracies
-from emabench.report.figures.cost import draw_cost
-from emabench.report.figures.cost_data import cost_breakdown
-from emabench.report.figures.curves import draw_curves
-from emabench.report.figures.curves_data import curves
-from emabench.report.figures.pareto import draw_pareto
-from emabench.report.figures.pareto_data import pareto
-from emabench.report.figures.seeds import draw_seeds
-from emabench.report.figures.seeds_data import seeds
-from emabench.report.figures.sheet import source_line
+from emabench.report.figures._sheet import source_line
+from emabench.report.figures.blocks import BlocksPicture, draw_blocks
+from emabench.report.figures.cost import CostPicture, draw_cost
+from emabench.report.figures.curves import CurvesPicture, draw_curves
+from emabench.report.figures.pareto import ParetoPicture, draw_pareto
+from emabench.report.figures.seeds import SeedsPicture, draw_seeds
 from emabench.report.figures.stability import draw_stability
 from emabench.store import RunStore
 
-(TOP1,) = parse_metrics("top1")
-(STEP,) = parse_metrics("step_ms")
 SIZES = [3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 12, 0))]
 """Numbers of arms; 0 stands for 18 arms of three methods, with names as long as they get."""
 
@@ -69,14 +61,14 @@ def _with_phases(shown):
 
 
 KINDS = {
-    "pareto": (lambda chosen, store: pareto(chosen, TOP1, STEP), draw_pareto),
-    "curves": (lambda chosen, store: curves(chosen, store.metrics), draw_curves),
-    "cost": (lambda chosen, store: cost_breakdown(chosen), draw_cost),
-    "phases": (lambda chosen, store: _with_phases(cost_breakdown(chosen)), draw_cost),
-    "run": (lambda chosen, store: cost_breakdown(chosen, "run"), draw_cost),
+    "pareto": (lambda chosen, store: ParetoPicture().gather(chosen), draw_pareto),
+    "curves": (lambda chosen, store: CurvesPicture().gather(chosen, points_of(store)), draw_curves),
+    "cost": (lambda chosen, store: CostPicture().gather(chosen), draw_cost),
+    "phases": (lambda chosen, store: _with_phases(CostPicture().gather(chosen)), draw_cost),
+    "run": (lambda chosen, store: CostPicture("run").gather(chosen), draw_cost),
     "stability": (lambda chosen, store: stability(chosen, store.metrics), draw_stability),
-    "blocks": (lambda chosen, store: block_accuracies(chosen, store.metrics, TOP1), draw_blocks),
-    "seeds": (lambda chosen, store: seeds(chosen, TOP1), draw_seeds),
+    "blocks": (lambda chosen, store: BlocksPicture().gather(chosen, points_of(store)), draw_blocks),
+    "seeds": (lambda chosen, store: SeedsPicture().gather(chosen), draw_seeds),
 }
 
 
