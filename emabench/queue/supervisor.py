@@ -46,7 +46,7 @@ class Slot:
     device: str | None = None
 
 
-class Source(Protocol):
+class JobSource(Protocol):
     """Where a supervisor gets its jobs from."""
 
     def claim(self, slot: Slot) -> Claim | None:
@@ -113,7 +113,7 @@ class Supervisor:
 
     def run(
         self,
-        source: Source,
+        source: JobSource,
         slots: Sequence[Slot],
         *,
         max_jobs: int | None = None,
@@ -157,7 +157,7 @@ class Supervisor:
         return tally
 
     def _fill(
-        self, source: Source, slots: Sequence[Slot], tally: Tally, max_jobs: int | None
+        self, source: JobSource, slots: Sequence[Slot], tally: Tally, max_jobs: int | None
     ) -> None:
         for index, slot in enumerate(slots):
             if index in self._jobs or tally.started == max_jobs:
