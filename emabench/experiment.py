@@ -26,7 +26,7 @@ from emabench.device import Device
 from emabench.errors import SpecError
 from emabench.evaluation.accuracies import accuracies
 from emabench.evaluation.resolve_evaluation import check_size, evaluated_images, settle_evaluation
-from emabench.evaluation.weights_file import load_weights
+from emabench.evaluation.weights_file import check_origin, load_weights
 from emabench.events import Event, Notice
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet
@@ -34,7 +34,7 @@ from emabench.networks.backbone import build_backbone, chosen_stem
 from emabench.records import CostReading, MetricPoint, PlannedRun
 from emabench.spec import EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.scope import PROJECTOR
-from emabench.training.checkpoint import newest_checkpoint, save_checkpoint
+from emabench.training.checkpoint import save_checkpoint, saved_states
 from emabench.training.learner import has_batch_statistics
 from emabench.training.optimizer import build_optimizer
 from emabench.training.profiling import traced_steps
@@ -191,16 +191,25 @@ def pretrain(
         with meter.phase("data_prep"):
             dataset = load_data(spec.data, on_event)
         trainer = Trainer(spec, dataset, device, meter, world)
+        owner = spec.training_key()
         with meter.phase("checkpoint"):
-            state = newest_checkpoint([folder, *earlier], lambda text: on_event(Notice(text)))
-            if state is not None:
-                trainer.load_state_dict(state)
+            for state in saved_states(
+                [folder, *earlier], owner=owner, on_note=lambda text: on_event(Notice(text))
+            ):
+                try:
+                    trainer.load_state_dict(state)
+                except Exception as error:  # of an earlier version: without a digest, or otherwise
+                    text = f"the checkpoint does not fit ({error}); trying the one before"
+                    on_event(Notice(" ".join(text.split())))
+                    trainer = Trainer(spec, dataset, device, meter, world)  # a part was loaded
+                    continue
                 on_event(Notice(f"resumed after step {trainer.step} of {trainer.total_steps}"))
+                break
 
         def save(state: dict[str, Any]) -> None:
             with meter.phase("checkpoint"):
                 if world.is_first:
-                    save_checkpoint(folder, state)
+                    save_checkpoint(folder, state, owner=owner)
 
         with traced_steps(folder) if profile else nullcontext(lambda: None) as on_step:
             trainer.fit(on_event=on_event, record=record, save=save, stop=stop, on_step=on_step)
@@ -234,6 +243,8 @@ def evaluate(
         with meter.phase("data_prep"):
             dataset = load_data(spec.evaluation.data or spec.pretrain.data, on_event)
         backbone = build_backbone(spec.pretrain.backbone, dataset.image_size)
+        if spec.weights is None or not Path(spec.weights).is_absolute():  # those of a run
+            check_origin(weights, spec.pretrain, lambda text: on_event(Notice(text)))
         load_weights(weights, backbone.model, backbone=spec.pretrain.backbone.name)
         model = backbone.model.to(device.torch).to(memory_format=torch.channels_last)
         with meter.phase("eval"):
