@@ -9,22 +9,21 @@ from pathlib import Path
 from emabench.errors import UsageError
 
 _KINDS = {
-    stat.S_IFDIR: "a folder",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
 }
+"""What a rename would replace as if it were a file."""
 
 
 def check_output(path: Path) -> None:
     """Refuse a place where something lies that a file must not replace; links are followed.
 
     Raises:
-        UsageError: it is no regular file.
+        UsageError: it is a device or its like.
     """
     with contextlib.suppress(OSError):  # nothing is there; whoever writes says what else is wrong
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+        kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+        if kind is not None:
             raise UsageError(f"{path} is {kind}: it is not overwritten", hint="name a file")

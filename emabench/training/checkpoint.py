@@ -147,6 +147,8 @@ def load_checkpoint(
             another training.
     """
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for who writes
+            raise ValueError("no regular file")
         with path.open("rb") as file:
             has_digest = _check_digest(file)
             content = torch.load(file, map_location="cpu", weights_only=True)
