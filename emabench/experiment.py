@@ -29,7 +29,7 @@ from emabench.evaluation.resolve_evaluation import check_size, evaluated_images,
 from emabench.evaluation.weights_file import check_origin, load_weights
 from emabench.events import Event, Notice
 from emabench.methods import load_method
-from emabench.methods._method import TrainingSet
+from emabench.methods._method import Method, TrainingSet
 from emabench.networks.backbone import build_backbone, chosen_stem
 from emabench.records import CostReading, MetricPoint, PlannedRun
 from emabench.spec import EmaScope, ExperimentSpec, PretrainSpec, fingerprint
@@ -99,6 +99,8 @@ def resolve(
             hint=f"set --batch-size to {len(dataset.train)} or less",
         )
     options, notes = method.fit_options(options, len(dataset.train), pretrain.batch_size)
+    if not dataset.classes:
+        notes = [*notes, *_without_labels(pretrain, method)]
     with torch.random.fork_rng(devices=[]):
         backbone = build_backbone(pretrain.backbone, dataset.image_size)
         build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
@@ -130,6 +132,8 @@ def resolve(
     inner["ema"]["scope"] = scope.canonical
     if not method.trains:
         inner["epochs"] = 0
+    if not dataset.classes:
+        inner["probe_images"] = 0
     inner["ema"]["target_gradient"] = _target_gradient(pretrain, scope, method.stop_gradient)
     inner["device"], inner["precision"] = str(device.torch), device.precision
     inner["threads"] = pretrain.threads or torch.get_num_threads()
@@ -142,6 +146,10 @@ def resolve(
     if evaluated is not dataset:
         check_size(pretrain, backbone.model, dataset, evaluated)
         identity["evaluation_data"] = evaluated.content_hash
+        if evaluated.revisions:
+            identity["evaluation_revisions"] = list(evaluated.revisions)
+    if dataset.revisions:
+        identity["revisions"] = list(dataset.revisions)
     return PlannedRun(
         spec=fields,
         identity=identity,
@@ -289,6 +297,23 @@ def _check_devices(spec: PretrainSpec, device: Device, *networks: nn.Module) -> 
             f"devices={count} from {device.torch} on, but this machine has {len(names)}",
             hint="lower --devices, or choose another first one with --device",
         )
+
+
+def _without_labels(spec: PretrainSpec, method: type[Method]) -> list[str]:
+    """Check that a run does without labels, and say what it lacks then.
+
+    Raises:
+        SpecError: the method learns from them.
+    """
+    if method.labels == "classes":
+        raise SpecError(
+            f"method {spec.method.name} needs labels, and the images of {spec.data.data_dir} have "
+            "none",
+            hint="put them into a folder per class, or take another method",
+        )
+    if not spec.probe_images:
+        return []
+    return ["the images have no labels: online_top1 is not measured"]
 
 
 def _target_gradient(spec: PretrainSpec, scope: EmaScope, stop_gradient: bool) -> str:

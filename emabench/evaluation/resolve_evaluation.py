@@ -30,7 +30,15 @@ def settle_evaluation(
     Returns:
         Its fields, and what the user should know. A field that it leaves to its pretraining is not
         among them: it is the same evaluation as one from before there was such a field.
+
+    Raises:
+        SpecError: the images have no labels.
     """
+    if not images.classes:
+        raise SpecError(
+            "the images to evaluate on have no labels",
+            hint="evaluation.data.data_dir names a folder of others, with one folder per class",
+        )
     notes = []
     neighbours = min(spec.knn.k, len(images.train))
     if neighbours < spec.knn.k:

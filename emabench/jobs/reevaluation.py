@@ -101,6 +101,8 @@ def resolve_evaluation(
         "data": images.content_hash,
         "weights": digest(file),
     }
+    if images.revisions:
+        identity["evaluation_revisions"] = list(images.revisions)
     counts = {
         "backbone": known["backbone"],
         "evaluation": without(evaluation, ("data.data_dir", "seed")),
