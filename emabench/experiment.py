@@ -32,7 +32,7 @@ from emabench.methods import load_method
 from emabench.methods._method import Method, TrainingSet
 from emabench.networks.backbone import build_backbone, chosen_stem
 from emabench.records import CostReading, MetricPoint, PlannedRun
-from emabench.spec import EmaScope, ExperimentSpec, PretrainSpec, fingerprint
+from emabench.spec import EmaScope, ExperimentSpec, LinearEvalSpec, PretrainSpec, fingerprint
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import save_checkpoint, saved_states
 from emabench.training.learner import has_batch_statistics
@@ -118,9 +118,14 @@ def resolve(
             hint="use --ema-scope none for it",
         )
     fields = spec.model_dump(mode="json", exclude={"weights", "bench"})
-    data, evaluated = evaluated_images(spec, dataset, on_event)
-    fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
-    notes += more
+    evaluated = dataset
+    if spec.evaluation.enabled:
+        data, evaluated = evaluated_images(spec, dataset, on_event)
+        fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
+        notes = [*notes, *more]
+    else:  # how it would be evaluated makes no other run
+        off = LinearEvalSpec(enabled=False)
+        fields["evaluation"] = off.model_dump(mode="json", exclude={"data", "seed"})
     if spec.profile:
         notes.append("it is profiled: what it costs is compared with nothing")
     for note in notes:

@@ -37,7 +37,8 @@ def settle_evaluation(
     if not images.classes:
         raise SpecError(
             "the images to evaluate on have no labels",
-            hint="evaluation.data.data_dir names a folder of others, with one folder per class",
+            hint="set evaluation.data.data_dir to a folder of others, with a folder per class, or "
+            "evaluation.enabled=false",
         )
     notes = []
     neighbours = min(spec.knn.k, len(images.train))

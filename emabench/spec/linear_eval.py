@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from emabench.spec.data import DataSpec
 from emabench.spec.model import SpecModel
@@ -35,6 +35,8 @@ class LinearSpec(SpecModel):
 class LinearEvalSpec(SpecModel):
     """The evaluation of the weights that a pretraining left behind."""
 
+    enabled: bool = True
+    """Whether the weights are evaluated at all: not where no image has a label."""
     network: Literal["online", "target"] = "online"
     """Whose backbone gives the features."""
     data: DataSpec | None = None
@@ -47,3 +49,11 @@ class LinearEvalSpec(SpecModel):
     linear: LinearSpec = LinearSpec()
     batch_size: Annotated[int, Field(ge=1)] = 512
     """Images per forward pass of the feature extraction."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``enabled`` out where it is: it is the same run as one from before the field."""
+        fields: dict[str, Any] = serialize(self)
+        if fields.get("enabled", False):
+            del fields["enabled"]
+        return fields

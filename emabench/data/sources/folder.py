@@ -106,7 +106,7 @@ def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = N
             kept.append(keep(cache, mode, key, shape, pieces, images))
         done += len(images)
     train_images, statistics = kept[0]
-    _check_spread(root, statistics, splits[0])
+    _check_spread(spec, statistics)
     return Source(
         classes=trees[0].classes,
         size=size,
@@ -161,14 +161,16 @@ def _check_depth(spec: DataSpec, train: _Split, facts: Sequence[FileFacts]) -> N
         largest = max(largest, value)
         if largest >= _BRIGHT:
             return
+    likely = next(value for value in (255, 1023, 4095) if largest <= value)
     raise DataError(
         f"{spec.data_dir}: the training images of 16 bits would be black: their largest value "
         f"is {largest} of 65535",
-        hint=_white_hint(largest),
+        hint=f"set data.white to the value that is white, such as {likely}, or to 65535 if they "
+        "are dark on purpose; colours of 16 bits must be converted to 8",
     )
 
 
-def _check_spread(root: Path, statistics: ChannelStatistics, train: _Split) -> None:
+def _check_spread(spec: DataSpec, statistics: ChannelStatistics) -> None:
     """Refuse training images that are all of one colour.
 
     Raises:
@@ -176,18 +178,11 @@ def _check_spread(root: Path, statistics: ChannelStatistics, train: _Split) -> N
     """
     if statistics.has_spread:
         return
-    deep = any(fact.is_deep for fact in train.facts)
     raise DataError(
-        f"{root}: every pixel of the training images has the same colour",
-        hint=_white_hint(0) if deep else "look at the images: there is nothing to be learned",
-    )
-
-
-def _white_hint(largest: int) -> str:
-    likely = next(value for value in (255, 1023, 4095) if largest <= value)
-    return (
-        f"set data.white to the value that is white, such as {likely if largest else 4095}, or to "
-        "65535 if they are dark on purpose; colours of 16 bits must be converted to 8"
+        f"{spec.data_dir}: every pixel of the training images has the same colour",
+        hint="look at them: there is nothing to be learned"
+        if spec.white is None
+        else f"look at them, and whether {spec.white} is the value that is white",
     )
 
 

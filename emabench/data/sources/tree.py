@@ -244,12 +244,14 @@ class _Walk:
 
     Attributes:
         hidden: paths that were left out for their name.
-        repeated: links that were left out, since the folder counts where it really lies.
+        repeated: links that were left out, since the folder counts where it really lies, or holds
+            the data set itself.
     """
 
     def __init__(self, root: Path, top: _Listing) -> None:
         self.hidden, self.repeated = list(top.hidden), list[str]()
-        self._seen = {_identity(root)}
+        here = root.resolve()
+        self._seen = {_identity(folder) for folder in (here, *here.parents)}
         self._real: dict[str, _Listing] = {}
         pending = [folder for folder in top.folders if folder not in top.links]
         while pending:  # without links first: what they lead to may lie in a later class
