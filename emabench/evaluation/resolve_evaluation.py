@@ -47,7 +47,7 @@ def settle_evaluation(
     knn = spec.knn.model_copy(update={"k": neighbours})
     settled = spec.model_copy(update={"knn": knn, "data": data})
     open_fields = {name for name in ("data", "seed") if getattr(settled, name) is None}
-    return settled.model_dump(mode="json", exclude=open_fields), notes
+    return settled.model_dump(mode="json", exclude=open_fields | {"enabled"}), notes
 
 
 def evaluated_images(

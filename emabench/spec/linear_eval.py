@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from emabench.spec.data import DataSpec
 from emabench.spec.model import SpecModel
@@ -49,11 +49,3 @@ class LinearEvalSpec(SpecModel):
     linear: LinearSpec = LinearSpec()
     batch_size: Annotated[int, Field(ge=1)] = 512
     """Images per forward pass of the feature extraction."""
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``enabled`` out where it is: it is the same run as one from before the field."""
-        fields: dict[str, Any] = serialize(self)
-        if fields.get("enabled", False):
-            del fields["enabled"]
-        return fields
