@@ -26,15 +26,15 @@ from emabench.device import Device
 from emabench.errors import SpecError
 from emabench.evaluation.accuracies import accuracies
 from emabench.evaluation.resolve_evaluation import check_size, evaluated_images, settle_evaluation
-from emabench.evaluation.weights_file import load_weights
+from emabench.evaluation.weights_file import check_origin, load_weights
 from emabench.events import Listener, Notice
 from emabench.methods import load_method
-from emabench.methods._method import TrainingSet
+from emabench.methods._method import Method, TrainingSet
 from emabench.networks.backbone import build_backbone, chosen_stem
 from emabench.records import CostReading, MetricPoint, PlannedRun
-from emabench.spec import EmaScope, ExperimentSpec, PretrainSpec, fingerprint
+from emabench.spec import EmaScope, ExperimentSpec, LinearEvalSpec, PretrainSpec, fingerprint
 from emabench.spec.scope import PROJECTOR
-from emabench.training.checkpoint import newest_checkpoint, save_checkpoint
+from emabench.training.checkpoint import save_checkpoint, saved_states
 from emabench.training.learner import has_batch_statistics
 from emabench.training.optimizer import build_optimizer
 from emabench.training.profiling import traced_steps
@@ -97,6 +97,8 @@ def resolve(
             hint=f"set --batch-size to {len(dataset.train)} or less",
         )
     options, notes = method.fit_options(options, len(dataset.train), pretrain.batch_size)
+    if not dataset.classes:
+        notes = [*notes, *_without_labels(pretrain, method)]
     with torch.random.fork_rng(devices=[]):
         backbone = build_backbone(pretrain.backbone, dataset.image_size)
         build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
@@ -114,9 +116,14 @@ def resolve(
             hint="use --ema-scope none for it",
         )
     fields = spec.model_dump(mode="json", exclude={"weights", "bench"})
-    data, evaluated = evaluated_images(spec, dataset, on_event)
-    fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
-    notes += more
+    evaluated = dataset
+    if spec.evaluation.enabled:
+        data, evaluated = evaluated_images(spec, dataset, on_event)
+        fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
+        notes = [*notes, *more]
+    else:  # how it would be evaluated makes no other run
+        off = LinearEvalSpec(enabled=False)
+        fields["evaluation"] = off.model_dump(mode="json", exclude={"data", "seed"})
     if spec.profile:
         notes.append("it is profiled: what it costs is compared with nothing")
     for note in notes:
@@ -128,6 +135,8 @@ def resolve(
     inner["ema"]["scope"] = scope.canonical
     if not method.trains:
         inner["epochs"] = 0
+    if not dataset.classes:
+        inner["probe_images"] = 0
     inner["ema"]["target_gradient"] = _target_gradient(pretrain, scope, method.stop_gradient)
     inner["device"], inner["precision"] = str(device.torch), device.precision
     inner["threads"] = pretrain.threads or torch.get_num_threads()
@@ -140,6 +149,10 @@ def resolve(
     if evaluated is not dataset:
         check_size(pretrain, backbone.model, dataset, evaluated)
         identity["evaluation_data"] = evaluated.content_hash
+        if evaluated.revisions:
+            identity["evaluation_revisions"] = list(evaluated.revisions)
+    if dataset.revisions:
+        identity["revisions"] = list(dataset.revisions)
     return PlannedRun(
         spec=fields,
         identity=identity,
@@ -189,16 +202,25 @@ def pretrain(
         with meter.phase("data_prep"):
             dataset = load_data(spec.data, on_event)
         trainer = Trainer(spec, dataset, device, meter, world)
+        owner = spec.training_key()
         with meter.phase("checkpoint"):
-            state = newest_checkpoint([folder, *earlier], lambda text: on_event(Notice(text)))
-            if state is not None:
-                trainer.load_state_dict(state)
+            for state in saved_states(
+                [folder, *earlier], owner=owner, on_note=lambda text: on_event(Notice(text))
+            ):
+                try:
+                    trainer.load_state_dict(state)
+                except Exception as error:  # of an earlier version: without a digest, or otherwise
+                    text = f"the checkpoint does not fit ({error}); trying the one before"
+                    on_event(Notice(" ".join(text.split())))
+                    trainer = Trainer(spec, dataset, device, meter, world)  # a part was loaded
+                    continue
                 on_event(Notice(f"resumed after step {trainer.step} of {trainer.total_steps}"))
+                break
 
         def save(state: dict[str, Any]) -> None:
             with meter.phase("checkpoint"):
                 if world.is_first:
-                    save_checkpoint(folder, state)
+                    save_checkpoint(folder, state, owner=owner)
 
         with traced_steps(folder) if profile else nullcontext(lambda: None) as on_step:
             trainer.fit(on_event=on_event, record=record, save=save, stop=stop, on_step=on_step)
@@ -232,6 +254,8 @@ def evaluate(
         with meter.phase("data_prep"):
             dataset = load_data(spec.evaluation.data or spec.pretrain.data, on_event)
         backbone = build_backbone(spec.pretrain.backbone, dataset.image_size)
+        if spec.weights is None or not Path(spec.weights).is_absolute():  # those of a run
+            check_origin(weights, spec.pretrain, lambda text: on_event(Notice(text)))
         load_weights(weights, backbone.model, backbone=spec.pretrain.backbone.name)
         model = backbone.model.to(device.torch).to(memory_format=torch.channels_last)
         with meter.phase("eval"):
@@ -276,6 +300,23 @@ def _check_devices(spec: PretrainSpec, device: Device, *networks: nn.Module) -> 
             f"devices={count} from {device.torch} on, but this machine has {len(names)}",
             hint="lower --devices, or choose another first one with --device",
         )
+
+
+def _without_labels(spec: PretrainSpec, method: type[Method]) -> list[str]:
+    """Check that a run does without labels, and say what it lacks then.
+
+    Raises:
+        SpecError: the method learns from them.
+    """
+    if method.labels == "classes":
+        raise SpecError(
+            f"method {spec.method.name} needs labels, and the images of {spec.data.data_dir} have "
+            "none",
+            hint="put them into a folder per class, or take another method",
+        )
+    if not spec.probe_images:
+        return []
+    return ["the images have no labels: online_top1 is not measured"]
 
 
 def _target_gradient(spec: PretrainSpec, scope: EmaScope, stop_gradient: bool) -> str:

@@ -344,11 +344,11 @@ class PlannedRun:
         """The kinds of its jobs in their order."""
         if self.spec.get("bench") is not None:
             return (JobKind.BENCH,)
-        return (
-            (JobKind.LINEAR_EVAL,)
-            if self.is_evaluation
-            else (JobKind.PRETRAIN, JobKind.LINEAR_EVAL)
-        )
+        if self.is_evaluation:
+            return (JobKind.LINEAR_EVAL,)
+        if not self.spec.get("evaluation", {}).get("enabled", True):
+            return (JobKind.PRETRAIN,)
+        return (JobKind.PRETRAIN, JobKind.LINEAR_EVAL)
 
     @property
     def is_evaluation(self) -> bool:
@@ -364,7 +364,7 @@ class QueuedRun:
     pretrain_job: str | None
     """None: it is an evaluation of its own, or a bench."""
     eval_job: str
-    """The last job."""
+    """The last job; where nothing is evaluated it is the pretraining."""
     existed: bool
     """Whether the store already held an identical run (whatever its state)."""
     state: JobState

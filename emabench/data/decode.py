@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,14 +23,26 @@ DECODER = f"1/pillow-{PIL.__version__}"
 """Part of every cache key: raise the number when the rules of this file change. Pillow's version
 stands for its JPEG library, which decides the last bit."""
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What an image may be, by its content. Pillow reads more, some of it by starting programs."""
+_MOST_BYTES = 2**30
+_MOST_PIXELS = 2**27
+_DEEP_FORMATS = ("PNG", "TIFF")
+"""Those in which Pillow takes the upper 8 of 16 bits of a colour."""
+
 
 def read_bytes(path: Path) -> bytes:
     """Return the content of an image file.
 
     Raises:
-        DataError: it cannot be read, or is empty.
+        DataError: it cannot be read, is empty, too large, or no regular file.
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for who writes into it
+            raise DataError(f"{path}: no regular file", hint="remove it, or put the image there")
+        if status.st_size > _MOST_BYTES:
+            raise _bad(path, f"{status.st_size:,} bytes are more than {_MOST_BYTES:,}")
         content = path.read_bytes()
     except OSError as error:
         raise DataError(
@@ -39,19 +53,49 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def inspect(path: Path) -> tuple[str, tuple[int, int]]:
-    """Return the digest of a file's content, and the image's width and height in pixels.
+@dataclass(frozen=True)
+class FileFacts:
+    """What is known of an image file without decoding it.
+
+    Attributes:
+        digest: of its content.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
+        is_deep: whether its values have 16 bits.
+    """
+
+    digest: str
+    width: int
+    height: int
+    is_deep: bool
+
+
+def inspect(path: Path) -> FileFacts:
+    """Return what identifies an image file, and what it says of its image.
 
     Raises:
-        DataError: the file cannot be read, or does not begin like an image.
+        DataError: the file cannot be read, does not begin like an image, or has too many pixels.
     """
     content = read_bytes(path)
-    with _naming(path), Image.open(io.BytesIO(content)) as image:
-        size = image.size
-    return hashlib.blake2b(content, digest_size=16).hexdigest(), size
+    with _opened(path, content) as image:
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        return FileFacts(digest, *image.size, _is_deep(image))
 
 
-def decode_all(paths: Sequence[str], size: int, crop: CropRule) -> np.ndarray:
+def largest_value(path: Path) -> int:
+    """Return the largest value of an image of 16 bits; of a colour, the most it can be.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    with _opened(path, read_bytes(path)) as image:
+        largest = int(np.asarray(image).max())
+        return largest if image.mode.startswith("I") else 256 * largest + 255
+
+
+def decode_all(
+    paths: Sequence[str], size: int, crop: CropRule, white: int | None = None
+) -> np.ndarray:
     """Decode some files, each as ``decode`` does.
 
     Returns:
@@ -62,12 +106,18 @@ def decode_all(paths: Sequence[str], size: int, crop: CropRule) -> np.ndarray:
     """
     images = np.empty((len(paths), size, size, 3), dtype=np.uint8)
     for row, path in enumerate(paths):
-        images[row] = decode(Path(path), size, crop)
+        images[row] = decode(Path(path), size, crop, white)
     return images
 
 
-def decode(path: Path, size: int, crop: CropRule) -> np.ndarray:
+def decode(path: Path, size: int, crop: CropRule, white: int | None = None) -> np.ndarray:
     """Decode one file; of an animation, the first frame.
+
+    Args:
+        path: the file.
+        size: wanted side in pixels.
+        crop: how an oblong image becomes square.
+        white: the value of grey of 16 bits that becomes white; None is 65535.
 
     Returns:
         uint8 ``[size, size, 3]``.
@@ -75,18 +125,21 @@ def decode(path: Path, size: int, crop: CropRule) -> np.ndarray:
     Raises:
         DataError: the file is empty, truncated, or no image that can be shown as RGB.
     """
-    content = read_bytes(path)
-    with _naming(path), Image.open(io.BytesIO(content)) as image:
-        return np.asarray(to_square(to_rgb(image), size, crop))
+    with _opened(path, read_bytes(path)) as image:
+        return np.asarray(to_square(to_rgb(image, white), size, crop))
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn whatever Pillow raises on a bad file into a DataError that names the file."""
+def _opened(path: Path, content: bytes) -> Iterator[Image.Image]:
+    """Open an image; whatever Pillow raises on a bad file becomes a DataError that names it."""
     try:
-        yield
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > _MOST_PIXELS:
+                raise ValueError(f"{width} by {height} pixels are more than {_MOST_PIXELS:,}")
+            yield image
     except PIL.UnidentifiedImageError as error:
-        raise _bad(path, "not an image that Pillow knows") from error
+        raise _bad(path, f"not an image ({', '.join(FORMATS)})") from error
     except Exception as error:  # Pillow's readers let many kinds through on damaged files
         lines = str(error).splitlines()
         raise _bad(path, lines[0] if lines else type(error).__name__) from error
@@ -99,11 +152,18 @@ def _bad(path: Path, reason: str) -> DataError:
     )
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def _is_deep(image: Image.Image) -> bool:
+    if image.mode.startswith("I"):
+        return True
+    return image.format in _DEEP_FORMATS and ";16" in str(getattr(image, "tile", ""))
+
+
+def to_rgb(image: Image.Image, white: int | None = None) -> Image.Image:
     """Turn any image into RGB; it may be changed in place.
 
     The orientation of its EXIF data is applied. Transparent parts show white. Grey of 16 bits
-    keeps its upper 8 (rounded).
+    keeps its upper 8 (rounded), unless another value than 65535 is white: what lies above that
+    becomes white too.
 
     Raises:
         ValueError: there is no rule for its mode (32-bit values, Lab).
@@ -113,13 +173,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("its 32-bit values have no known range")
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        brightest = white or 65535
+        shown = (255 * values + brightest // 2) // brightest
+        image = Image.fromarray(np.minimum(shown, 255).astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("its floating-point values have no known range")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
+        paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(paper, image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

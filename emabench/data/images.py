@@ -15,8 +15,8 @@ from emabench.data.sources.catalogue import DatasetInfo, list_datasets
 from emabench.data.sources.folder import load_folder
 from emabench.data.sources.source import Source
 from emabench.data.sources.synthetic import load_synthetic
-from emabench.data.subset import balanced_subset
-from emabench.errors import DataError, UnknownNameError
+from emabench.data.subset import chosen_rows
+from emabench.errors import SpecError, UnknownNameError
 from emabench.spec.data import DataSpec
 
 __all__ = ["Dataset", "DatasetInfo", "ImageSet", "list_datasets", "load_dataset"]
@@ -49,7 +49,7 @@ class Dataset:
 
     name: str
     classes: tuple[str, ...]
-    """Names of the classes; a label is an index into them."""
+    """Names of the classes; a label is an index into them. None: the images have no labels."""
     image_size: int
     """Side of the images in pixels."""
     train: ImageSet
@@ -59,9 +59,12 @@ class Dataset:
     split: str
     """How the test set came about: ``official``, ``test/``, ``val/``, ``seeded 20 % split``."""
     mean: tuple[float, float, float]
-    """Mean of each channel over the whole training split of this data set, in 0..1."""
+    """Mean of each channel over the whole training split of this data set, in 0..1; of a folder
+    over the images of the subset."""
     std: tuple[float, float, float]
     """Standard deviation likewise; 1 for a channel that never changes."""
+    revisions: tuple[str, ...] = ()
+    """Names of the fixes that changed what is trained on; part of the identity of a run."""
 
 
 def load_dataset(
@@ -81,7 +84,8 @@ def load_dataset(
 
     Raises:
         UnknownNameError: there is no data set, or no cache mode, of this name.
-        SpecError: ``data_dir`` is missing for a folder, or given where nothing reads it.
+        SpecError: ``data_dir`` is missing for a folder, or given where nothing reads it; so for
+            ``white``.
         NotFoundError: the folder does not exist.
         DataError: the files are missing, damaged or make no data set, or a subset is larger
             than the data.
@@ -89,6 +93,11 @@ def load_dataset(
     names = [info.name for info in list_datasets()]
     if spec.dataset not in names:
         raise UnknownNameError("data set", spec.dataset, names)
+    if spec.white is not None and spec.dataset != "folder":
+        raise SpecError(
+            f"data.white={spec.white} is not read by {spec.dataset}",
+            hint="leave it out: it is for grey images of 16 bits in a folder",
+        )
     cache = ImageCache(cache_folder(cache_dir))
     if spec.dataset == "folder":
         source = load_folder(spec, cache, progress)
@@ -114,15 +123,10 @@ def _finish(spec: DataSpec, source: Source) -> Dataset:
         split=source.split,
         mean=source.statistics.mean,
         std=source.statistics.std,
+        revisions=source.revisions,
     )
 
 
 def _subset(whole: ImageSet, count: int | None, seed: int, split: str) -> ImageSet:
-    if count is None or count == len(whole):
-        return whole
-    if count > len(whole):
-        raise DataError(
-            f"{split}_subset={count}, but there are {len(whole)} {split} images",
-            hint=f"leave {split}_subset out to use all {len(whole)}",
-        )
-    return whole.take(balanced_subset(whole.labels, count, seed))
+    rows = chosen_rows(whole.labels, count, seed, split)
+    return whole if rows is None else whole.take(rows)

@@ -30,7 +30,9 @@ def read_batches(images: Images, batches: Iterable[np.ndarray]) -> Iterator[np.n
     """
     if isinstance(images, FileImages):
         files = (images.files(rows) for rows in batches)
-        yield from decoded_ahead(files, images.size, images.crop, budget=read_ahead_bytes())
+        yield from decoded_ahead(
+            files, images.size, images.crop, images.white, budget=read_ahead_bytes()
+        )
     else:
         for rows in batches:
             yield images[rows]

@@ -4,7 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
+from emabench.errors import DataError
 from emabench.spec.streams import derive
+
+
+def chosen_rows(labels: np.ndarray, count: int | None, seed: int, split: str) -> np.ndarray | None:
+    """Draw the subset that a spec asks for; None is all.
+
+    Args:
+        labels: int64 ``[N]``.
+        count: how many images; None is all.
+        seed: the subset seed of the spec.
+        split: ``train`` or ``test``, for the message.
+
+    Returns:
+        Sorted indices, int64 ``[count]``.
+
+    Raises:
+        DataError: there are not so many.
+    """
+    if count is None or count == len(labels):
+        return None
+    if count > len(labels):
+        raise DataError(
+            f"{split}_subset={count}, but there are {len(labels)} {split} images",
+            hint=f"leave {split}_subset out to use all {len(labels)}",
+        )
+    return balanced_subset(labels, count, seed)
 
 
 def balanced_subset(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -29,7 +29,12 @@ _MOST_AHEAD = 8
 
 
 def decoded_ahead(
-    batches: Iterable[list[str]], size: int, crop: CropRule, *, budget: int
+    batches: Iterable[list[str]],
+    size: int,
+    crop: CropRule,
+    white: int | None = None,
+    *,
+    budget: int,
 ) -> Iterator[np.ndarray]:
     """Decode batches of files while the earlier ones are being used.
 
@@ -37,6 +42,7 @@ def decoded_ahead(
         batches: the files of each batch.
         size: side of the decoded images in pixels.
         crop: how an oblong image becomes square.
+        white: the value of grey of 16 bits that becomes white; None is 65535.
         budget: bytes that the processes and what they decoded ahead may take. One batch is
             decoded ahead however small it is.
 
@@ -50,7 +56,7 @@ def decoded_ahead(
     room = budget - workers() * _WORKER_BYTES
     try:
         for files in batches:
-            pending.append(_submit(files, size, crop))
+            pending.append(_submit(files, size, crop, white))
             # One more than the number ahead: the oldest is handed out before more is begun.
             ahead = room // (3 * size**2 * max(1, len(files))) - 1
             while len(pending) > max(1, min(ahead, _MOST_AHEAD)):
@@ -62,12 +68,14 @@ def decoded_ahead(
             future.cancel()
 
 
-def _submit(files: list[str], size: int, crop: CropRule) -> list[Future[np.ndarray]]:
+def _submit(
+    files: list[str], size: int, crop: CropRule, white: int | None
+) -> list[Future[np.ndarray]]:
     # A batch is shared by all processes, the first one too, which somebody waits for.
     piece = max(1, min(_PIECE, -(-len(files) // workers())))
     parts = [files[start : start + piece] for start in range(0, len(files), piece)]
     try:
-        return [_pool().submit(decode_all, part, size, crop) for part in parts]
+        return [_pool().submit(decode_all, part, size, crop, white) for part in parts]
     except BrokenProcessPool as error:
         raise _ended() from error
 

@@ -29,7 +29,16 @@ def settle_evaluation(
     Returns:
         Its fields, and what the user should know. A field that it leaves to its pretraining is not
         among them: it is the same evaluation as one from before there was such a field.
+
+    Raises:
+        SpecError: the images have no labels.
     """
+    if not images.classes:
+        raise SpecError(
+            "the images to evaluate on have no labels",
+            hint="set evaluation.data.data_dir to a folder of others, with a folder per class, or "
+            "evaluation.enabled=false",
+        )
     notes = []
     neighbours = min(spec.knn.k, len(images.train))
     if neighbours < spec.knn.k:
@@ -37,7 +46,7 @@ def settle_evaluation(
     knn = spec.knn.model_copy(update={"k": neighbours})
     settled = spec.model_copy(update={"knn": knn, "data": data})
     open_fields = {name for name in ("data", "seed") if getattr(settled, name) is None}
-    return settled.model_dump(mode="json", exclude=open_fields), notes
+    return settled.model_dump(mode="json", exclude=open_fields | {"enabled"}), notes
 
 
 def evaluated_images(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from emabench.errors import WeightsError
+from emabench.artifacts.layout import WEIGHTS
+from emabench.artifacts.weights_digest import check_digest
+from emabench.errors import EmabenchError, WeightsError
+from emabench.spec import PretrainSpec
 
 Shapes = Mapping[str, Sequence[int]]
 _HINT = (
@@ -29,25 +33,58 @@ class WeightsHeader:
     Attributes:
         shapes: of the tensors, by their names.
         pretrain: fields of the pretraining that made them; None where the file does not say.
+        network: whose backbone it is, ``online`` or ``target``; None where it does not say.
+        has_digest: whether damage to the file would have been noticed.
     """
 
     shapes: Shapes
     pretrain: Mapping[str, Any] | None
+    network: str | None = None
+    has_digest: bool = False
 
 
 def read_header(file: Path) -> WeightsHeader:
-    """Read what a safetensors file holds.
+    """Read what a safetensors file holds, and check the digest that it carries.
 
     Raises:
-        WeightsError: it cannot be read.
+        WeightsError: it cannot be read, or is damaged.
     """
-    try:
+    with _readable(file):
+        with file.open("rb") as stream:
+            has_digest = check_digest(stream)
         with safe_open(file, framework="pt") as opened:
             shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118
             metadata = opened.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(file, error) from None
-    return WeightsHeader(shapes, _spec_in(metadata))
+    return WeightsHeader(shapes, _spec_in(metadata), metadata.get("network"), has_digest)
+
+
+def check_origin(file: Path, spec: PretrainSpec, on_note: Callable[[str], None]) -> None:
+    """Find out whether a file in the folder of a run holds what its name and the run say.
+
+    Args:
+        file: the weights.
+        spec: of the pretraining that they should be of.
+        on_note: told of a file that carries no digest.
+
+    Raises:
+        WeightsError: they are those of another network or run, or damaged.
+    """
+    header = read_header(file)
+    if not header.has_digest:
+        on_note(f"{file} is of an earlier version, without a digest: damage may go unnoticed")
+        return
+    whose = header.network
+    if file.name in WEIGHTS and whose != file.stem:
+        raise WeightsError(f"the weights {file} are not those of the {file.stem} network: {whose}")
+    try:
+        key = PretrainSpec.parse(header.pretrain or {}).training_key()
+    except EmabenchError:
+        return  # of a version whose specs this one does not read: the digest is right
+    if key != spec.training_key():
+        raise WeightsError(
+            f"the weights {file} are those of another training than the one of its folder",
+            hint="put the right file back, or repeat the run with --force",
+        )
 
 
 def digest(file: Path) -> str:
@@ -56,11 +93,8 @@ def digest(file: Path) -> str:
     Raises:
         WeightsError: it cannot be read.
     """
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise _unreadable(file, error) from None
+    with _readable(file), file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_fit(
@@ -105,14 +139,14 @@ def load_weights(file: Path, model: nn.Module, *, backbone: str) -> None:
         backbone: its name, for the message.
 
     Raises:
-        WeightsError: the file cannot be read, or does not fit.
+        WeightsError: the file cannot be read, is damaged, or does not fit.
     """
     if not model.state_dict():
         return
-    try:
+    with _readable(file):
+        with file.open("rb") as stream:
+            check_digest(stream)
         tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(file, error) from None
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     check_fit(shapes, model, what=str(file), backbone=backbone)
     kept = set(_without_classifier(tensors, model))
@@ -139,14 +173,23 @@ def _spec_in(metadata: Mapping[str, str]) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _unreadable(file: Path, error: Exception) -> WeightsError:
-    if isinstance(error, FileNotFoundError):
-        return WeightsError(f"the weights {file} are gone", hint="evaluate a file that is there")
-    reason = error.strerror if isinstance(error, OSError) else None
-    return WeightsError(
-        f"cannot read the weights {file}: {reason or 'this is no complete safetensors file'}",
-        hint="safetensors.torch.save_file(model.state_dict(), file) writes one",
-    )
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a file is read into an error that names it."""
+    if file.exists() and not file.is_file():  # opening a pipe would wait for somebody to write
+        raise WeightsError(f"cannot read the weights {file}: no regular file", hint="name a file")
+    try:
+        yield
+    except FileNotFoundError:
+        raise WeightsError(
+            f"the weights {file} are gone", hint="evaluate a file that is there"
+        ) from None
+    except Exception as error:  # safetensors and JSON let many kinds through on damaged files
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise WeightsError(
+            f"cannot read the weights {file}: {reason or 'this is no complete safetensors file'}",
+            hint="safetensors.torch.save_file(model.state_dict(), file) writes one",
+        ) from None
 
 
 def _some(names: Sequence[str]) -> str:

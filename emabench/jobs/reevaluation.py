@@ -67,6 +67,8 @@ def resolve_evaluation(
     source = _source(weights)
     _check_paths(source, changes)
     spec = _spec(source, changes)
+    if not spec.evaluation.enabled:
+        raise SpecError("evaluation.enabled=false: then nothing is done", hint="leave it out")
     if "pretrain.device" not in changes:
         spec = _on_this_machine(spec, on_event)
     device = bind_device(spec.pretrain)
@@ -101,6 +103,8 @@ def resolve_evaluation(
         "data": images.content_hash,
         "weights": digest(file),
     }
+    if images.revisions:
+        identity["evaluation_revisions"] = list(images.revisions)
     counts = {
         "backbone": known["backbone"],
         "evaluation": without(evaluation, ("data.data_dir", "seed")),
@@ -159,7 +163,7 @@ def _source(weights: RunRecord | Path) -> _Source:
         title=f"run {weights.id}",
         file=None,
         pretrain=weights.spec["pretrain"],
-        evaluation=weights.spec.get("evaluation", {}),
+        evaluation=without(weights.spec.get("evaluation", {}), ("enabled",)),
         name=weights.name,
         smoke=weights.smoke,
     )

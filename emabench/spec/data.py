@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from emabench.spec.model import SpecModel
 
@@ -23,6 +23,9 @@ class DataSpec(SpecModel):
     """Side of the stored square images in pixels; None is the data set's own size."""
     crop: Literal["center", "stretch"] = "center"
     """How a non-square image becomes square: cut its centre, or stretch it."""
+    white: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """The value that becomes white in a folder's grey images of 16 bits, 4095 for 12 bits; None is
+    65535. Setting 65535 says that images without any bright value are dark on purpose."""
     train_subset: Annotated[int, Field(ge=1)] | None = None
     """Number of training images, drawn class-balanced with ``subset_seed``; None is all."""
     test_subset: Annotated[int, Field(ge=1)] | None = None
@@ -31,6 +34,14 @@ class DataSpec(SpecModel):
     """Draws the subsets, and the split of a folder that has none. Not the seed of the run."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of a folder without ``test/`` or ``val/`` that is held out as its test set."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``white`` out where nobody sets it: it is the same run as one from before it."""
+        fields: dict[str, Any] = serialize(self)
+        if fields.get("white", 0) is None:
+            del fields["white"]
+        return fields
 
 
 class ViewSpec(SpecModel):

@@ -35,6 +35,8 @@ class LinearSpec(SpecModel):
 class LinearEvalSpec(SpecModel):
     """The evaluation of the weights that a pretraining left behind."""
 
+    enabled: bool = True
+    """Whether the weights are evaluated at all: not where no image has a label."""
     network: Literal["online", "target"] = "online"
     """Whose backbone gives the features."""
     data: DataSpec | None = None

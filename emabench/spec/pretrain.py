@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from emabench.spec.data import AugmentationSpec, DataSpec
+from emabench.spec.fingerprint import fingerprint
 from emabench.spec.model import Options, SpecModel
 
 Positive = Annotated[float, Field(gt=0)]
@@ -140,6 +141,19 @@ class PretrainSpec(SpecModel):
     C++ compiler."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads of torch; None is torch's own choice. Part of the identity of a run."""
+
+    def training_key(self) -> str:
+        """Return what tells the files of this training from those of another one.
+
+        Where it is computed, where its images lie and how often a state is saved do not count.
+        Neither do fields at their default, so that a field of a later version changes no key.
+        """
+        machine = ("device", "precision", "threads")
+        saving = ("checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes")
+        defaults = {name: type(self).model_fields[name].default for name in (*machine, *saving)}
+        data = self.data.model_copy(update={"data_dir": None})
+        what_counts = self.model_copy(update={**defaults, "data": data})
+        return fingerprint(what_counts.model_dump(mode="json", exclude_defaults=True))
 
     @model_validator(mode="after")
     def _ema_is_consistent(self) -> Self:

@@ -1,15 +1,19 @@
-"""Checkpoints: written atomically, read without running code, refused when truncated."""
+"""Checkpoints: written atomically, read without running code, refused when damaged.
+
+A file begins with a mark and the SHA-256 of all that follows, which is what ``torch.save`` writes.
+Those of earlier versions are the latter alone.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -19,6 +23,9 @@ from emabench.spec import PretrainSpec
 
 _FORMAT = 2
 """Grows when the state of a training gets another form."""
+_MARK = b"emabench checkpoint\n"
+_OLD_MARK = b"PK\x03\x04"
+"""How ``torch.save`` begins: a checkpoint without a digest."""
 
 
 class CheckpointClock:
@@ -76,12 +83,28 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
             raise
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
+class _Hashed:
+    """Writes to a file, and hashes what it writes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.hash = file, hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        """Write all of the content."""
+        self.hash.update(content)
+        return self._file.write(content)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any], *, owner: str) -> Path:
     """Write the checkpoint of an attempt; the one before stays beside it.
 
     Args:
         folder: folder of the attempt; created if it is not there.
         state: tensors and plain values.
+        owner: tells the training from others: the ``training_key`` of its spec.
 
     Raises:
         CheckpointError: the file cannot be written; those before are untouched.
@@ -89,7 +112,11 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
     path = folder / CHECKPOINT
     try:
         with replaced(path) as file:
-            torch.save({"format": _FORMAT, "state": state}, file)
+            file.write(_MARK + bytes(hashlib.sha256().digest_size))
+            hashed = _Hashed(file)
+            torch.save({"format": _FORMAT, "owner": owner, "state": state}, cast(IO[bytes], hashed))
+            file.seek(len(_MARK))
+            file.write(hashed.hash.digest())
             file.flush()
             os.fsync(file.fileno())  # a full disk shows here, before the old one is moved
             if path.exists():
@@ -102,37 +129,80 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
     return path
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path,
+    *,
+    owner: str | None = None,
+    on_note: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
     """Read the state in a checkpoint; nothing in it is executed.
 
+    Args:
+        path: the file.
+        owner: of the training that goes on from it; None: it need not be the right one.
+        on_note: told of a file that carries no digest.
+
     Raises:
-        CheckpointError: the file is absent, truncated, no checkpoint, or of another format.
+        CheckpointError: the file is absent, damaged, no checkpoint, of another format or of
+            another training.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for who writes
+            raise ValueError("no regular file")
+        with path.open("rb") as file:
+            has_digest = _check_digest(file)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        is_known = isinstance(content, dict) and content.get("format") == _FORMAT
+        state: dict[str, Any] | None = content["state"] if is_known else None
+    except OSError as error:
+        reason = error.strerror or "it is damaged"
+        raise CheckpointError(f"cannot read the checkpoint {path}: {reason}") from error
+    except Exception as error:  # torch lets many kinds through on damaged files
+        raise CheckpointError(f"cannot read the checkpoint {path}: it is damaged") from error
+    if not isinstance(state, dict):
         raise CheckpointError(f"{path} is no checkpoint of this version of emabench")
-    state: dict[str, Any] = content["state"]
+    if owner is not None and content.get("owner", owner) != owner:
+        raise CheckpointError(f"cannot read the checkpoint {path}: it is of another training")
+    if not has_digest:
+        on_note(f"{path} is of an earlier version, without a digest: damage may go unnoticed")
     return state
 
 
-def newest_checkpoint(
-    folders: Iterable[Path], on_damage: Callable[[str], None]
-) -> dict[str, Any] | None:
-    """Return the newest state that can be read, or None.
+def _check_digest(file: IO[bytes]) -> bool:
+    """Stop where the content begins; return whether the file has a digest.
+
+    Raises:
+        ValueError: it is no checkpoint, or not what was written.
+    """
+    if file.read(len(_OLD_MARK)) == _OLD_MARK:
+        file.seek(0)
+        return False
+    file.seek(0)
+    mark, digest = file.read(len(_MARK)), file.read(hashlib.sha256().digest_size)
+    start = file.tell()
+    if mark != _MARK or hashlib.file_digest(file, "sha256").digest() != digest:  # type: ignore[arg-type]
+        raise ValueError("not what was written")
+    file.seek(start)
+    return True
+
+
+def saved_states(
+    folders: Iterable[Path], *, owner: str, on_note: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
+    """Yield the states that can be read, newest first.
 
     Args:
         folders: of the attempts, newest first.
-        on_damage: told of each checkpoint that cannot be read; the one before is tried then.
+        owner: of the training that goes on.
+        on_note: told of each checkpoint that cannot be read, and of one without a digest.
     """
     for folder in folders:
         for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT):
             if not path.exists():
                 continue
             try:
-                return load_checkpoint(path)
+                state = load_checkpoint(path, owner=owner, on_note=on_note)
             except CheckpointError as error:
-                on_damage(f"{error.message}; trying the one before")
-    return None
+                on_note(f"{error.message}; trying the one before")
+            else:
+                yield state

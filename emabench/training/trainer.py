@@ -84,7 +84,7 @@ class Trainer:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(spec.seed, "probe"))
-            self._probe = OnlineProbe(self.learner.feature_dim, len(dataset.classes))
+            self._probe = OnlineProbe(self.learner.feature_dim, max(1, len(dataset.classes)))
             self._probe.to(device.torch)
         self._gradients = GradientMonitor(
             self.learner.encoder.block_names, spec.monitors.gradient_every, world.mean

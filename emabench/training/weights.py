@@ -9,6 +9,7 @@ from safetensors.torch import save
 from torch import nn
 
 from emabench.artifacts.layout import attempt_folders
+from emabench.artifacts.weights_digest import with_digest
 from emabench.errors import NotFoundError
 from emabench.networks.backbone import build_backbone
 from emabench.spec import PretrainSpec
@@ -20,22 +21,22 @@ from emabench.training.trainer import Trainer
 def save_weights(trainer: Trainer, spec: PretrainSpec, folder: Path) -> None:
     """Write the backbones under timm's own names: ``checkpoint_path`` of ``create_model``."""
     learner = trainer.learner
-    metadata = {"spec": spec.model_dump_json()}  # one entry: safetensors shuffles several
     (online,) = learner.backbone
-    _write(folder / "online.safetensors", online.model, metadata)
+    _write(folder / "online.safetensors", online.model, spec)
     if any(name != PROJECTOR for name in learner.target.scope.averaged):
         with torch.random.fork_rng(devices=[]):
             target = build_backbone(spec.backbone, trainer.image_size)
         for name, block in target.blocks.items():
             block.load_state_dict(learner.target.block(name).state_dict())
-        _write(folder / "target.safetensors", target.model, metadata)
+        _write(folder / "target.safetensors", target.model, spec)
 
 
-def _write(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
+def _write(path: Path, model: nn.Module, spec: PretrainSpec) -> None:
     state = model.state_dict()
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    metadata = {"spec": spec.model_dump_json(), "network": path.stem}
     with replaced(path) as file:
-        file.write(save(tensors, metadata))
+        file.write(with_digest(save(tensors), metadata))
 
 
 def weights_file(artifacts: Path, run_id: str, network: str = "online") -> Path:

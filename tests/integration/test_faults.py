@@ -7,6 +7,7 @@ was finished stays finished.
 from __future__ import annotations
 
 import os
+import random
 import resource
 import signal
 import sqlite3
@@ -15,12 +16,14 @@ import sys
 import time
 
 import pytest
+import torch
 from test_training import resolved, train
 
 from emabench.artifacts.layout import CHECKPOINT, attempt_folders
 from emabench.errors import InterruptedRunError
 from emabench.records import JobState, RunQuery
 from emabench.store import RunStore
+from emabench.training.checkpoint import load_checkpoint
 
 EMABENCH = [sys.executable, "-m", "emabench"]
 TINY = ["run", "--preset", "smoke", "--set", "threads=1"]
@@ -113,6 +116,48 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(tmp_path, damag
     assert resumed.results == whole.results
     for name in ("online.safetensors", "target.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_ten_runs_with_a_damaged_checkpoint_end_as_the_undisturbed_one(tmp_path):
+    spec = resolved(method__name="moco", ema__scope="full", checkpoint_steps=2)
+    whole, _ = train(spec, tmp_path / "whole")
+    asked = iter(range(10_000))
+    with pytest.raises(InterruptedRunError):
+        train(spec, tmp_path / "one", stop=lambda: next(asked) + 1 >= 12)
+    rng = random.Random(10)
+    newest = tmp_path / "one" / CHECKPOINT
+    content = newest.read_bytes()
+    for number in range(10):
+        place, bit = rng.randrange(len(content)), 1 << rng.randrange(8)
+        changed = bytearray(content)
+        changed[place] ^= bit
+        newest.write_bytes(changed if number % 3 else content[:place])
+        notices, folder = [], tmp_path / f"two-{number}"
+        resumed, _ = train(spec, folder, earlier=[tmp_path / "one"], on_event=notices.append)
+        told = [getattr(notice, "message", "") for notice in notices]
+        assert any("cannot read the checkpoint" in text for text in told)
+        assert any("resumed" in text for text in told)
+        assert resumed.results == whole.results
+        for name in ("online.safetensors", "target.safetensors"):
+            assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_nothing_of_itself(tmp_path):
+    spec = resolved(max_steps=2)
+    whole, _ = train(spec, tmp_path / "whole")
+    damaged = load_checkpoint(tmp_path / "whole" / CHECKPOINT)
+    for value in damaged["learner"].values():
+        value.zero_()
+    del damaged["probe"]  # what comes before it is loaded, and must not stay
+    (tmp_path / "one").mkdir()
+    torch.save({"format": 2, "state": damaged}, tmp_path / "one" / CHECKPOINT)
+    notices = []
+    again, _ = train(spec, tmp_path / "two", earlier=[tmp_path / "one"], on_event=notices.append)
+    assert any("does not fit" in getattr(notice, "message", "") for notice in notices)
+    assert again.results == whole.results
+    name = "online.safetensors"
+    assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_folder_without_the_right_to_write_is_one_line(tmp_path):

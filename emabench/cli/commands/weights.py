@@ -14,6 +14,7 @@ from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
 from emabench.cli.options.output_forms import JsonOption, OverwriteOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.errors import EmabenchError, NotFoundError, UnknownNameError, UsageError
+from emabench.output_file import check_output
 
 _NETWORKS = ("online", "target")
 
@@ -41,11 +42,13 @@ def command(
     """
     if network not in _NETWORKS:
         raise UnknownNameError("network", network, _NETWORKS)
+    check_output(output)
     if output.exists() and not force:
         raise UsageError(f"{output} exists already", hint="--force overwrites it")
     if not output.parent.is_dir():
         raise NotFoundError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
     from emabench.cli.app.console import print_json
+    from emabench.evaluation.weights_file import read_header
     from emabench.networks.loading_code import loading_code
     from emabench.store import RunStore
     from emabench.training.weights import weights_file
@@ -58,6 +61,7 @@ def command(
             hint=f"those it evaluates are {found.spec.get('weights')}",
         )
     source = weights_file(artifacts_folder(db, artifacts), found.id, network)
+    read_header(source)  # damaged weights are not handed on
     _copy(source, output)
     code = loading_code(found.spec, output)
     if json:

@@ -18,6 +18,11 @@ class ChannelStatistics:
     std: Triple
     """A channel that never changes has the value 1, so that it can be divided by."""
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether any channel changes; what does deviates by half its range at most."""
+        return min(self.std) < 1
+
 
 class ChannelHistogram:
     """Counts the values of each channel, piece by piece.

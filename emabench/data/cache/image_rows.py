@@ -76,11 +76,14 @@ class FileImages(_Rows):
         files: one per image.
         size: side of the decoded images in pixels.
         crop: how an oblong image becomes square.
+        white: the value of grey of 16 bits that becomes white; None is 65535.
     """
 
-    def __init__(self, files: Sequence[Path | str], size: int, crop: CropRule) -> None:
+    def __init__(
+        self, files: Sequence[Path | str], size: int, crop: CropRule, white: int | None = None
+    ) -> None:
         super().__init__((len(files), size, size, 3))
-        self.size, self.crop = size, crop
+        self.size, self.crop, self.white = size, crop, white
         # Text: it is half as large as paths, and goes faster to the processes that decode.
         self._files = np.array([str(file) for file in files], dtype=object)
 
@@ -90,19 +93,23 @@ class FileImages(_Rows):
 
     def take(self, rows: np.ndarray) -> FileImages:
         """Return some of the images, decoded as late as all of them."""
-        return FileImages(self.files(rows), self.size, self.crop)
+        return FileImages(self.files(rows), self.size, self.crop, self.white)
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         files = self._files[rows]
         if isinstance(files, str):
-            return np.asarray(decode_all([files], self.size, self.crop)[0])
+            return np.asarray(self.decoded([files])[0])
         chosen = list(files)
 
         def work(start: int, stop: int) -> np.ndarray:
-            return decode_all(chosen[start:stop], self.size, self.crop)
+            return self.decoded(chosen[start:stop])
 
         shape = (len(chosen), *self.shape[1:])
         return filled(shape, in_pieces(work, len(chosen), _PIECE))
+
+    def decoded(self, files: Sequence[str]) -> np.ndarray:
+        """Decode some files as these images are."""
+        return decode_all(files, self.size, self.crop, self.white)
 
 
 class ChosenRows(_Rows):

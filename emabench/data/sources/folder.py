@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +12,25 @@ import numpy as np
 
 from emabench.data.cache.cache_mode import settle_mode
 from emabench.data.cache.cached_images import keep
+from emabench.data.cache.channels import ChannelStatistics
 from emabench.data.cache.image_cache import ImageCache, Pieces
 from emabench.data.cache.image_rows import FileImages
-from emabench.data.decode import DECODER, CropRule, decode_all
+from emabench.data.decode import DECODER, FileFacts, largest_value
 from emabench.data.pool import in_pieces
-from emabench.data.sources.manifest import FileFacts, Progress, read_facts
+from emabench.data.sources.manifest import Progress, read_facts
 from emabench.data.sources.source import Source
 from emabench.data.sources.tree import ClassTree, find_splits, read_tree, require_same_classes
-from emabench.data.subset import held_out
+from emabench.data.subset import chosen_rows, held_out
 from emabench.errors import DataError, SpecError
 from emabench.spec.data import DataSpec
 
 _PIECE_BYTES = 2**22
 _DEFAULT_SIZE = 224
 _NATIVE_SIZES = range(8, 1025)
+_SUBSET_STATISTICS = "folder-subset-statistics"
+"""Images of a subset were normalised by all training images, each of which had to be decoded."""
+_BRIGHT = 4096
+"""Sixteen bits of which only twelve are used would show as 16 of 256 shades."""
 _SMALL_PIXELS = 64**2
 """Up to here a file takes less time than threads lose to each other by Python's lock."""
 
@@ -40,15 +46,17 @@ def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = N
     """Return the data set of ``spec.data_dir``, its images kept as the cache mode says.
 
     Args:
-        spec: where the tree lies, the size and crop of the images, and the seed of the split.
+        spec: where the tree lies, the size and crop of the images, the subsets, and the seed that
+            draws them and the split. Only what is used is decoded.
         cache: keeps the decoded images and what is known of the files.
         progress: called with the number of files done and of all files, first for reading the
             files and then for decoding them.
 
     Raises:
-        SpecError: there is no ``data_dir``.
+        SpecError: there is no ``data_dir``, or nothing that its ``white`` is for.
         NotFoundError: it does not exist.
-        DataError: the tree makes no data set, or a file is no image; names the file or folder.
+        DataError: the tree makes no data set, a file is no image, or the images show nothing;
+            names the file or folder.
     """
     if spec.data_dir is None:
         raise SpecError(
@@ -60,40 +68,56 @@ def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = N
     if test_root is not None:
         trees.append(read_tree(test_root))
         require_same_classes(trees[0], trees[1])
+    for note in (note for tree in trees for note in tree.notes):
+        warnings.warn(note, RuntimeWarning, stacklevel=2)
     files = [path for tree in trees for path in tree.files]
     facts = read_facts(root, files, cache.folder / "manifests", progress)
     splits = _as_splits(trees, facts)
     content_hash = _content_hash(trees[0].classes, splits)
-    if test_root is None:
+    if not trees[0].classes:
+        splits.append(_rows(splits[0], np.zeros(0, dtype=np.int64)))
+        split_name = "no labels: all for training"
+    elif test_root is None:
         _require_two_of_each(trees[0], splits[0].labels)
         test = held_out(splits[0].labels, spec.test_fraction, spec.subset_seed)
-        splits = [_rows(splits[0], ~test), _rows(splits[0], test)]
+        splits = [_rows(splits[0], np.flatnonzero(~test)), _rows(splits[0], np.flatnonzero(test))]
         split_name = f"seeded {100 * spec.test_fraction:g} % split"
     size = spec.image_size or _native_size(facts)
-    keys = [_key(split, size, spec.crop) for split in splits]
+    subsets = {"train": spec.train_subset, "test": spec.test_subset}
+    whole = splits[0]
+    for index, (name, count) in enumerate(subsets.items()):
+        rows = chosen_rows(splits[index].labels, count, spec.subset_seed, name)
+        if rows is not None:
+            splits[index] = _rows(splits[index], rows)
+    _check_depth(spec, splits[0], facts)
+    keys = [_key(split, size, spec) for split in splits]
     shapes = [(len(split.files), size, size, 3) for split in splits]
+    total = sum(len(split.files) for split in splits)
     mode = settle_mode(
-        3 * size**2 * len(files),
+        3 * size**2 * total,
         folder=cache.folder,
         is_cached=all(map(cache.find, keys, shapes)),
     )
     kept, done = [], 0
     for split, key, shape in zip(splits, keys, shapes, strict=True):
-        images = FileImages(split.files, size, spec.crop)
-        pieces = _decoding(images, progress, done, len(files), _threads(split.facts))
-        kept.append(keep(cache, mode, key, shape, pieces, images))
+        images = FileImages(split.files, size, spec.crop, spec.white)
+        pieces = _decoding(images, progress, done, total, _threads(split.facts))
+        if len(images):
+            kept.append(keep(cache, mode, key, shape, pieces, images))
         done += len(images)
-    (train_images, statistics), (test_images, _) = kept
+    train_images, statistics = kept[0]
+    _check_spread(spec, statistics)
     return Source(
         classes=trees[0].classes,
         size=size,
         train_images=train_images,
         train_labels=splits[0].labels,
-        test_images=test_images,
+        test_images=kept[1][0] if len(kept) > 1 else np.empty(shapes[1], dtype=np.uint8),
         test_labels=splits[1].labels,
         statistics=statistics,
         content_hash=content_hash,
         split=split_name,
+        revisions=() if splits[0] is whole else (_SUBSET_STATISTICS,),
     )
 
 
@@ -107,12 +131,58 @@ def _as_splits(trees: list[ClassTree], facts: list[FileFacts]) -> list[_Split]:
     return splits
 
 
-def _rows(split: _Split, chosen: np.ndarray) -> _Split:
-    rows = np.flatnonzero(chosen)
+def _rows(split: _Split, rows: np.ndarray) -> _Split:
     return _Split(
         tuple(split.files[row] for row in rows),
         tuple(split.facts[row] for row in rows),
         split.labels[rows],
+    )
+
+
+def _check_depth(spec: DataSpec, train: _Split, facts: Sequence[FileFacts]) -> None:
+    """Refuse training images of 16 bits that would become black.
+
+    Raises:
+        DataError: none of them has a bright value, and the spec does not say what is white.
+        SpecError: it does, and nothing has 16 bits.
+    """
+    if spec.white is not None:
+        if not any(fact.is_deep for fact in facts):
+            raise SpecError(
+                f"data.white={spec.white}, but no image in {spec.data_dir} has 16 bits",
+                hint="leave it out",
+            )
+        return
+    deep = [path for path, fact in zip(train.files, train.facts, strict=True) if fact.is_deep]
+    if not deep:
+        return
+    largest = 0
+    for value in in_pieces(lambda start, _: largest_value(deep[start]), len(deep), 1):
+        largest = max(largest, value)
+        if largest >= _BRIGHT:
+            return
+    likely = next(value for value in (255, 1023, 4095) if largest <= value)
+    raise DataError(
+        f"{spec.data_dir}: the training images of 16 bits would be black: their largest value "
+        f"is {largest} of 65535",
+        hint=f"set data.white to the value that is white, such as {likely}, or to 65535 if they "
+        "are dark on purpose; colours of 16 bits must be converted to 8",
+    )
+
+
+def _check_spread(spec: DataSpec, statistics: ChannelStatistics) -> None:
+    """Refuse training images that are all of one colour.
+
+    Raises:
+        DataError: they are.
+    """
+    if statistics.has_spread:
+        return
+    raise DataError(
+        f"{spec.data_dir}: every pixel of the training images has the same colour",
+        hint="look at them: there is nothing to be learned"
+        if spec.white is None
+        else f"look at them, and whether {spec.white} is the value that is white",
     )
 
 
@@ -143,8 +213,9 @@ def _content_hash(classes: tuple[str, ...], splits: list[_Split]) -> str:
     return digest.hexdigest()
 
 
-def _key(split: _Split, size: int, crop: CropRule) -> str:
-    key = hashlib.blake2b(f"{size}/{crop}/{DECODER}".encode(), digest_size=16)
+def _key(split: _Split, size: int, spec: DataSpec) -> str:
+    white = "" if spec.white is None else f"/{spec.white}"
+    key = hashlib.blake2b(f"{size}/{spec.crop}/{DECODER}{white}".encode(), digest_size=16)
     for fact in split.facts:
         key.update(fact.digest.encode())
     return key.hexdigest()
@@ -162,7 +233,7 @@ def _decoding(
     """Return what decodes a split; ``done`` and ``total`` place it in the progress."""
 
     def work(start: int, stop: int) -> np.ndarray:
-        return decode_all(images.files(slice(start, stop)), images.size, images.crop)
+        return images.decoded(images.files(slice(start, stop)))
 
     def pieces() -> Iterator[np.ndarray]:
         made = done

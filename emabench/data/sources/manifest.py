@@ -12,28 +12,19 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from emabench.data.cache.image_cache import write_atomically
-from emabench.data.decode import inspect
+from emabench.data.decode import FileFacts, inspect
 from emabench.data.pool import in_pieces
 from emabench.errors import DataError
 
-_FORMAT = 1
+_FORMAT = 2
 _SETTLED_NS = 2_000_000_000
 _PIECE = 256
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What identifies an image file, and the size of its image."""
-
-    digest: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -93,8 +84,7 @@ def _look(path: Path, known: _Known | None) -> _Known:
     stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     if known is not None and known.stamp == stamp:
         return known
-    digest, (width, height) = inspect(path)
-    return _Known(stamp, FileFacts(digest, width, height))
+    return _Known(stamp, inspect(path))
 
 
 def _read_manifest(path: Path) -> dict[str, _Known]:
@@ -103,18 +93,15 @@ def _read_manifest(path: Path) -> dict[str, _Known]:
         if content["format"] != _FORMAT:
             return {}
         return {
-            name: _Known((size, mtime, ctime), FileFacts(digest, width, height))
-            for name, (size, mtime, ctime, digest, width, height) in content["files"].items()
+            name: _Known((size, mtime, ctime), FileFacts(*facts))
+            for name, (size, mtime, ctime, *facts) in content["files"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
 def _write_manifest(path: Path, entries: dict[str, _Known]) -> None:
-    files = {
-        name: [*entry.stamp, entry.facts.digest, entry.facts.width, entry.facts.height]
-        for name, entry in entries.items()
-    }
+    files = {name: [*entry.stamp, *astuple(entry.facts)] for name, entry in entries.items()}
     content = json.dumps({"format": _FORMAT, "files": files}).encode()
     # Only a memory: where it cannot be kept the files are read again.
     with contextlib.suppress(OSError):

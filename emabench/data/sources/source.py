@@ -1,4 +1,4 @@
-"""A data set as its source gives it: whole, before any subset is drawn."""
+"""A data set as its source gives it, before any subset is drawn; a folder gives the subsets."""
 
 from __future__ import annotations
 
@@ -29,3 +29,5 @@ class Source:
     """Hex; the same wherever the content lies and whatever size is asked for."""
     split: str
     """How the test set came about."""
+    revisions: tuple[str, ...] = ()
+    """Names of the fixes that changed what is trained on."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emabench.errors import EmabenchError, UsageError
+from emabench.output_file import check_output
 from emabench.records import RunRecord
 from emabench.version import __version__
 
@@ -42,7 +43,8 @@ def check_path(path: Path) -> None:
     """Refuse a picture that cannot be written, before anything is computed.
 
     Raises:
-        UsageError: the ending is none of PNG, SVG and PDF, or the folder does not exist.
+        UsageError: the ending is none of PNG, SVG and PDF, the folder does not exist, or
+            something lies there that is no regular file.
     """
     if path.suffix.lower() not in FORMATS:
         raise UsageError(
@@ -53,6 +55,7 @@ def check_path(path: Path) -> None:
         raise UsageError(
             f"there is no folder {path.absolute().parent}", hint="make it, or choose another"
         )
+    check_output(path)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from emabench.errors import EmabenchError, UsageError
+from emabench.output_file import check_output
 from emabench.report.page.content import PageContent
 
 _ASSETS = resources.files("emabench.report.page") / "assets"
@@ -70,13 +71,15 @@ def check_page(path: Path) -> None:
     """Refuse a page that cannot be written, before anything is computed.
 
     Raises:
-        UsageError: the ending is not that of a page, or the folder does not exist.
+        UsageError: the ending is not that of a page, the folder does not exist, or
+            something lies there that is no regular file.
     """
     if path.suffix.lower() not in _ENDINGS:
         raise UsageError(f"{path.name!r} is no name for a page", hint="let it end in .html")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", hint="make it, or choose another")
+    check_output(path)
 
 
 def write_page(content: PageContent, path: Path) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from emabench.output_file import check_output
+
 
 @contextmanager
 def draft(target: Path, *, overwrite: bool) -> Iterator[Path]:
@@ -18,9 +20,11 @@ def draft(target: Path, *, overwrite: bool) -> Iterator[Path]:
         overwrite: whether it may be there already.
 
     Raises:
+        UsageError: what is there is no regular file.
         FileExistsError: it is there, and may not be.
         OSError: it cannot be written.
     """
+    check_output(target)
     file = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     # Not tempfile, whose files nobody else may read.
     os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

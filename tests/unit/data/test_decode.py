@@ -122,10 +122,10 @@ def test_first_frame_of_an_animation(tmp_path: Path) -> None:
 def test_inspection_gives_content_and_size(picture: Image.Image, tmp_path: Path) -> None:
     wide = picture.resize((30, 20))
     first, second = (saved(tmp_path / name, wide) for name in ("a.png", "b.png"))
-    digest, size = inspect(first)
-    assert size == (30, 20)
-    assert inspect(second)[0] == digest
-    assert inspect(saved(tmp_path / "c.png", picture))[0] != digest
+    facts = inspect(first)
+    assert (facts.width, facts.height, facts.is_deep) == (30, 20, False)
+    assert inspect(second) == facts
+    assert inspect(saved(tmp_path / "c.png", picture)).digest != facts.digest
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp"])

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emabench.data.decode import decode
+from emabench.data.cache import image_rows
+from emabench.data.decode import FileFacts, decode
 from emabench.data.images import Dataset, load_dataset
 from emabench.data.sources import folder as folders
 from emabench.data.sources import manifest
@@ -101,14 +102,42 @@ def test_size_and_crop_are_part_of_the_key(make_tree: MakeTree, cache: Path) -> 
     assert len(list(cache.glob("*.npy"))) == 6  # two splits for each
 
 
-def test_statistics_are_of_the_whole_training_split(make_tree: MakeTree, cache: Path) -> None:
+def test_statistics_are_of_the_images_that_are_used(make_tree: MakeTree, cache: Path) -> None:
     root = make_tree("train", "test")
     whole, part = load(root, cache), load(root, cache, train_subset=3)
-    flat = whole.train.images.reshape(-1, 3) / 255
-    np.testing.assert_allclose(whole.mean, flat.mean(0))
-    np.testing.assert_allclose(whole.std, flat.std(0))
-    assert part.mean == whole.mean
+    for data in (whole, part):
+        flat = np.asarray(data.train.images).reshape(-1, 3) / 255
+        np.testing.assert_allclose(data.mean, flat.mean(0))
+        np.testing.assert_allclose(data.std, flat.std(0))
     assert len(part.train) == 3
+    assert part.mean != whole.mean
+    assert (part.revisions, whole.revisions) == (("folder-subset-statistics",), ())
+    assert load(root, cache, train_subset=18, test_subset=5).revisions == ()
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("train",), ()])
+def test_of_a_subset_nothing_else_is_decoded(
+    parts: tuple[str, ...], make_tree: MakeTree, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_tree(*parts, count=20)
+    decoded: list[str] = []
+    decode_all = image_rows.decode_all
+
+    def spy(paths, *rest):  # type: ignore[no-untyped-def]
+        decoded.extend(paths)
+        return decode_all(paths, *rest)
+
+    monkeypatch.setattr(image_rows, "decode_all", spy)
+    data = load(root, cache, train_subset=6, test_subset=3)
+    assert (len(data.train), len(data.test), len(decoded)) == (6, 3, 9)
+    whole = load(root, cache)
+    places = {image.tobytes(): label for image, label in zip(*whole_images(whole), strict=True)}
+    for image, label in zip(data.train.images, data.train.labels, strict=True):
+        assert places[image.tobytes()] == label
+
+
+def whole_images(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(data.train.images), data.train.labels
 
 
 def test_content_hash_ignores_place_and_size_but_not_content(
@@ -142,7 +171,7 @@ def test_unchanged_files_are_read_once(
     read: list[Path] = []
     look = manifest.inspect
 
-    def counted(path: Path) -> tuple[str, tuple[int, int]]:
+    def counted(path: Path) -> FileFacts:
         read.append(path)
         return look(path)
 
@@ -302,11 +331,6 @@ def readme_in_a_class(root: Path) -> str:
     return "cat/README.txt: cannot be decoded: not an image"
 
 
-def hidden_file(root: Path) -> str:
-    (root / "train" / "cat" / ".notes").write_text("about cats")
-    return "cat/.notes: cannot be decoded: not an image"
-
-
 def empty_file(root: Path) -> str:
     (root / "test" / "cat" / "3.jpg").write_bytes(b"")
     return "test/cat/3.jpg: the file is empty"
@@ -348,7 +372,6 @@ def image_beside_train(root: Path) -> str:
         images_right_in_train_and_test,
         images_right_in_train_alone,
         readme_in_a_class,
-        hidden_file,
         empty_file,
         truncated_file,
         broken_link,

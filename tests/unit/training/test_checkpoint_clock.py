@@ -10,9 +10,9 @@ from emabench.spec import PretrainSpec
 from emabench.training.checkpoint import (
     CheckpointClock,
     load_checkpoint,
-    newest_checkpoint,
     replaced,
     save_checkpoint,
+    saved_states,
 )
 
 
@@ -49,7 +49,7 @@ def test_by_minutes_since_the_last_one():
 
 def test_two_checkpoints_stay(tmp_path):
     for step in (1, 2, 3):
-        save_checkpoint(tmp_path, {"step": step, "weight": torch.full((3,), float(step))})
+        save_checkpoint(tmp_path, {"step": step, "weight": torch.full((3,), float(step))}, owner="")
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "checkpoint-previous.pt"}
     assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 3
     assert load_checkpoint(tmp_path / "checkpoint-previous.pt")["step"] == 2
@@ -60,7 +60,7 @@ def test_a_checkpoint_of_another_form_is_refused(tmp_path):
     torch.save({"step": 1}, tmp_path / "checkpoint.pt")
     with pytest.raises(CheckpointError, match="no checkpoint of this version"):
         load_checkpoint(tmp_path / "checkpoint.pt")
-    assert newest_checkpoint([tmp_path], told.append) is None
+    assert list(saved_states([tmp_path], owner="", on_note=told.append)) == []
     assert len(told) == 1
 
 

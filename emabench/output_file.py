@@ -1,0 +1,29 @@
+"""Where a command may write the file that the user names."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from pathlib import Path
+
+from emabench.errors import UsageError
+
+_KINDS = {
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+"""What a rename would replace as if it were a file."""
+
+
+def check_output(path: Path) -> None:
+    """Refuse a place where something lies that a file must not replace; links are followed.
+
+    Raises:
+        UsageError: it is a device or its like.
+    """
+    with contextlib.suppress(OSError):  # nothing is there; whoever writes says what else is wrong
+        kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+        if kind is not None:
+            raise UsageError(f"{path} is {kind}: it is not overwritten", hint="name a file")
