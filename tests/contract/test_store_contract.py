@@ -203,12 +203,12 @@ def test_a_worker_whose_job_was_taken_is_fenced(store, write):
         "release": {"reason": "late", "cost": None},
     }
     with pytest.raises(FencedError):
-        getattr(store, write)(mine, **arguments[write])
+        getattr(store.queue, write)(mine, **arguments[write])
     assert store.run(run.id) == before
     assert store.metrics(run.id) == []
     store.queue.finish(other, results={"top1": 50.0}, cost=CostReading())
     with pytest.raises(FencedError):
-        getattr(store, write)(other, **arguments[write])
+        getattr(store.queue, write)(other, **arguments[write])
     assert store.run(run.id).results == {"top1": 50.0}
 
 
