@@ -10,6 +10,7 @@ The queue calls the last two as jobs, and writes what they return into the store
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -25,14 +26,29 @@ from emabench.data.load_with_progress import load_data
 from emabench.device import Device
 from emabench.errors import SpecError
 from emabench.evaluation.accuracies import accuracies
-from emabench.evaluation.resolve_evaluation import check_size, evaluated_images, settle_evaluation
+from emabench.evaluation.resolve_evaluation import (
+    check_holdout,
+    check_size,
+    evaluated_images,
+    knn_revisions,
+    settle_evaluation,
+)
 from emabench.evaluation.weights_file import check_origin, load_weights
 from emabench.events import Listener, Notice
 from emabench.methods import load_method
 from emabench.methods._method import Method, TrainingSet
-from emabench.networks.backbone import build_backbone, chosen_stem
+from emabench.networks.backbone import Backbone, build_backbone, chosen_stem
+from emabench.networks.drop_rates import drop_rates
 from emabench.records import CostReading, MetricPoint, PlannedRun
-from emabench.spec import EmaScope, ExperimentSpec, LinearEvalSpec, PretrainSpec, fingerprint
+from emabench.spec import (
+    EmaScope,
+    ExperimentSpec,
+    LinearEvalSpec,
+    PretrainSpec,
+    SpecModel,
+    fingerprint,
+)
+from emabench.spec.revisions import EVALUATION, PRETRAINING, counted_identities, named
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import save_checkpoint, saved_states
 from emabench.training.learner import has_batch_statistics
@@ -64,6 +80,7 @@ def resolve(
     command: str,
     name: str | None = None,
     on_event: Listener = lambda event: None,
+    evaluates: bool = True,
 ) -> PlannedRun:
     """Settle everything that a spec leaves open, and check it against method, network and data.
 
@@ -72,6 +89,7 @@ def resolve(
         command: the command that reproduces the run.
         name: a label for the user, no part of the identity.
         on_event: listens.
+        evaluates: whether the evaluation is made at all; if not, nothing about it can be wrong.
 
     Raises:
         UsageError: a name, a scope or a value does not go with the others.
@@ -140,7 +158,7 @@ def resolve(
     inner["ema"]["target_gradient"] = _target_gradient(pretrain, scope, method.stop_gradient)
     inner["device"], inner["precision"] = str(device.torch), device.precision
     inner["threads"] = pretrain.threads or torch.get_num_threads()
-    identity = {
+    identity: dict[str, Any] = {
         "device_kind": device.kind,
         "precision": device.precision,
         "threads": inner["threads"],
@@ -149,18 +167,30 @@ def resolve(
     if evaluated is not dataset:
         check_size(pretrain, backbone.model, dataset, evaluated)
         identity["evaluation_data"] = evaluated.content_hash
-        if evaluated.revisions:
-            identity["evaluation_revisions"] = list(evaluated.revisions)
-    if dataset.revisions:
-        identity["revisions"] = list(dataset.revisions)
+    concerned = _revisions(pretrain, method, options, backbone, scope, len(dataset.train))
+    if revisions := named(concerned | dict.fromkeys(dataset.revisions, True)):
+        identity[PRETRAINING] = revisions
+    if evaluates and spec.evaluation.enabled:
+        check_holdout(spec.evaluation.linear, evaluated)
+        concerned = knn_revisions(spec.evaluation.knn, evaluated)
+        if evaluated is not dataset:
+            concerned |= dict.fromkeys(evaluated.revisions, True)
+        if revisions := named(concerned):
+            identity[EVALUATION] = revisions
+    counts = _what_counts(fields)
+    *earlier, today = (
+        fingerprint({"spec": counts, "identity": counted})
+        for counted in counted_identities(identity)
+    )
     return PlannedRun(
         spec=fields,
         identity=identity,
-        fingerprint=fingerprint({"spec": _what_counts(fields), "identity": identity}),
+        fingerprint=today,
         command=command,
         name=name,
         smoke=spec.smoke,
         warnings=tuple(notes),
+        earlier_fingerprints=tuple(earlier),
     )
 
 
@@ -337,11 +367,37 @@ def _target_gradient(spec: PretrainSpec, scope: EmaScope, stop_gradient: bool) -
     return "attach"
 
 
+def _revisions(
+    spec: PretrainSpec,
+    method: type[Method],
+    options: SpecModel,
+    backbone: Backbone,
+    scope: EmaScope,
+    images: int,
+) -> dict[str, bool]:
+    """Say by name which changes of numbers concern a pretraining: those that touch its steps."""
+    steps = images // spec.batch_size
+    total = spec.epochs * steps if method.trains else 0
+    if spec.max_steps is not None:
+        total = min(total, spec.max_steps)
+    if not total:
+        return {}
+    first: int | None = 0 if set(method.target_views) - set(method.online_views) else scope.first
+    again = [] if first is None else list(backbone.blocks.values())[first:]
+    return {
+        "drop-rates": backbone.quietened or bool(drop_rates(*again)),
+        **method.revisions(
+            options, epochs=math.ceil(total / steps), epoch_images=steps * spec.batch_size
+        ),
+    }
+
+
 def _what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what changes no result: where things lie, and how often a state is saved.
 
-    The identity has the data's content and the device's kind. What was added to the language of
-    specs later, and is off, is left out too, so that the same run keeps its fingerprint.
+    The identity has the data's content, the device's kind, and the changes of numbers that concern
+    the run. What was added to the language of specs later, and is off, is left out too, so that the
+    same run keeps its fingerprint.
     """
     copied: dict[str, Any] = json.loads(json.dumps(fields))
     inner = copied["pretrain"]

@@ -206,7 +206,8 @@ class RunRecord:
     spec: Mapping[str, Any]
     """The resolved experiment, as nested plain values."""
     identity: Mapping[str, Any]
-    """What beside the spec identifies the run: device kind, precision, threads, data hash."""
+    """What beside the spec identifies the run: device kind, precision, threads, data hash, and the
+    revisions that concern it."""
     fingerprint: str
     created_at: datetime
     results: Mapping[str, float] = field(default_factory=dict)
@@ -328,13 +329,17 @@ class PlannedRun:
     identity: Mapping[str, Any]
     """What beside the spec identifies the run: ``device_kind``, ``precision``, ``threads`` and
     ``data`` (the content hash of the images); ``evaluation_data`` where it is evaluated on others;
-    ``weights`` (their SHA-256) for an evaluation of its own."""
+    ``weights`` (their SHA-256) for an evaluation of its own; ``revisions`` and
+    ``evaluation_revisions``, where a fix changed a number of such a run."""
     fingerprint: str
     """Identifies spec and identity together."""
     command: str
     name: str | None = None
     smoke: bool = False
     warnings: tuple[str, ...] = ()
+    earlier_fingerprints: tuple[str, ...] = ()
+    """Those of the same weights before their evaluation was mended, oldest first: where the store
+    has one of them, the evaluation is to be repeated and the pretraining is not."""
     study: str | None = None
     """Name of the study that the run belongs to, also if it exists already; no part of the
     identity."""

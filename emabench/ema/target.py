@@ -3,6 +3,9 @@
 With blocks b1 … bn, online activations h0 = views, hi = bi(hi-1), and k the first block of the
 scope, the target starts from the online activation h(k-1), detached. The blocks before k are
 never run a second time: the same weights on the same batch give the same activations.
+
+What the target runs itself drops no paths and no units, even where the online network does: a
+target is to be the same whenever the same image comes.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from emabench.networks.drop_rates import drop_rates, without_dropping
 from emabench.networks.encoder import Encoder, frozen_statistics
 from emabench.spec import EmaScope
 
@@ -41,6 +45,8 @@ class TargetNetwork(nn.Module):
         self.copies = nn.ModuleDict(
             {name: copy.deepcopy(encoder.blocks[name]) for name in scope.averaged}
         ).requires_grad_(False)
+        for rate in drop_rates(self.copies):
+            rate.set(0.0)
         self._buffers_policy = buffers
         self._detach = detach
         # In a tuple, so that torch does not take the online encoder for a part of the target.
@@ -70,7 +76,7 @@ class TargetNetwork(nn.Module):
         """Run some blocks one after another: copies, or the online modules without gradient."""
         online = self._online[0].blocks
         reused = [online[name] for name in names if name not in self.copies]
-        with torch.no_grad(), frozen_statistics(reused):
+        with torch.no_grad(), frozen_statistics(reused), without_dropping(reused):
             for name in names:
                 activation = self.block(name)(activation)
         return activation

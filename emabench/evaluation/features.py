@@ -12,6 +12,7 @@ from emabench.data.augmentation.augment import normalize
 from emabench.data.images import ImageSet
 from emabench.data.reading import read_batches
 from emabench.device import Device
+from emabench.errors import WeightsError
 
 Statistics = tuple[float, float, float]
 
@@ -55,3 +56,30 @@ def extract_features(
     finally:
         model.train(was_training)
     return torch.cat(features), torch.from_numpy(images.labels.copy()).to(device.torch)
+
+
+def check_features(features: Tensor, model: nn.Module, *, part: str) -> None:
+    """Check that features can be reckoned with.
+
+    Args:
+        features: [N, D].
+        model: that gave them.
+        part: of the images, for the message.
+
+    Raises:
+        WeightsError: some are not finite, or so large that their variance would not be.
+    """
+    largest = (torch.finfo(features.dtype).max / len(features)) ** 0.5
+    bad = int((~(features.norm(dim=1) < largest)).sum())
+    if not bad:
+        return
+    broken = [
+        name
+        for name, value in model.state_dict().items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
+    reason = f": {broken[0]} holds numbers that are not" if broken else " or too large"
+    raise WeightsError(
+        f"the features of {bad} of {len(features)} {part} images are not finite{reason}",
+        hint="such weights come of a training that diverged, or of a damaged file; evaluate others",
+    )

@@ -26,14 +26,17 @@ class LinearProbe:
         center: mean of the training features [D].
         scale: standard deviation of the training features [D].
         weight_decay: the penalty that was chosen.
-        holdout_top1: percent right on the held-out training images with it.
+        holdout_top1: percent right on the held-out training images with it; None without any.
+        edge: ``smallest`` or ``largest`` where the chosen penalty is that of several and better
+            than its neighbour, so that one beyond it may be better still.
     """
 
     weight: Tensor
     center: Tensor
     scale: Tensor
     weight_decay: float
-    holdout_top1: float
+    holdout_top1: float | None
+    edge: str | None = None
 
     def scores(self, features: Tensor) -> Tensor:
         """Return the logits [M, C] of features [M, D]."""
@@ -56,20 +59,39 @@ def fit_linear_probe(
     inputs = _with_bias((features - center) / scale)
     held_out = _holdout(labels, classes, spec.holdout, seed)
     candidates = sorted(spec.weight_decays, reverse=True)
-    weight: Tensor | None = None
+    if len(set(candidates)) == 1 and not held_out.any():
+        decay = candidates[0]
+        weight = _fit(inputs, labels, classes, decay, spec.max_iterations, start=None)
+        return LinearProbe(weight, center, scale, decay, None)
+    start: Tensor | None = None
     scored: list[tuple[float, float]] = []
     fitted: dict[float, Tensor] = {}
     for decay in candidates:
-        weight = _fit(
-            inputs[~held_out], labels[~held_out], classes, decay, spec.max_iterations, start=weight
+        start = fitted[decay] = _fit(
+            inputs[~held_out], labels[~held_out], classes, decay, spec.max_iterations, start=start
         )
-        fitted[decay] = weight
-        right = correct_at(inputs[held_out] @ weight.T, labels[held_out], 1)
+        right = correct_at(inputs[held_out] @ start.T, labels[held_out], 1)
         scored.append((int(right.sum()) / len(right) * 100, decay))
     top1, decay = max(scored)
     # The problem is convex: from the fit without the held-out images it is near.
     weight = _fit(inputs, labels, classes, decay, spec.max_iterations, start=fitted[decay])
-    return LinearProbe(weight, center, scale, decay, top1)
+    return LinearProbe(weight, center, scale, decay, top1, _edge(scored, decay))
+
+
+def _edge(scored: list[tuple[float, float]], chosen: float) -> str | None:
+    """Say at which edge of the penalties the chosen one is; the largest also wins where all tie.
+
+    Args:
+        scored: accuracy and penalty, the largest penalty first.
+        chosen: one of the penalties.
+    """
+    (first, largest), *_, (_, smallest) = scored if len(scored) > 1 else scored * 2
+    if smallest == largest:
+        return None
+    if chosen == smallest:
+        return "smallest"
+    beaten = next(top1 for top1, decay in scored if decay != largest) < first
+    return "largest" if chosen == largest and beaten else None
 
 
 def _with_bias(inputs: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -13,7 +15,19 @@ from emabench.errors import SpecError, WeightsError
 from emabench.evaluation.weights_file import check_fit
 from emabench.events import Listener
 from emabench.networks.backbone import build_backbone, chosen_stem
-from emabench.spec import DataSpec, ExperimentSpec, LinearEvalSpec, PretrainSpec
+from emabench.spec import (
+    DataSpec,
+    ExperimentSpec,
+    KnnSpec,
+    LinearEvalSpec,
+    LinearSpec,
+    PretrainSpec,
+)
+
+_TOP = 5
+_MANY_NEIGHBOURS = 200
+_FLOAT32_RANGE = 87.0
+"""e to a higher power is near the largest number of float32, and to a lower one the smallest."""
 
 
 def settle_evaluation(
@@ -47,6 +61,46 @@ def settle_evaluation(
     settled = spec.model_copy(update={"knn": knn, "data": data})
     open_fields = {name for name in ("data", "seed") if getattr(settled, name) is None}
     return settled.model_dump(mode="json", exclude=open_fields | {"enabled"}), notes
+
+
+def check_holdout(spec: LinearSpec, images: Dataset) -> None:
+    """Check that there are images to choose the penalty on, or that there is nothing to choose.
+
+    Raises:
+        SpecError: there are too few training images.
+    """
+    count = len(images.train)
+    if count < 2:
+        raise SpecError(
+            "a single training image cannot be evaluated on",
+            hint="two are needed at least: evaluate on more training images",
+        )
+    if len(set(spec.weight_decays)) > 1 and np.bincount(images.train.labels).max() < 2:
+        raise SpecError(
+            f"{count} training images of {count} classes: none can be held out to choose among "
+            f"the {len(spec.weight_decays)} penalties of evaluation.linear.weight_decays",
+            hint="give it a single one, such as [0.001], or evaluate on more training images",
+        )
+
+
+def knn_revisions(spec: KnnSpec, images: Dataset) -> dict[str, bool]:
+    """Say by name which changes of the nearest neighbours' numbers concern an evaluation.
+
+    Args:
+        spec: with k as it is, or as the user wrote it.
+        images: that are evaluated on.
+    """
+    classes = len(images.classes)
+    sizes = np.sort(np.bincount(images.train.labels, minlength=classes))
+    k = min(spec.k, len(images.train))
+    # So many classes are too few for a top 5 and may have all the votes.
+    possible = k <= sizes[-(min(_TOP, classes) - 1) :].sum() and classes > 1
+    many = k >= _MANY_NEIGHBOURS and classes > _TOP
+    return {
+        "knn-votes": 1 / spec.temperature + math.log(k) > _FLOAT32_RANGE,
+        "knn-top5-few": bool(possible and not many),
+        "knn-top5": bool(possible and many),
+    }
 
 
 def evaluated_images(

@@ -60,7 +60,7 @@ def resolve_bench(
             hint="leave --devices at 1; runs on several devices are compared as they are",
         )
     arms = [
-        resolve(_experiment_of(spec, ema), command=command, on_event=on_event)
+        resolve(_experiment_of(spec, ema), command=command, on_event=on_event, evaluates=False)
         for ema in spec.bench.arms
     ]
     bench = spec.bench.model_dump(mode="json")
@@ -101,7 +101,8 @@ def measure(
         meter: of the job, not of the steps.
 
     Returns:
-        Results by name and number of the arm: ``images_per_second:0``, ``step_ms:0``, a phase
+        Results by name and number of the arm: ``images_per_second:0`` and ``step_ms:0`` of the
+        median step, a phase
         (``backward_ms:0``), ``flops_per_step:0``, ``ema_bytes:0``, ``peak_memory_bytes:0``,
         ``energy_j_per_step:0``; what is not known is left out.
 

@@ -17,7 +17,11 @@ import torch
 from emabench import device as devices
 from emabench.data.load_with_progress import load_data
 from emabench.errors import NotFoundError, SpecError, UsageError
-from emabench.evaluation.resolve_evaluation import settle_evaluation
+from emabench.evaluation.resolve_evaluation import (
+    check_holdout,
+    knn_revisions,
+    settle_evaluation,
+)
 from emabench.evaluation.weights_file import check_fit, digest, read_header
 from emabench.events import Listener, Notice
 from emabench.experiment import bind_device
@@ -25,6 +29,7 @@ from emabench.networks.backbone import Backbone, build_backbone, chosen_stem
 from emabench.records import PlannedRun, RunRecord
 from emabench.spec import DataSpec, EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.paths import SHORT_NAMES, nest, value_at
+from emabench.spec.revisions import EVALUATION, named
 from emabench.spec.scope import PROJECTOR
 from emabench.spec.settings import overlay, without
 from emabench.training.weights import weights_file
@@ -84,6 +89,7 @@ def resolve_evaluation(
         size = spec.pretrain.data.image_size
         fit["hint"] = f"set --image-size to that of the pretraining, {size} pixels"
     check_fit(read_header(file).shapes, backbone.model, **fit)
+    check_holdout(spec.evaluation.linear, images)
     evaluation, notes = settle_evaluation(
         spec.evaluation.model_copy(update={"network": network}),
         _sized(data, images.image_size),
@@ -96,15 +102,16 @@ def resolve_evaluation(
     known = pretrain.model_dump(mode="json")
     if source.pretrain is None:
         known = {"backbone": known["backbone"]}  # nobody knows how they were trained
-    identity = {
+    identity: dict[str, Any] = {
         "device_kind": device.kind,
         "precision": device.precision,
         "threads": threads,
         "data": images.content_hash,
         "weights": digest(file),
     }
-    if images.revisions:
-        identity["evaluation_revisions"] = list(images.revisions)
+    concerned = knn_revisions(spec.evaluation.knn, images)
+    if revisions := named(concerned | dict.fromkeys(images.revisions, True)):
+        identity[EVALUATION] = revisions
     counts = {
         "backbone": known["backbone"],
         "evaluation": without(evaluation, ("data.data_dir", "seed")),

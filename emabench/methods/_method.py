@@ -117,3 +117,14 @@ class Method(nn.Module):
             SpecError: the options do not go with this many images.
         """
         return options, []
+
+    @classmethod
+    def revisions(cls, options: Any, *, epochs: int, epoch_images: int) -> dict[str, bool]:
+        """Return by name which changes of the method's own numbers concern a run.
+
+        Args:
+            options: as the run has them.
+            epochs: that it trains, the last one perhaps in part.
+            epoch_images: images that it trains on in a whole epoch.
+        """
+        return {}

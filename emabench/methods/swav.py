@@ -61,6 +61,13 @@ class SwAV(Method):
         """Clamp the queue to the training set."""
         return fit_queue_size("swav", options, train_images, batch_size)
 
+    @classmethod
+    def revisions(cls, options: Options, *, epochs: int, epoch_images: int) -> dict[str, bool]:
+        """Say whether the queue is used before it is full."""
+        used = options.queue_from_epoch < epochs
+        full = options.queue_from_epoch * epoch_images >= options.queue_size
+        return {"swav-unfilled-queue": used and not full}
+
     def begin_epoch(self, epoch: int, projector: nn.Module) -> None:
         """Freeze the prototypes in the first epochs; use the queue in the later ones."""
         projector[-1].requires_grad_(epoch >= self.options.frozen_epochs)  # type: ignore[index]
@@ -75,11 +82,12 @@ class SwAV(Method):
     @torch.no_grad()
     def _assigned(self, target: Views, view: int) -> Tensor:
         """Return the shares [N, K] of each prototype in each target of a view."""
-        scores = target[view]
+        scores, absent = target[view], None
         if self.uses_queue:
             scores = torch.cat([scores, self.queue[view]])
+            absent = F.pad(self.queue.empty_slots, (len(target[view]), 0))
         options = self.options
-        shares = sinkhorn(scores, options.sinkhorn_epsilon, options.sinkhorn_iterations)
+        shares = sinkhorn(scores, options.sinkhorn_epsilon, options.sinkhorn_iterations, absent)
         return shares[: len(target[view])]
 
     def remember(self, target: Views) -> None:
@@ -87,7 +95,9 @@ class SwAV(Method):
         self.queue.push(*target)
 
 
-def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
+def sinkhorn(
+    scores: Tensor, epsilon: float, iterations: int, absent: Tensor | None = None
+) -> Tensor:
     """Assign N items to K prototypes such that all prototypes get about the same share.
 
     The Sinkhorn-Knopp iteration for optimal transport with entropy (Cuturi, arXiv 1306.0895), on
@@ -97,12 +107,15 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
         scores: [N, K].
         epsilon: the smaller, the harder the assignment.
         iterations: of normalising prototypes, then items.
+        absent: items that take no part: bool [N]; None: all take part.
 
     Returns:
-        The shares [N, K]; each row sums to 1.
+        The shares [N, K]; each row sums to 1, and that of an absent item means nothing.
     """
     logits = scores / epsilon
     for _ in range(iterations):
+        if absent is not None:
+            logits = logits.masked_fill(absent[:, None], torch.finfo(logits.dtype).min)
         logits = logits.log_softmax(dim=0)
         logits = logits.log_softmax(dim=1)
     return logits.exp()

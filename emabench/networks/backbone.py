@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emabench.errors import SpecError, UnknownNameError
+from emabench.networks.drop_rates import keep_asked_for
 from emabench.networks.families import Family, find_family, is_exact
 from emabench.spec import BackboneSpec
 
@@ -27,16 +28,24 @@ class Backbone:
         blocks: the ordered named blocks; one after another they are the model.
         feature_dim: length of the features.
         cut: whether the model's family is known, or everything is the one block ``backbone``.
+        quietened: whether timm's model drops paths or units by itself, which was turned off.
     """
 
     def __init__(
-        self, name: str, model: nn.Module, blocks: dict[str, nn.Module], feature_dim: int
+        self,
+        name: str,
+        model: nn.Module,
+        blocks: dict[str, nn.Module],
+        feature_dim: int,
+        *,
+        quietened: bool = False,
     ) -> None:
         self.name = name
         self.model = model
         self.blocks = nn.ModuleDict(blocks)
         self.feature_dim = feature_dim
         self.cut = list(blocks) != ["backbone"]
+        self.quietened = quietened
 
     @property
     def block_names(self) -> tuple[str, ...]:
@@ -46,6 +55,8 @@ class Backbone:
 
 def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
     """Build a backbone with fresh weights from torch's global random state.
+
+    It drops paths and units only where the options ask for it, whatever timm's defaults are.
 
     Args:
         spec: the model, its stem and its options.
@@ -70,9 +81,10 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
             f"backbone {spec.name} cannot be built: {reason}",
             hint="check backbone.options against the arguments of timm.create_model",
         ) from error
+    quietened = keep_asked_for(model, spec.options)
     feature_dim = _feature_dim(model, spec.name, image_size)
     blocks = {"backbone": model} if family is None else _cut(model, family, image_size)
-    return Backbone(spec.name, model, blocks, feature_dim)
+    return Backbone(spec.name, model, blocks, feature_dim, quietened=quietened)
 
 
 def fitted_options(spec: BackboneSpec, image_size: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from emabench import experiment
 from emabench.artifacts.layout import Keep, attempt_folder
 from emabench.data.images import load_dataset
-from emabench.errors import EmabenchError, InterruptedRunError, NotFoundError
+from emabench.errors import EmabenchError, InterruptedRunError, NotFoundError, WeightsError
 from emabench.evaluation import accuracies
 from emabench.events import Notice, PhaseProgress
 from emabench.jobs.reevaluation import resolve_evaluation
@@ -93,6 +93,29 @@ def test_the_evaluation_of_the_run_again_gives_exactly_its_accuracies(store, pla
     assert again.cost.eval_s > 0
     assert again.cost.train_s is None
     assert store.run("@last") == run, "nothing of the run has changed"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38])
+def test_weights_that_are_not_finite_stop_the_evaluation_with_words(
+    store, place, resolve, tmp_path, value
+):
+    source = weights_file(place / "files", store.run("@last").id)
+    tensors = load_file(source)
+    name = "layer1.0.conv1.weight"
+    tensors[name].flatten()[0] = value
+    save_file(tensors, tmp_path / "broken.safetensors")
+    backbone = store.run("@last").spec["pretrain"]["backbone"]
+    plan = resolve(
+        tmp_path / "broken.safetensors",
+        pretrain__backbone__name=backbone["name"],
+        pretrain__backbone__stem=backbone["stem"],
+        pretrain__backbone__options=backbone["options"],
+        evaluation__data__train_subset=150,
+    )
+    with pytest.raises(WeightsError, match="features of 150 of 150 training images") as caught:
+        work_on(store, store.add_run(plan), place / "files")
+    assert caught.value.hint
+    assert (name in caught.value.message) is (value != 1e38)
 
 
 @pytest.mark.slow

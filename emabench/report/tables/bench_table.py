@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 from typing import Any
 
 from emabench.analysis.statistics import Paired, paired_ratio
@@ -33,8 +34,9 @@ class BenchRow:
     Attributes:
         ema_scope: its EMA scope.
         target_gradient: whether gradient flows through its target: ``attach`` or ``detach``.
-        images_per_second: at the median step.
-        step_ms: median milliseconds of a step.
+        images_per_second: at the mean step.
+        step_ms: milliseconds of a step: the geometric mean of the timed ones, so that those of two
+            arms are to each other as ``ratio`` says.
         steps: timed steps.
         phases_ms: median milliseconds of each phase of a step; empty if none was timed.
         flops_per_step: floating-point operations, one multiply-add = 2; None is unknown.
@@ -80,12 +82,14 @@ def bench_rows(bench: RunRecord, points: Sequence[MetricPoint]) -> list[BenchRow
             if name.endswith(f":{index}")
         }
         flops = found.get("flops_per_step")
+        # A store may have lost the single steps; what the bench itself kept is their median.
+        step_ms = geometric_mean(steps[index]) if steps[index] else found["step_ms"]
         rows.append(
             BenchRow(
                 ema_scope=arm["scope"],
                 target_gradient=arm["target_gradient"],
-                images_per_second=found["images_per_second"],
-                step_ms=found["step_ms"],
+                images_per_second=1000 * bench.spec["pretrain"]["batch_size"] / step_ms,
+                step_ms=step_ms,
                 steps=len(steps[index]),
                 phases_ms={p: found[f"{p}_ms"] for p in PHASES if f"{p}_ms" in found},
                 flops_per_step=flops,
@@ -173,7 +177,7 @@ def _ratio(row: BenchRow) -> str:
 
 
 def _rest(row: BenchRow) -> str:
-    """Return what of the median step no phase accounts for: queue, learning rate, loop."""
+    """Return what of the mean step no phase accounts for: queue, learning rate, loop."""
     if not row.phases_ms:
         return UNKNOWN
     return significant(max(0.0, row.step_ms - sum(row.phases_ms.values())), 3)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, selectinload
 from emabench.errors import UsageError
 from emabench.records import JobKind, JobState, PlannedRun, QueuedRun
 from emabench.spec.fingerprint import fingerprint
+from emabench.spec.revisions import EVALUATION
 from emabench.store.queue.attempts import end_dependants
 from emabench.store.queue.locking import lock_jobs, with_dependants, with_needed
 from emabench.store.runs.run_summary import run_state
@@ -129,8 +130,11 @@ def _job_fingerprint(plan: PlannedRun, kind: JobKind) -> str:
     """
     if plan.is_evaluation:
         return plan.fingerprint
-    spec = plan.spec.get("pretrain") if kind is JobKind.PRETRAIN else plan.spec
-    return fingerprint({"kind": kind, "spec": _plain(spec), "identity": _plain(plan.identity)})
+    spec, identity = plan.spec, dict(plan.identity)
+    if kind is JobKind.PRETRAIN:
+        spec = plan.spec.get("pretrain", {})
+        identity.pop(EVALUATION, None)
+    return fingerprint({"kind": kind, "spec": _plain(spec), "identity": _plain(identity)})
 
 
 def _plain(value: Any) -> Any:

@@ -194,3 +194,51 @@ def test_the_decay_follows_the_global_step():
     assert cosine(500) == 1.0
     constant = DecaySchedule(EmaSpec(decay=0.9, final_decay=1.0, schedule="constant"), 101)
     assert {constant(step) for step in (0, 50, 100)} == {0.9}
+
+
+DROPPING = {
+    "resnet": RESNET.model_copy(
+        update={"options": {**RESNET.options, "drop_path_rate": 0.5, "drop_rate": 0.3}}
+    ),
+    "vit": VIT.model_copy(
+        update={
+            "options": {
+                **VIT.options,
+                "drop_path_rate": 0.5,
+                "attn_drop_rate": 0.3,
+                "patch_drop_rate": 0.2,
+            }
+        }
+    ),
+}
+
+
+def make_dropping(family):
+    torch.manual_seed(0)
+    backbone = build_backbone(DROPPING[family], 32)
+    return Encoder(backbone, mlp(backbone.feature_dim, 16, 8, norm=True)).double().train()
+
+
+@pytest.mark.parametrize("scope", ["full", "from:layer2", "layer2", "layer3+projector", "none"])
+def test_the_target_drops_nothing_of_what_it_runs_itself(scope):
+    encoder = make_dropping("resnet")
+    target = make_target(encoder, scope)
+    activations = encoder(torch.randn(8, 3, 32, 32, dtype=torch.double))
+    first, second = target(activations), target(activations)
+    assert torch.equal(first, second)
+    views = torch.randn(8, 3, 32, 32, dtype=torch.double)
+    assert torch.equal(target.without_online_pass(views), target.without_online_pass(views))
+    online = encoder(views)[-1], encoder(views)[-1]
+    assert not torch.allclose(*online), "the online network still drops"
+
+
+def test_the_shared_prefix_keeps_its_masks():
+    encoder = make_dropping("vit")
+    target = make_target(encoder, "from:block3")
+    activations = encoder(torch.randn(8, 3, 32, 32, dtype=torch.double))
+    quiet = copy.deepcopy(encoder.blocks)
+    for module in quiet.modules():  # nothing here has batch statistics but the projector
+        if not isinstance(module, nn.BatchNorm1d):
+            module.training = False
+    expected = quiet["projector"](quiet["block3"](activations[3].detach()))
+    torch.testing.assert_close(target(activations), expected)

@@ -5,7 +5,11 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp
+from torch import nn
 
+from emabench.errors import WeightsError
+from emabench.evaluation import linear
+from emabench.evaluation.features import check_features
 from emabench.evaluation.knn import correct_at, knn_scores
 from emabench.evaluation.linear import fit_linear_probe
 from emabench.spec import KnnSpec, LinearSpec
@@ -27,7 +31,42 @@ def test_knn_votes_are_weighted_by_similarity():
         expected = [0.0] * 3
         for i in nearest:
             expected[int(labels[i])] += np.exp(similarity[i] / 0.1)
-        np.testing.assert_allclose(row.numpy(), expected, rtol=1e-4)
+        shares = row.exp().numpy()
+        np.testing.assert_allclose(shares / shares.sum(), expected / np.sum(expected), rtol=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1e-45, 1e-30, 1e-3, 0.01, 0.1, 1e300])
+@pytest.mark.parametrize("offset", [0.0, 1e3, -1e3])
+def test_votes_of_close_clusters_never_leave_the_range(temperature, offset):
+    labels = torch.arange(60) % 6
+    generator = torch.Generator().manual_seed(0)
+    features = 50 * torch.eye(6)[labels] + offset
+    features = features + 1e-2 * torch.randn(60, 6, generator=generator)
+    votes = knn_scores(KnnSpec(k=15, temperature=temperature), (features, labels), features, 6)
+    assert not votes.isnan().any()
+    assert correct_at(votes, labels, 1).all()
+
+
+def test_votes_tell_classes_apart_however_far_they_are():
+    """The weight of the second class is 0 in float32, and still more than no vote at all."""
+    bank = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [-1.0, 0.0]])
+    votes = knn_scores(
+        KnnSpec(k=3, temperature=1e-3), (bank, torch.arange(4)), torch.tensor([[1.0, 0.0]]), 6
+    )
+    assert votes[0].topk(3).indices.tolist() == [0, 1, 2]
+    assert votes[0, 3:].tolist() == [float("-inf")] * 3
+
+
+def test_a_class_without_a_vote_is_never_predicted():
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = torch.randn(800, 16, generator=generator).split([500, 300])
+    labels = torch.arange(500) % 10
+    votes = knn_scores(KnnSpec(k=1), (bank, labels), queries, 10)
+    truth = torch.arange(300) % 10
+    assert torch.equal(correct_at(votes, truth, 5), correct_at(votes, truth, 1))
+    two = knn_scores(KnnSpec(k=2), (bank, labels), queries, 10)
+    assert (two > float("-inf")).sum(dim=1).max() == 2
+    assert torch.equal(correct_at(two, truth, 5), correct_at(two, truth, 2))
 
 
 def test_k_is_at_most_the_number_of_training_images():
@@ -71,3 +110,49 @@ def test_the_penalty_is_chosen_on_held_out_training_images():
     again = fit_linear_probe(spec, features, labels, 3, seed=0)
     assert torch.equal(probe.weight, again.weight)
     assert 0 < probe.holdout_top1 <= 100
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "edge"),
+    [
+        ([70, 60, 50], "largest"),
+        ([50, 60, 70], "smallest"),
+        ([50, 70, 60], None),
+        ([70, 70, 60], None),
+        ([70, 60, 70], "largest"),
+        ([60, 60, 60], None),
+    ],
+)
+def test_a_penalty_at_the_edge_is_said(monkeypatch, accuracies, edge):
+    """The accuracies are those on the held-out images, the strongest penalty first."""
+    features, labels = clusters(330)
+    answers = iter(accuracies)
+
+    def answered(scores, truth, k):
+        share = next(answers) / 100
+        return torch.arange(len(truth)) < share * len(truth)
+
+    monkeypatch.setattr(linear, "correct_at", answered)
+    spec = LinearSpec(weight_decays=(1e-3, 1e-1, 1e-2), max_iterations=3, holdout=0.3)
+    assert fit_linear_probe(spec, features, labels, 3, seed=0).edge == edge
+
+
+def test_a_single_penalty_has_no_edge():
+    spec = LinearSpec(weight_decays=(1e-3,))
+    assert fit_linear_probe(spec, *clusters(30), 3, seed=0).edge is None
+
+
+def test_one_image_a_class_is_enough_where_there_is_no_penalty_to_choose():
+    features, labels = clusters(3, spread=0.1)
+    probe = fit_linear_probe(LinearSpec(weight_decays=(1e-3,)), features, labels, 3, seed=0)
+    assert probe.holdout_top1 is None
+    assert correct_at(probe.scores(features), labels, 1).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30, 1e19])
+def test_features_that_cannot_be_reckoned_with_are_named(value):
+    features = torch.randn(20, 4)
+    check_features(features, nn.Identity(), part="training")
+    features[3, 1] = value
+    with pytest.raises(WeightsError, match="features of 1 of 20 training images are not finite"):
+        check_features(features, nn.Identity(), part="training")

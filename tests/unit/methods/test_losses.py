@@ -144,6 +144,27 @@ def test_swav_assigns_together_with_its_queue_once_it_is_time():
     same_value_and_gradient(method.loss(online, target), expected, online)
 
 
+@pytest.mark.parametrize("filled", [1, 2])
+def test_slots_of_swavs_queue_that_were_never_filled_take_no_part(filled):
+    method = make("swav", prototypes=E, queue_size=5 * N, queue_from_epoch=1)
+    online, target = views(0), views(1)
+    earlier = [views(2 + step) for step in range(filled)]
+    for each in earlier:
+        method.remember(each)
+    method.begin_epoch(1, method.build_projector(method.options, E))
+    queue = [torch.cat([each[view] for each in earlier]).detach() for view in (0, 1)]
+    expected = written_out.swav(online, target, queue)
+    same_value_and_gradient(method.loss(online, target), expected, online)
+
+
+def test_a_queue_that_is_still_empty_changes_no_assignment():
+    method = make("swav", prototypes=E, queue_size=N, queue_from_epoch=1)
+    method.begin_epoch(1, method.build_projector(method.options, E))
+    online, target = views(0), views(1)
+    loss = method.loss(online, target)
+    same_value_and_gradient(loss, written_out.swav(online, target), online)
+
+
 def test_an_assignment_gives_every_image_one_and_every_prototype_the_same():
     scores = torch.randn(40, 8, dtype=torch.double, generator=torch.Generator().manual_seed(0))
     shares = sinkhorn(scores, epsilon=0.5, iterations=100)
