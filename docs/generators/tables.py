@@ -46,7 +46,7 @@ def undescribed() -> list[str]:
 def _mappers() -> list[Any]:
     """Return the mapped classes in the order of their file."""
     return sorted(
-        tables.Table.registry.mappers, key=lambda each: inspect.getsourcelines(each.class_)[1]
+        tables.StoreTable.registry.mappers, key=lambda each: inspect.getsourcelines(each.class_)[1]
     )
 
 

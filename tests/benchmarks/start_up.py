@@ -44,7 +44,7 @@ from emabench.store.schema.tables import (
     Metric,
     Result,
     Series,
-    Table,
+    StoreTable,
 )
 
 METHODS = ("simclr", "dcl", "moco", "mocov3", "byol", "simsiam", "barlow_twins", "vicreg",
@@ -74,7 +74,7 @@ def specs() -> Iterator[dict[str, Any]]:
             yield ExperimentSpec.parse({"pretrain": pretrain}).model_dump(mode="json")
 
 
-def rows_of(number: int, spec: dict[str, Any]) -> Iterator[tuple[type[Table], dict[str, Any]]]:
+def rows_of(number: int, spec: dict[str, Any]) -> Iterator[tuple[type[StoreTable], dict[str, Any]]]:
     """Yield the rows of one finished run."""
     now = datetime.now(UTC)
     identity = {"device_kind": "cpu", "precision": "bf16", "threads": 2, "data": "d" * 64}
@@ -157,7 +157,7 @@ def fill(store: RunStore, runs: int) -> None:
     with store._database.write() as session:
         session.connection().execute(insert(EnvironmentRow.__table__), [machine])
         while chosen := list(islice(every, _AT_ONCE)):
-            tables: dict[type[Table], list[dict[str, Any]]] = {}
+            tables: dict[type[StoreTable], list[dict[str, Any]]] = {}
             for number, spec in chosen:
                 for table, row in rows_of(number, spec):
                     tables.setdefault(table, []).append(row)
@@ -168,7 +168,7 @@ def fill(store: RunStore, runs: int) -> None:
 def load_naively(file: str, *, metrics: bool) -> None:
     """Load every row of every table, as the ORM does it when nobody says more."""
     with RunStore.open(file, mode="read") as store, store._database.read() as session:
-        for mapper in Table.registry.mappers:
+        for mapper in StoreTable.registry.mappers:
             if metrics or mapper.class_ not in (Metric, Series):
                 every = select(mapper.class_).execution_options(yield_per=10_000)
                 deque(session.scalars(every), maxlen=0)
