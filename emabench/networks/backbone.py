@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emabench.errors import SpecError, UnknownNameError
+from emabench.networks.backbone_options import check_options
 from emabench.networks.families import Family, find_family, is_exact
 from emabench.spec import BackboneSpec
 
@@ -56,19 +57,24 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
         SpecError: the model does not take an option, or does not take images of this size.
     """
     if spec.name == PIXELS:
+        if spec.options:
+            raise SpecError(
+                f"backbone {PIXELS} takes no options", hint="leave out backbone.options"
+            )
         return Backbone(PIXELS, nn.Flatten(), {"backbone": nn.Flatten()}, 3 * image_size**2)
     if not timm.is_model(spec.name):
         raise UnknownNameError("backbone", spec.name, [PIXELS, *timm.list_models()])
     family = find_family(spec.name)
+    options = fitted_options(spec, image_size)
     try:
-        model = timm.create_model(spec.name, num_classes=0, **fitted_options(spec, image_size))
+        model = timm.create_model(spec.name, num_classes=0, **options)
         for path, module in fitted_modules(spec, model, image_size).items():
             model.set_submodule(path, module)
-    except (TypeError, ValueError, AssertionError, AttributeError, RuntimeError) as error:
+    except Exception as error:  # a constructor does not check what it is given
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
             f"backbone {spec.name} cannot be built: {reason}",
-            hint="check backbone.options against the arguments of timm.create_model",
+            hint="check backbone.options against the constructor of the model in timm",
         ) from error
     feature_dim = _feature_dim(model, spec.name, image_size)
     blocks = {"backbone": model} if family is None else _cut(model, family, image_size)
@@ -81,8 +87,10 @@ def fitted_options(spec: BackboneSpec, image_size: int) -> dict[str, Any]:
     The spec's own options win over those that its stem asks for.
 
     Raises:
-        SpecError: a model that is not cut is asked for another stem than its own.
+        SpecError: an option is none of the model's, or a model that is not cut is asked for another
+            stem than its own.
     """
+    check_options(spec.name, spec.options)
     stem = chosen_stem(spec, image_size)
     family = find_family(spec.name)
     if family is None:
@@ -147,7 +155,7 @@ def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
     try:
         with torch.no_grad():
             features = model.eval()(_ramp(image_size))
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except Exception as error:  # as above
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
             f"backbone {name} does not take images of {image_size} pixels: {reason}",

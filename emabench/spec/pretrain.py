@@ -33,7 +33,8 @@ class BackboneSpec(SpecModel):
     Swin: small patches); ``auto`` takes it up to 64 pixels and the model's ``original`` stem
     above."""
     options: Options = Field(default_factory=dict)
-    """Keyword arguments of ``timm.create_model``, for example ``zero_init_last: false``."""
+    """Parameters of the constructor of timm's model that shape its architecture, for example
+    ``zero_init_last: false``; nothing that loads weights or changes what goes in or comes out."""
 
 
 class OptimizerSpec(SpecModel):
