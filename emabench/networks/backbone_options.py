@@ -97,11 +97,12 @@ def _parameters(model: type[nn.Module]) -> set[str]:
     """
     found: set[str] = set()
     for owner in model.__mro__[: model.__mro__.index(nn.Module)]:
-        if "__init__" not in vars(owner):
+        constructor = vars(owner).get("__init__")
+        if constructor is None:
             continue
-        parameters = inspect.signature(owner.__init__).parameters
+        parameters = inspect.signature(constructor).parameters
         found |= {key for key, each in parameters.items() if each.kind in _NAMED}
-        hints = typing.get_type_hints(owner.__init__)
+        hints = typing.get_type_hints(constructor)
         if dataclasses.is_dataclass(hints.get("cfg")):
             found |= {field.name for field in dataclasses.fields(hints["cfg"])}
         if all(each.kind is not each.VAR_KEYWORD for each in parameters.values()):

@@ -84,7 +84,7 @@ def test_parameters_of_the_constructor_are_taken(name, options):
     "options", [{"layers": "many"}, {"channels": [0, 0, 0, 0]}, {"layers": {}}, {"act_layer": 7}]
 )
 def test_values_that_a_constructor_cannot_take_are_explained(options):
-    with pytest.raises(SpecError, match="cannot be built|does not take images"):
+    with pytest.raises(SpecError, match=r"cannot be built|does not take images"):
         build_backbone(BackboneSpec(name="resnet18", options=options), 32)
 
 
