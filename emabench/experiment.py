@@ -30,13 +30,13 @@ from emabench.evaluation.weights_file import load_weights
 from emabench.events import Listener, Notice
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet
-from emabench.networks.backbone import build_backbone, chosen_stem
+from emabench.networks.backbone import build_backbone, chosen_stem, unseen_edge
 from emabench.records import CostReading, MetricPoint, PlannedRun
 from emabench.spec import EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import newest_checkpoint, save_checkpoint
 from emabench.training.learner import has_batch_statistics
-from emabench.training.optimizer import build_optimizer
+from emabench.training.optimizer import build_optimizer, check_device, warmup_note
 from emabench.training.profiling import traced_steps
 from emabench.training.trainer import Trainer
 from emabench.training.weights import save_weights
@@ -77,7 +77,9 @@ def resolve(
         UsageError: a name, a scope or a value does not go with the others.
         DataError: the images cannot be read.
     """
-    pretrain = spec.pretrain
+    backbone_spec = spec.pretrain.backbone.as_timm()
+    pretrain = spec.pretrain.model_copy(update={"backbone": backbone_spec})
+    spec = spec.model_copy(update={"pretrain": pretrain})
     if spec.weights is not None:
         raise SpecError(
             "weights: a run evaluates those of its own pretraining",
@@ -99,7 +101,9 @@ def resolve(
     options, notes = method.fit_options(options, len(dataset.train), pretrain.batch_size)
     with torch.random.fork_rng(devices=[]):
         backbone = build_backbone(pretrain.backbone, dataset.image_size)
-        build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
+        if method.trains:
+            build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
+            check_device(pretrain.optimizer, device.kind)
         if pretrain.devices > 1:
             heads = (
                 method.build_projector(options, backbone.feature_dim),
@@ -119,6 +123,16 @@ def resolve(
     notes += more
     if spec.profile:
         notes.append("it is profiled: what it costs is compared with nothing")
+    steps_per_epoch = len(dataset.train) // pretrain.batch_size
+    epochs = pretrain.epochs if method.trains else 0
+    notes += [
+        note
+        for note in (
+            warmup_note(pretrain.schedule, epochs, steps_per_epoch, pretrain.max_steps),
+            unseen_edge(backbone.model, dataset.image_size),
+        )
+        if note is not None
+    ]
     for note in notes:
         on_event(Notice(note))
     inner = fields["pretrain"]

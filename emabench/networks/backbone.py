@@ -12,6 +12,7 @@ from emabench.errors import SpecError, UnknownNameError
 from emabench.networks.backbone_options import check_options
 from emabench.networks.families import Family, find_family, is_exact
 from emabench.spec import BackboneSpec
+from emabench.spec.small_networks import SMALL_NETWORKS
 
 PIXELS = "pixels"
 """The backbone without weights: its features are the raw pixels. A floor for every comparison."""
@@ -56,6 +57,7 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
         UnknownNameError: timm has no such model.
         SpecError: the model does not take an option, or does not take images of this size.
     """
+    spec = spec.as_timm()
     if spec.name == PIXELS:
         if spec.options:
             raise SpecError(
@@ -63,7 +65,9 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
             )
         return Backbone(PIXELS, nn.Flatten(), {"backbone": nn.Flatten()}, 3 * image_size**2)
     if not timm.is_model(spec.name):
-        raise UnknownNameError("backbone", spec.name, [PIXELS, *timm.list_models()])
+        raise UnknownNameError(
+            "backbone", spec.name, [PIXELS, *SMALL_NETWORKS, *timm.list_models()]
+        )
     family = find_family(spec.name)
     options = fitted_options(spec, image_size)
     try:
@@ -110,6 +114,7 @@ def fitted_modules(spec: BackboneSpec, model: nn.Module, image_size: int) -> dic
 
 def chosen_stem(spec: BackboneSpec, image_size: int) -> str:
     """Return the stem that ``auto`` stands for at this image size."""
+    spec = spec.as_timm()
     family = find_family(spec.name) if timm.is_model(spec.name) else None
     if family is None:
         if spec.stem not in ("auto", "original"):
@@ -121,6 +126,46 @@ def chosen_stem(spec: BackboneSpec, image_size: int) -> str:
     if spec.stem != "auto":
         return spec.stem
     return "3x3" if image_size <= _SMALL_IMAGE else "original"
+
+
+def unseen_edge(model: nn.Module, image_size: int) -> str | None:
+    """Say how much of an image its patches leave out, and which sizes they cover; None: nothing.
+
+    Args:
+        model: the uncut model.
+        image_size: side of the square images in pixels.
+    """
+    patches: list[tuple[nn.Conv2d, tuple[int, int]]] = []
+
+    def look(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if isinstance(module, nn.Conv2d) and isinstance(inputs[0], Tensor) and not patches:
+            height, width = inputs[0].shape[2:]
+            patches.append((module, (height, width)))
+
+    hook = nn.modules.module.register_module_forward_hook(look)
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(_ramp(image_size))
+    finally:
+        hook.remove()
+        model.train(was_training)
+    if not patches:
+        return None
+    first, seen = patches[0]
+    stride = max(first.stride)
+    if first.kernel_size != first.stride or stride < 2 or any(map(bool, first.padding)):
+        return None
+    left_out = max(size % stride for size in seen)
+    if not left_out:
+        return None
+    share = ((image_size - left_out) / image_size) ** 2
+    smaller = image_size - left_out
+    fitting = [size for size in (smaller, smaller + stride) if size >= stride]
+    return (
+        f"patches of {stride} pixels do not divide images of {image_size}: the network sees "
+        f"{100 * share:.1f} % of their area; {' or '.join(map(str, fitting))} pixels fit"
+    )
 
 
 def family_of(name: str) -> str | None:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from emabench.spec.data import AugmentationSpec, DataSpec
 from emabench.spec.model import Options, SpecModel
+from emabench.spec.small_networks import SMALL_NETWORKS
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -27,7 +28,8 @@ class BackboneSpec(SpecModel):
     """The backbone: a timm model and how its stem is fitted to the images."""
 
     name: str = "resnet18"
-    """Name of a timm model, or ``pixels`` for the raw image: see ``emabench backbones``."""
+    """Name of a timm model, ``small-resnet`` or ``tiny-resnet`` for those of the presets ``quick``
+    and ``smoke``, or ``pixels`` for the raw image: see ``emabench backbones``."""
     stem: Literal["auto", "original", "3x3", "3x3-stride2"] = "auto"
     """``3x3`` is the stride-1 convolution without pooling used for small images (for a ViT or
     Swin: small patches); ``auto`` takes it up to 64 pixels and the model's ``original`` stem
@@ -35,6 +37,15 @@ class BackboneSpec(SpecModel):
     options: Options = Field(default_factory=dict)
     """Parameters of the constructor of timm's model that shape its architecture, for example
     ``zero_init_last: false``; nothing that loads weights or changes what goes in or comes out."""
+
+    def as_timm(self) -> Self:
+        """Return the same network as a timm model with options, as a resolved spec says it."""
+        small = SMALL_NETWORKS.get(self.name)
+        if small is None:
+            return self
+        stem = small["stem"] if self.stem == "auto" else self.stem
+        options = {**small["options"], **self.options}
+        return self.model_copy(update={"name": small["name"], "stem": stem, "options": options})
 
 
 class OptimizerSpec(SpecModel):
