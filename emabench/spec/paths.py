@@ -66,8 +66,11 @@ def read_condition(text: str) -> tuple[str, Any]:
             f"--where {shown(text)} has no '='", hint="write for example --where ema_scope=full"
         )
     path = full_path(name)
-    literal = is_text(path) and value[:1] not in ("", '"', "'")
-    values = [None if value == "null" else value] if literal else expand_values(value, what=name)
+    # A folder may be called "a,b".
+    folder = path == SHORT_NAMES["data_dir"] and value[:1] not in ("", '"', "'")
+    values = [value.strip()] if folder else expand_values(value, what=name, as_text=is_text(path))
+    if folder and values == ["null"]:
+        values = [None]
     if len(values) > 1:
         raise SpecError(f"--where {shown(text)} names several values", hint="name one of them")
     return path, field_value(path, values[0], what=f"--where {name}")

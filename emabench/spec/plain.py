@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from emabench.errors import UsageError
+
 DEEPEST = 50
 """Levels that values may be nested."""
 MOST_VALUES = 10_000
@@ -40,6 +42,20 @@ def unprintable(text: str, *, lines: bool = False) -> str | None:
         if letter in _REORDERING or unicodedata.category(letter) in _UNSEEN:
             return f"the control character {letter!a}"
     return None
+
+
+def check_label(text: str, *, what: str) -> str:
+    """Return a name that a user gives, if every terminal shows it as it is.
+
+    Raises:
+        UsageError: it is empty, or has what is not shown.
+    """
+    if not text.strip():
+        raise UsageError(f"{what} is empty", hint="give it a word, or leave it out")
+    found = unprintable(text)
+    if found:
+        raise UsageError(f"{what} {shown(text)} has {found}", hint="choose a name without it")
+    return text
 
 
 def plain(value: Any, *, lines: bool = False) -> Any:
