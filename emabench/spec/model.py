@@ -22,6 +22,8 @@ from emabench.errors import SpecError, did_you_mean
 from emabench.spec.plain import plain, shown
 
 _HINT = "'emabench spec schema' says what each field can be"
+_LONGEST_NAME = 80
+"""Characters of a wrong name that are looked at."""
 
 
 class SpecModel(BaseModel):
@@ -91,11 +93,11 @@ def _alone(model: type[SpecModel], name: str) -> type[SpecModel]:
 def spec_error(error: ValidationError, model: type[BaseModel], *, what: str) -> SpecError:
     """Turn pydantic's first complaint into one line with a hint."""
     first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
+    path = ".".join(str(part)[:_LONGEST_NAME] for part in first["loc"])
     if first["type"] == "extra_forbidden":
         owner = model_at(model, [str(part) for part in first["loc"][:-1]]) or model
-        hint = did_you_mean(str(first["loc"][-1]), owner.model_fields)
-        return SpecError(f"{what}: unknown field {path!r}", hint=hint)
+        hint = did_you_mean(str(first["loc"][-1])[:_LONGEST_NAME], owner.model_fields)
+        return SpecError(f"{what}: unknown field {shown(path)}", hint=hint)
     if first["type"] == "missing":
         return SpecError(f"{what}: field {path!r} is required", hint=f"give it a value: {path}=…")
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -104,7 +106,9 @@ def spec_error(error: ValidationError, model: type[BaseModel], *, what: str) -> 
         choices = [
             word.strip("' ") for word in first["ctx"]["expected"].replace(" or ", ",").split(",")
         ]
-        hint = did_you_mean(str(first["input"]), [choice for choice in choices if choice])
+        hint = did_you_mean(
+            str(first["input"])[:_LONGEST_NAME], [choice for choice in choices if choice]
+        )
         reason = "is not one of the choices"
     if isinstance(first["input"], Mapping):
         return SpecError(f"{what}: {path}: {reason}" if path else f"{what}: {reason}", hint=hint)

@@ -49,7 +49,7 @@ def full_path(text: str) -> str:
     for path in (name, f"pretrain.{name}"):
         if _is_field(path):
             return path
-    raise SpecError(f"unknown field {shown(text)}", hint=_near(name))
+    raise SpecError(f"unknown field {shown(text)}", hint=_near(name[:80]))
 
 
 def read_condition(text: str) -> tuple[str, Any]:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from emabench.errors import SpecError
+from emabench.errors import SpecError, UnknownNameError
 from emabench.spec import BackboneSpec, ExperimentSpec, load_fields
 from emabench.spec.experiment import parse_scalar, parse_yaml
 from emabench.spec.grid import expand_values, product
@@ -182,6 +182,21 @@ def test_a_condition_that_no_run_can_meet_is_refused(text):
     with pytest.raises(SpecError) as caught:
         read_condition(text)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", [], 2, 10**400])
+def test_the_version_of_a_file_is_a_whole_number(version):
+    with pytest.raises(SpecError, match="spec_version is") as caught:
+        experiment_at({}, file_fields={"spec_version": version})
+    assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize("preset", ["", [], False, "x" * 5000])
+def test_a_preset_is_none_or_a_name(preset):
+    with pytest.raises(UnknownNameError, match="unknown preset") as caught:
+        experiment_at({}, file_fields={"preset": preset})
+    assert len(caught.value.message) < 200
+    assert experiment_at({}, file_fields={"preset": None}) == experiment_at({})
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31mb", "a\nb", "b\udcff", "a\u202eb", "\x00"])

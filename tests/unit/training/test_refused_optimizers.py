@@ -48,6 +48,7 @@ def test_options_that_an_optimizer_cannot_take_are_explained():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_every_other_optimizer_makes_steps():
     for name in map(str, list_optimizers()):
         info = get_optimizer_info(name)
