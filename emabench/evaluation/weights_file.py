@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from emabench.errors import WeightsError
+from emabench.spec.plain import read_json
 
 Shapes = Mapping[str, Sequence[int]]
 _HINT = (
@@ -47,7 +48,7 @@ def read_header(file: Path) -> WeightsHeader:
             metadata = opened.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise _unreadable(file, error) from None
-    return WeightsHeader(shapes, _spec_in(metadata))
+    return WeightsHeader(shapes, _spec_in(metadata, file))
 
 
 def digest(file: Path) -> str:
@@ -131,11 +132,15 @@ def _without_classifier(names: Iterable[str], model: nn.Module) -> list[str]:
     ]
 
 
-def _spec_in(metadata: Mapping[str, str]) -> Mapping[str, Any] | None:
+def _spec_in(metadata: Mapping[str, str], file: Path) -> Mapping[str, Any] | None:
     try:
-        found = json.loads(metadata.get("spec", "null"))
-    except ValueError:
+        found = read_json(metadata.get("spec", "null"))
+    except json.JSONDecodeError:
         return None
+    except ValueError as error:
+        raise WeightsError(
+            f"the spec in the weights {file} has {error}", hint="evaluate weights of another file"
+        ) from None
     return found if isinstance(found, dict) else None
 
 

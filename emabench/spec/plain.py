@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -56,6 +57,28 @@ def check_label(text: str, *, what: str) -> str:
     if found:
         raise UsageError(f"{what} {shown(text)} has {found}", hint="choose a name without it")
     return text
+
+
+def read_json(text: str) -> Any:
+    """Read JSON of somebody else into plain values, within the bounds of ``plain``.
+
+    Raises:
+        JSONDecodeError: it is no JSON.
+        ValueError: a key stands twice, or it is too deep or too large.
+    """
+    try:
+        return plain(json.loads(text, object_pairs_hook=_pairs))
+    except RecursionError:
+        raise ValueError(f"nested deeper than {DEEPEST} levels") from None
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {shown(key)} twice")
+        found[key] = value
+    return found
 
 
 def plain(value: Any, *, lines: bool = False) -> Any:

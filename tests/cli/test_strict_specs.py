@@ -1,6 +1,12 @@
 """What a spec cannot mean ends before anything is made: one line, a hint, exit code 2."""
 
+import json
+import pickle
+import socket
+
 import pytest
+import torch
+from safetensors.torch import save_file
 
 SMOKE = ["run", "--preset", "smoke", "--dry-run"]
 
@@ -49,3 +55,35 @@ def test_a_named_backbone_is_whole_and_what_a_run_should_know_is_said(emabench, 
     assert "channels" not in result.out
     small = emabench(SMOKE)
     assert "channels" in small.out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"checkpoint_path": "evil.pth"}, "'checkpoint_path' is no option"),
+        ({"pretrained": True}, "'pretrained' is no option"),
+        ({"pretrained_cfg": {"url": "http://127.0.0.1:9/w"}}, "'pretrained_cfg' is no option"),
+        ({"layers": [{"hf_hub_id": "a/b"}]}, "'hf_hub_id' is no option"),
+        ({"pretrained_cfg_overlay": {"file": "evil.pth"}}, "'pretrained_cfg_overlay' is no"),
+    ],
+)
+def test_weights_of_somebody_else_load_nothing_more(emabench, folder, monkeypatch, options, words):
+    def refuse(*args, **kwargs):
+        raise AssertionError("reached for the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    spec = {"backbone": {"name": "resnet18", "options": options}}
+    metadata = {"spec": json.dumps(spec)}
+    save_file({"conv1.weight": torch.zeros(1)}, folder / "w.safetensors", metadata)
+    (folder / "evil.pth").write_bytes(pickle.dumps(_Payload()))
+    result = emabench(["eval", "w.safetensors", "--queue"])
+    assert result.code == 2, result.err
+    assert words in result.err
+    assert "fresh weights" in result.hint
+    assert sorted(file.name for file in folder.iterdir()) == ["evil.pth", "w.safetensors"]
+
+
+class _Payload:
+    def __reduce__(self):
+        return open, ("trace", "w")
