@@ -1,6 +1,10 @@
 """A spec means one thing: no key twice, no kind for another, nothing that never ends."""
 
+import json
+import sqlite3
 import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,7 @@ from emabench.spec.paths import read_condition
 from emabench.spec.settings import experiment_at, parse_assignment
 from emabench.spec.study import StudySpec
 
+SHIPPED = Path(__file__).parents[3] / "results.db.example"
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 30))
 MERGED = "a0: &a0 {k: v}\n" + "".join(
     f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 30)
@@ -211,3 +216,16 @@ def test_a_terminal_shows_every_text_of_a_spec_as_it_is(name):
 def test_what_a_study_says_may_have_several_lines():
     with pytest.raises(SpecError, match=r"title: .* has the control character"):
         StudySpec.parse({"claim": "one\ntwo\n", "title": "a\x07"})
+
+
+def test_the_specs_of_the_shipped_store_are_read_as_they_are_and_keep_their_form():
+    store = sqlite3.connect(f"file:{SHIPPED}?mode=ro&immutable=1", uri=True)
+    with closing(store):
+        specs = [json.loads(text) for (text,) in store.execute("SELECT spec FROM experiments")]
+    backbones = []
+    for spec in specs:
+        read = ExperimentSpec.parse(spec).model_dump(mode="json")
+        for name, value in spec["pretrain"].items():
+            assert read["pretrain"][name] == value
+        backbones.append(spec["pretrain"]["backbone"])
+    assert BackboneSpec(name="small-resnet").as_timm().model_dump() in backbones
