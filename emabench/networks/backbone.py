@@ -12,7 +12,7 @@ from emabench.errors import SpecError, UnknownNameError
 from emabench.networks.backbone_options import check_options
 from emabench.networks.families import Family, find_family, is_exact
 from emabench.spec import BackboneSpec
-from emabench.spec.small_networks import SMALL_NETWORKS
+from emabench.spec.pretrain import SMALL_NETWORKS
 
 PIXELS = "pixels"
 """The backbone without weights: its features are the raw pixels. A floor for every comparison."""

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from emabench.spec.data import AugmentationSpec, DataSpec
 from emabench.spec.model import Options, SpecModel
-from emabench.spec.small_networks import SMALL_NETWORKS
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+SMALL_NETWORKS: dict[str, dict[str, Any]] = {
+    "small-resnet": {
+        "name": "resnet18",
+        "stem": "original",
+        "options": {
+            "layers": [1, 1, 1, 1],
+            "channels": [16, 48, 128, 256],
+            "stem_type": "deep",
+            "stem_width": 8,
+            "zero_init_last": False,
+        },
+    },
+    "tiny-resnet": {
+        "name": "resnet18",
+        "stem": "3x3-stride2",
+        "options": {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64]},
+    },
+}
+"""The small networks of the presets ``quick`` and ``smoke``: by name, what a resolved spec says."""
 
 
 class MethodSpec(SpecModel):
