@@ -28,6 +28,9 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
+_SHOWN = 80
+"""Characters of a wrong name that a message repeats."""
+
 
 class EmabenchError(Exception):
     """The root of the tree: one line that says what and why, and a hint that says what to do."""
@@ -63,7 +66,8 @@ class UnknownNameError(UsageError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {name!r}", hint=did_you_mean(name, known))
+        short = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+        super().__init__(f"unknown {kind} {short!r}", hint=did_you_mean(short, known))
 
 
 class NotFoundError(EmabenchError):

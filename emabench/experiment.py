@@ -37,7 +37,7 @@ from emabench.evaluation.weights_file import check_origin, load_weights
 from emabench.events import Listener, Notice
 from emabench.methods import load_method
 from emabench.methods._method import Method, TrainingSet
-from emabench.networks.backbone import Backbone, build_backbone, chosen_stem
+from emabench.networks.backbone import Backbone, build_backbone, chosen_stem, unseen_edge
 from emabench.networks.drop_rates import drop_rates
 from emabench.records import CostReading, MetricPoint, PlannedRun
 from emabench.spec import (
@@ -52,7 +52,7 @@ from emabench.spec.revisions import EVALUATION, PRETRAINING, counted_identities,
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import save_checkpoint, saved_states
 from emabench.training.learner import has_batch_statistics
-from emabench.training.optimizer import build_optimizer
+from emabench.training.optimizer import build_optimizer, check_device, warmup_note
 from emabench.training.profiling import traced_steps
 from emabench.training.trainer import Trainer
 from emabench.training.weights import save_weights
@@ -95,7 +95,9 @@ def resolve(
         UsageError: a name, a scope or a value does not go with the others.
         DataError: the images cannot be read.
     """
-    pretrain = spec.pretrain
+    backbone_spec = spec.pretrain.backbone.as_timm()
+    pretrain = spec.pretrain.model_copy(update={"backbone": backbone_spec})
+    spec = spec.model_copy(update={"pretrain": pretrain})
     if spec.weights is not None:
         raise SpecError(
             "weights: a run evaluates those of its own pretraining",
@@ -119,7 +121,9 @@ def resolve(
         notes = [*notes, *_without_labels(pretrain, method)]
     with torch.random.fork_rng(devices=[]):
         backbone = build_backbone(pretrain.backbone, dataset.image_size)
-        build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
+        if method.trains:
+            build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
+            check_device(pretrain.optimizer, device.kind)
         if pretrain.devices > 1:
             heads = (
                 method.build_projector(options, backbone.feature_dim),
@@ -144,6 +148,16 @@ def resolve(
         fields["evaluation"] = off.model_dump(mode="json", exclude={"data", "seed"})
     if spec.profile:
         notes.append("it is profiled: what it costs is compared with nothing")
+    steps_per_epoch = len(dataset.train) // pretrain.batch_size
+    epochs = pretrain.epochs if method.trains else 0
+    notes += [
+        note
+        for note in (
+            warmup_note(pretrain.schedule, epochs, steps_per_epoch, pretrain.max_steps),
+            unseen_edge(backbone.model, dataset.image_size),
+        )
+        if note is not None
+    ]
     for note in notes:
         on_event(Notice(note))
     inner = fields["pretrain"]

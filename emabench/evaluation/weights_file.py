@@ -18,6 +18,7 @@ from emabench.artifacts.layout import WEIGHTS
 from emabench.artifacts.weights_digest import check_digest
 from emabench.errors import EmabenchError, WeightsError
 from emabench.spec import PretrainSpec
+from emabench.spec.plain import read_json
 
 Shapes = Mapping[str, Sequence[int]]
 _HINT = (
@@ -55,7 +56,7 @@ def read_header(file: Path) -> WeightsHeader:
         with safe_open(file, framework="pt") as opened:
             shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118
             metadata = opened.metadata() or {}
-    return WeightsHeader(shapes, _spec_in(metadata), metadata.get("network"), has_digest)
+    return WeightsHeader(shapes, _spec_in(metadata, file), metadata.get("network"), has_digest)
 
 
 def check_origin(file: Path, spec: PretrainSpec, on_note: Callable[[str], None]) -> None:
@@ -165,11 +166,15 @@ def _without_classifier(names: Iterable[str], model: nn.Module) -> list[str]:
     ]
 
 
-def _spec_in(metadata: Mapping[str, str]) -> Mapping[str, Any] | None:
+def _spec_in(metadata: Mapping[str, str], file: Path) -> Mapping[str, Any] | None:
     try:
-        found = json.loads(metadata.get("spec", "null"))
-    except ValueError:
+        found = read_json(metadata.get("spec", "null"))
+    except json.JSONDecodeError:
         return None
+    except ValueError as error:
+        raise WeightsError(
+            f"the spec in the weights {file} has {error}", hint="evaluate weights of another file"
+        ) from None
     return found if isinstance(found, dict) else None
 
 

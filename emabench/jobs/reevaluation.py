@@ -232,7 +232,7 @@ def _sized(data: DataSpec, size: int | None) -> DataSpec:
 
 def _with_stem(pretrain: PretrainSpec, image_size: int) -> PretrainSpec:
     stem = chosen_stem(pretrain.backbone, image_size)
-    backbone = pretrain.backbone.model_copy(update={"stem": stem})
+    backbone = pretrain.backbone.as_timm().model_copy(update={"stem": stem})
     return pretrain.model_copy(update={"backbone": backbone})
 
 

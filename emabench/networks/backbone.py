@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from emabench.errors import SpecError, UnknownNameError
+from emabench.networks.backbone_options import check_options
 from emabench.networks.drop_rates import keep_asked_for
 from emabench.networks.families import Family, find_family, is_exact
 from emabench.spec import BackboneSpec
+from emabench.spec.pretrain import SMALL_NETWORKS
 
 PIXELS = "pixels"
 """The backbone without weights: its features are the raw pixels. A floor for every comparison."""
@@ -66,20 +68,28 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
         UnknownNameError: timm has no such model.
         SpecError: the model does not take an option, or does not take images of this size.
     """
+    spec = spec.as_timm()
     if spec.name == PIXELS:
+        if spec.options:
+            raise SpecError(
+                f"backbone {PIXELS} takes no options", hint="leave out backbone.options"
+            )
         return Backbone(PIXELS, nn.Flatten(), {"backbone": nn.Flatten()}, 3 * image_size**2)
     if not timm.is_model(spec.name):
-        raise UnknownNameError("backbone", spec.name, [PIXELS, *timm.list_models()])
+        raise UnknownNameError(
+            "backbone", spec.name, [PIXELS, *SMALL_NETWORKS, *timm.list_models()]
+        )
     family = find_family(spec.name)
+    options = fitted_options(spec, image_size)
     try:
-        model = timm.create_model(spec.name, num_classes=0, **fitted_options(spec, image_size))
+        model = timm.create_model(spec.name, num_classes=0, **options)
         for path, module in fitted_modules(spec, model, image_size).items():
             model.set_submodule(path, module)
-    except (TypeError, ValueError, AssertionError, AttributeError, RuntimeError) as error:
+    except Exception as error:  # a constructor does not check what it is given
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
             f"backbone {spec.name} cannot be built: {reason}",
-            hint="check backbone.options against the arguments of timm.create_model",
+            hint="check backbone.options against the constructor of the model in timm",
         ) from error
     quietened = keep_asked_for(model, spec.options)
     feature_dim = _feature_dim(model, spec.name, image_size)
@@ -93,8 +103,10 @@ def fitted_options(spec: BackboneSpec, image_size: int) -> dict[str, Any]:
     The spec's own options win over those that its stem asks for.
 
     Raises:
-        SpecError: a model that is not cut is asked for another stem than its own.
+        SpecError: an option is none of the model's, or a model that is not cut is asked for another
+            stem than its own.
     """
+    check_options(spec.name, spec.options)
     stem = chosen_stem(spec, image_size)
     family = find_family(spec.name)
     if family is None:
@@ -114,6 +126,7 @@ def fitted_modules(spec: BackboneSpec, model: nn.Module, image_size: int) -> dic
 
 def chosen_stem(spec: BackboneSpec, image_size: int) -> str:
     """Return the stem that ``auto`` stands for at this image size."""
+    spec = spec.as_timm()
     family = find_family(spec.name) if timm.is_model(spec.name) else None
     if family is None:
         if spec.stem not in ("auto", "original"):
@@ -125,6 +138,46 @@ def chosen_stem(spec: BackboneSpec, image_size: int) -> str:
     if spec.stem != "auto":
         return spec.stem
     return "3x3" if image_size <= _SMALL_IMAGE else "original"
+
+
+def unseen_edge(model: nn.Module, image_size: int) -> str | None:
+    """Say how much of an image its patches leave out, and which sizes they cover; None: nothing.
+
+    Args:
+        model: the uncut model.
+        image_size: side of the square images in pixels.
+    """
+    patches: list[tuple[nn.Conv2d, tuple[int, int]]] = []
+
+    def look(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if isinstance(module, nn.Conv2d) and isinstance(inputs[0], Tensor) and not patches:
+            height, width = inputs[0].shape[2:]
+            patches.append((module, (height, width)))
+
+    hook = nn.modules.module.register_module_forward_hook(look)
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(_ramp(image_size))
+    finally:
+        hook.remove()
+        model.train(was_training)
+    if not patches:
+        return None
+    first, seen = patches[0]
+    stride = max(first.stride)
+    if first.kernel_size != first.stride or stride < 2 or any(map(bool, first.padding)):
+        return None
+    left_out = max(size % stride for size in seen)
+    if not left_out:
+        return None
+    share = ((image_size - left_out) / image_size) ** 2
+    smaller = image_size - left_out
+    fitting = [size for size in (smaller, smaller + stride) if size >= stride]
+    return (
+        f"patches of {stride} pixels do not divide images of {image_size}: the network sees "
+        f"{100 * share:.1f} % of their area; {' or '.join(map(str, fitting))} pixels fit"
+    )
 
 
 def family_of(name: str) -> str | None:
@@ -159,7 +212,7 @@ def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
     try:
         with torch.no_grad():
             features = model.eval()(_ramp(image_size))
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except Exception as error:  # as above
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
             f"backbone {name} does not take images of {image_size} pixels: {reason}",

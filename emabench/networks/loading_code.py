@@ -24,7 +24,7 @@ def loading_code(spec: Mapping[str, Any], file: Path) -> str:
     backbone = value_at(spec, "pretrain.backbone")
     size = value_at(spec, "pretrain.data.image_size")
     fields = {name: backbone[name] for name in ("name", "stem", "options")}
-    built = BackboneSpec.parse(fields, what="backbone")
+    built = BackboneSpec.parse(fields, what="backbone").as_timm()
     options = fitted_options(built, size)
     with torch.device("meta"):  # the shapes tell enough
         model = timm.create_model(built.name, num_classes=0, **options)

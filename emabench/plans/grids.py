@@ -121,7 +121,11 @@ def resolve_all(
         DataError: the images cannot be read.
     """
     from emabench import experiment
+    from emabench.spec.plain import check_label
 
+    for what, label in (("--name", name), ("--study", study)):
+        if label is not None:
+            check_label(label, what=what)
     plans = [
         experiment.resolve(point.spec, command=point.command, name=name, on_event=on_event)
         for point in points

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,8 +14,10 @@ from emabench.spec.bench import BenchSpec
 from emabench.spec.data import DataSpec
 from emabench.spec.linear_eval import LinearEvalSpec
 from emabench.spec.model import SpecModel
+from emabench.spec.plain import shown
 from emabench.spec.pretrain import PretrainSpec
 from emabench.spec.version import SPEC_VERSION
+from emabench.spec.yaml_reader import MOST_CHARACTERS, NOT_YAML, YamlError, read_yaml
 
 
 class ExperimentSpec(SpecModel):
@@ -80,20 +81,24 @@ def complete_yaml(fields: Mapping[str, Any]) -> str:
     return to_yaml({"spec_version": SPEC_VERSION, "preset": "none", **fields})
 
 
-def parse_yaml(text: str, *, what: str) -> dict[str, Any]:
+def parse_yaml(
+    text: str, *, what: str, is_text: Callable[[str], bool] | None = None
+) -> dict[str, Any]:
     """Read YAML that must be a mapping.
 
+    Args:
+        text: the YAML.
+        what: names the source in a message.
+        is_text: says whether the field at a dotted path holds text; by default those of a spec.
+
     Raises:
-        SpecError: the text is no YAML, or no mapping.
+        SpecError: the text is no YAML, no mapping, or says a thing twice.
     """
     try:
-        fields = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f" in line {mark.line + 1}"
-        raise SpecError(
-            f"{what} is not valid YAML{where}", hint="check indentation and colons"
-        ) from None
+        fields = read_yaml(text, is_text or _is_text)
+    except YamlError as error:
+        where = "" if error.line is None else f" in line {error.line}"
+        raise SpecError(f"{what} {error.reason}{where}", hint=error.hint) from None
     if fields is None:
         return {}
     if not isinstance(fields, dict):
@@ -104,6 +109,12 @@ def parse_yaml(text: str, *, what: str) -> dict[str, Any]:
     return fields
 
 
+def _is_text(path: str) -> bool:
+    from emabench.spec.paths import is_text  # knows the fields of this module
+
+    return path == "preset" or is_text(path)
+
+
 def parse_scalar(text: str, *, what: str) -> Any:
     """Read one value of the command line as YAML: a number, a word, a list, null.
 
@@ -111,56 +122,32 @@ def parse_scalar(text: str, *, what: str) -> Any:
         SpecError: the text is no YAML.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
-        raise SpecError(
-            f"{what}={text!r} is not a valid value", hint="quote text with special characters"
-        ) from None
+        return read_yaml(text)
+    except YamlError as error:
+        reason = "is not a valid value" if error.reason == NOT_YAML else error.reason
+        raise SpecError(f"{what}={shown(text)} {reason}", hint=error.hint) from None
 
 
-def load_fields(path: Path) -> dict[str, Any]:
+def load_fields(path: Path, *, is_text: Callable[[str], bool] | None = None) -> dict[str, Any]:
     """Read the fields of a spec file.
+
+    Args:
+        path: the file.
+        is_text: see ``parse_yaml``.
 
     Raises:
         NotFoundError: there is no such file.
         SpecError: the file cannot be read or is not a mapping in YAML.
     """
+    hint = "'emabench spec show > spec.yaml' writes one"
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():  # a pipe or a device may never end
+            raise SpecError(f"cannot read the spec file {path}: not a regular file", hint=hint)
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MOST_CHARACTERS + 1)
     except FileNotFoundError:
-        raise NotFoundError(
-            f"no spec file {path}", hint="'emabench spec show > spec.yaml' writes one"
-        ) from None
+        raise NotFoundError(f"no spec file {path}", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise SpecError(
-            f"cannot read the spec file {path}: {reason}",
-            hint="'emabench spec show > spec.yaml' writes one",
-        ) from None
-    return parse_yaml(text, what=str(path))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with the words and numbers of version 1.2, as people and Python write them.
-
-    Version 1.1 would read ``1e-4`` as text, ``010`` as 8, ``1:30`` as 90, ``no`` as false and
-    ``2020-01-01`` as a date.
-    """
-
-
-_Loader.yaml_implicit_resolvers = {}
-
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(0|[1-9][0-9_]*)", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\d[\d_]*\.\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\d[\d_]*[eE][-+]?\d+",
-        list("-+0123456789."),
-    ),
-    ("merge", r"<<", ["<"]),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first
-    )
+        raise SpecError(f"cannot read the spec file {path}: {reason}", hint=hint) from None
+    return parse_yaml(text, what=str(path), is_text=is_text)

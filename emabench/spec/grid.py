@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from emabench.errors import SpecError
 from emabench.spec.experiment import parse_scalar
+from emabench.spec.plain import shown
 
-_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+_RANGE = re.compile(r"(-?[0-9]{1,18})\.\.(-?[0-9]{1,18})")
 _LARGEST_RANGE = 100_000
+_LARGEST_GRID = 100_000
 _QUOTES = ('"', "'")
 
 
@@ -33,7 +36,7 @@ def expand_values(text: str, *, what: str, as_text: bool = False) -> list[Any]:
     for part in _split(text):
         if not part:
             hint = "remove the spare comma" if "," in text else "give it a value, or leave it out"
-            raise SpecError(f"{what}={text!r} has an empty value", hint=hint)
+            raise SpecError(f"{what}={shown(text)} has an empty value", hint=hint)
         if as_text and part[0] not in _QUOTES:
             values.append(None if part == "null" else part)
         elif ".." in part and not part.startswith(("[", "{", *_QUOTES)):
@@ -48,8 +51,16 @@ def product(axes: Sequence[tuple[str, list[Any]]]) -> Iterator[dict[str, Any]]:
 
     Args:
         axes: pairs of a field path and its values. Of two axes with one path the later counts.
+
+    Raises:
+        SpecError: there are too many.
     """
     latest = dict(axes)
+    points = math.prod(len(values) for values in latest.values())
+    if points > _LARGEST_GRID:
+        raise SpecError(
+            f"{points} experiments are more than {_LARGEST_GRID}", hint="queue a part of the grid"
+        )
     for combination in itertools.product(*latest.values()):
         yield dict(zip(latest, combination, strict=True))
 
@@ -58,10 +69,9 @@ def _split(text: str) -> list[str]:
     """Split at the commas that stand outside brackets, braces and quoted values."""
     parts, depth, quote, start = [], 0, "", 0
     for position, letter in enumerate(text):
-        opens = depth > 0 or not text[start:position].strip()
         if quote:
             quote = "" if letter == quote else quote
-        elif letter in _QUOTES and opens:
+        elif letter in _QUOTES and (depth > 0 or not text[start:position].strip()):
             quote = letter
         elif letter in "[{(":
             depth += 1
@@ -77,7 +87,7 @@ def _range(part: str, *, what: str) -> range:
     match = _RANGE.fullmatch(part)
     if match is None:
         raise SpecError(
-            f"{what}={part!r} is no range of whole numbers", hint="write for example 0..4"
+            f"{what}={shown(part)} is no range of whole numbers", hint="write for example 0..4"
         )
     first, last = int(match[1]), int(match[2])
     if last < first:

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Self, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from emabench.errors import SpecError, did_you_mean
+from emabench.spec.plain import plain, shown
+
+_HINT = "'emabench spec schema' says what each field can be"
+_LONGEST_NAME = 80
+"""Characters of a wrong name that are looked at."""
 
 
 class SpecModel(BaseModel):
-    """The parent of every spec: immutable, and an unknown field is an error."""
+    """The parent of every spec: immutable, and an unknown field is an error.
+
+    Kinds are not converted into one another: a truth value is no number, a number no truth value,
+    and text neither; only a whole number may stand for a fraction, and a list for a tuple.
+    """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        strict=True,
+        use_attribute_docstrings=True,
     )
+    has_lines: ClassVar[bool] = False
+    """Whether its text may have several lines."""
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any], *, what: str = "spec") -> Self:
@@ -31,51 +55,90 @@ class SpecModel(BaseModel):
             SpecError: a field is unknown or its value cannot be; says which, and a near name.
         """
         try:
-            return cls.model_validate(fields)
+            return cls.model_validate(plain(fields, lines=cls.has_lines))
         except ValidationError as error:
             raise spec_error(error, cls, what=what) from None
+        except ValueError as error:
+            raise SpecError(f"{what}: {error}", hint=_HINT) from None
+
+    @classmethod
+    def parse_field(cls, name: str, value: Any, *, what: str) -> Any:
+        """Check the value of one field alone, and return it as a complete spec holds it.
+
+        Args:
+            name: of the field.
+            value: a plain value.
+            what: names the source in the message.
+
+        Raises:
+            SpecError: the field cannot have this value.
+        """
+        return _alone(cls, name).parse({name: value}, what=what).model_dump(mode="json")[name]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _lists_stand_for_tuples(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        return tuple(value) if isinstance(value, list) and _holds_tuple(annotation) else value
+
+
+@cache
+def _alone(model: type[SpecModel], name: str) -> type[SpecModel]:
+    """Return a spec that has one field of another spec and nothing else."""
+    field = model.model_fields[name]
+    fields: dict[str, Any] = {name: (field.annotation, field)}
+    return create_model(model.__name__, __base__=SpecModel, **fields)
 
 
 def spec_error(error: ValidationError, model: type[BaseModel], *, what: str) -> SpecError:
     """Turn pydantic's first complaint into one line with a hint."""
     first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
+    path = ".".join(str(part)[:_LONGEST_NAME] for part in first["loc"])
     if first["type"] == "extra_forbidden":
         owner = model_at(model, [str(part) for part in first["loc"][:-1]]) or model
-        hint = did_you_mean(str(first["loc"][-1]), owner.model_fields)
-        return SpecError(f"{what}: unknown field {path!r}", hint=hint)
+        hint = did_you_mean(str(first["loc"][-1])[:_LONGEST_NAME], owner.model_fields)
+        return SpecError(f"{what}: unknown field {shown(path)}", hint=hint)
     if first["type"] == "missing":
         return SpecError(f"{what}: field {path!r} is required", hint=f"give it a value: {path}=…")
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    hint = "'emabench spec schema' says what each field can be"
+    hint = _HINT
     if first["type"] == "literal_error":
         choices = [
             word.strip("' ") for word in first["ctx"]["expected"].replace(" or ", ",").split(",")
         ]
-        hint = did_you_mean(str(first["input"]), [choice for choice in choices if choice])
+        hint = did_you_mean(
+            str(first["input"])[:_LONGEST_NAME], [choice for choice in choices if choice]
+        )
         reason = "is not one of the choices"
     if isinstance(first["input"], Mapping):
         return SpecError(f"{what}: {path}: {reason}" if path else f"{what}: {reason}", hint=hint)
-    return SpecError(f"{what}: {path}={first['input']!r}: {reason}", hint=hint)
+    return SpecError(f"{what}: {path}={shown(first['input'])}: {reason}", hint=hint)
 
 
-def _plain(value: Any) -> Any:
+def _options(options: Any) -> Any:
     """Refuse what JSON cannot hold: the fingerprint of a spec is made of its JSON."""
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError("the names of options must be text")
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
+    if any(math.isinf(number) or math.isnan(number) for number in _fractions(options)):
         raise ValueError("an option must be a finite number")
-    if value is not None and not isinstance(value, str | int | float):
-        raise ValueError(f"an option cannot be a {type(value).__name__}")
-    return value
+    return plain(options)
 
 
-Options = Annotated[dict[str, Any], AfterValidator(_plain)]
+def _fractions(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _fractions(inner)
+
+
+Options = Annotated[dict[str, Any], AfterValidator(_options)]
 """Free options, checked by whom they are for; plain values only."""
+
+
+def _holds_tuple(annotation: Any) -> bool:
+    """Whether an annotation such as ``tuple[float, float] | None`` is of a tuple."""
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(_holds_tuple(inner) for inner in get_args(annotation))
+    return get_origin(annotation) is tuple
 
 
 def model_at(model: type[BaseModel], path: list[str]) -> type[BaseModel] | None:

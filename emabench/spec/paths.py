@@ -11,7 +11,9 @@ from pydantic import BaseModel
 
 from emabench.errors import SpecError
 from emabench.spec.experiment import ExperimentSpec
-from emabench.spec.model import model_at
+from emabench.spec.grid import expand_values
+from emabench.spec.model import SpecModel, model_at
+from emabench.spec.plain import shown
 
 SHORT_NAMES = {
     "method": "pretrain.method.name",
@@ -47,7 +49,44 @@ def full_path(text: str) -> str:
     for path in (name, f"pretrain.{name}"):
         if _is_field(path):
             return path
-    raise SpecError(f"unknown field {text!r}", hint=_near(name))
+    raise SpecError(f"unknown field {shown(text)}", hint=_near(name[:80]))
+
+
+def read_condition(text: str) -> tuple[str, Any]:
+    """Read ``field=value`` of ``--where``: the complete path, and what a run's spec holds there.
+
+    The value means what it means to the field's flag or ``--set``.
+
+    Raises:
+        SpecError: there is no ``=``, no such field, or it cannot have that value.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SpecError(
+            f"--where {shown(text)} has no '='", hint="write for example --where ema_scope=full"
+        )
+    path = full_path(name)
+    # A folder may be called "a,b".
+    folder = path == SHORT_NAMES["data_dir"] and value[:1] not in ("", '"', "'")
+    values = [value.strip()] if folder else expand_values(value, what=name, as_text=is_text(path))
+    if folder and values == ["null"]:
+        values = [None]
+    if len(values) > 1:
+        raise SpecError(f"--where {shown(text)} names several values", hint="name one of them")
+    return path, field_value(path, values[0], what=f"--where {name}")
+
+
+def field_value(path: str, value: Any, *, what: str) -> Any:
+    """Check a plain value for the field at a complete path; return it as a run's spec holds it.
+
+    Raises:
+        SpecError: the field cannot have this value.
+    """
+    *groups, name = path.split(".")
+    owner = model_at(ExperimentSpec, groups)
+    if owner is None or not issubclass(owner, SpecModel):
+        return value  # inside free options
+    return owner.parse_field(name, value, what=what)
 
 
 def all_paths(model: type[BaseModel] = ExperimentSpec, prefix: str = "") -> Iterator[str]:

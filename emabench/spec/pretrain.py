@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,26 @@ from emabench.spec.model import Options, SpecModel
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+SMALL_NETWORKS: dict[str, dict[str, Any]] = {
+    "small-resnet": {
+        "name": "resnet18",
+        "stem": "original",
+        "options": {
+            "layers": [1, 1, 1, 1],
+            "channels": [16, 48, 128, 256],
+            "stem_type": "deep",
+            "stem_width": 8,
+            "zero_init_last": False,
+        },
+    },
+    "tiny-resnet": {
+        "name": "resnet18",
+        "stem": "3x3-stride2",
+        "options": {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64]},
+    },
+}
+"""The small networks of the presets ``quick`` and ``smoke``: by name, what a resolved spec says."""
 
 
 class MethodSpec(SpecModel):
@@ -28,13 +48,24 @@ class BackboneSpec(SpecModel):
     """The backbone: a timm model and how its stem is fitted to the images."""
 
     name: str = "resnet18"
-    """Name of a timm model, or ``pixels`` for the raw image: see ``emabench backbones``."""
+    """Name of a timm model, ``small-resnet`` or ``tiny-resnet`` for those of the presets ``quick``
+    and ``smoke``, or ``pixels`` for the raw image: see ``emabench backbones``."""
     stem: Literal["auto", "original", "3x3", "3x3-stride2"] = "auto"
     """``3x3`` is the stride-1 convolution without pooling used for small images (for a ViT or
     Swin: small patches); ``auto`` takes it up to 64 pixels and the model's ``original`` stem
     above."""
     options: Options = Field(default_factory=dict)
-    """Keyword arguments of ``timm.create_model``, for example ``zero_init_last: false``."""
+    """Parameters of the constructor of timm's model that shape its architecture, for example
+    ``zero_init_last: false``; nothing that loads weights or changes what goes in or comes out."""
+
+    def as_timm(self) -> Self:
+        """Return the same network as a timm model with options, as a resolved spec says it."""
+        small = SMALL_NETWORKS.get(self.name)
+        if small is None:
+            return self
+        stem = small["stem"] if self.stem == "auto" else self.stem
+        options = {**small["options"], **self.options}
+        return self.model_copy(update={"name": small["name"], "stem": stem, "options": options})
 
 
 class OptimizerSpec(SpecModel):

@@ -11,6 +11,7 @@ from emabench.errors import SpecError, UnknownNameError
 from emabench.spec.experiment import ExperimentSpec, parse_yaml
 from emabench.spec.grid import expand_values, product
 from emabench.spec.paths import full_path, is_text, nest, value_at
+from emabench.spec.plain import shown
 from emabench.spec.version import SPEC_VERSION
 
 DEFAULT_PRESET = "quick"
@@ -107,8 +108,9 @@ def experiment_at(
     """
     given = dict(file_fields or {})
     _check_version(given.pop("spec_version", SPEC_VERSION))
-    named = given.pop("preset", None) or DEFAULT_PRESET
-    base = load_preset(str(preset or named))
+    named = given.pop("preset", None)
+    chosen = preset if named is None or preset is not None else named
+    base = load_preset(DEFAULT_PRESET if chosen is None else str(chosen))
     # Options are given as a whole or one by one: a whole set leaves nothing of those below.
     whole = [path for path in point if path.endswith(".options")]
     upper = overlay(without(given, whole), nest(point))
@@ -121,9 +123,10 @@ def experiment_at(
 
 
 def _check_version(version: Any) -> None:
-    if not isinstance(version, int) or not 1 <= version <= SPEC_VERSION:
+    # A truth value would be 1.
+    if type(version) is not int or not 1 <= version <= SPEC_VERSION:
         raise SpecError(
-            f"spec: spec_version is {version}, this emabench knows {SPEC_VERSION}",
+            f"spec: spec_version is {shown(version)}, this emabench knows {SPEC_VERSION}",
             hint="a newer emabench wrote it: pip install --upgrade emabench",
         )
 

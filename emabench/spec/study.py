@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -73,6 +73,21 @@ Grid = Annotated[dict[str, list[Any]], BeforeValidator(_grid)]
 Text = Annotated[str, Field(min_length=1)]
 
 
+def _holds_text(path: str) -> bool:
+    """Whether text lies at a path of a study: in its own fields, or in those that its arms set."""
+    first, *rest = path.split(".")
+    if first == "budgets":
+        group, rest = rest[1:2], rest[2:]
+        if group != ["set"]:
+            return group == ["preset"]
+    elif first != "arms":
+        return first not in ("baseline", "margin")
+    try:
+        return is_text(full_path(".".join(rest)))
+    except SpecError:
+        return False
+
+
 class BudgetSpec(SpecModel):
     """One size of a study: the preset underneath, what it changes there, and the seeds."""
 
@@ -108,6 +123,7 @@ class Budgets(SpecModel):
 class StudySpec(SpecModel):
     """A claim and how it is tested, all of it written down before the runs."""
 
+    has_lines: ClassVar[bool] = True
     title: Text
     claim: Text
     """What is claimed, in one sentence."""
@@ -204,7 +220,8 @@ def load_study(name: str) -> Study:
         return _shipped(name)
     if not path.exists():
         raise NotFoundError(f"no file {path}", hint="'emabench studies' lists those of the package")
-    study = Study(path.stem, str(path), StudySpec.parse(load_fields(path), what=str(path)))
+    fields = load_fields(path, is_text=_holds_text)
+    study = Study(path.stem, str(path), StudySpec.parse(fields, what=str(path)))
     if study.name in study_names() and study.spec != _shipped(study.name).spec:
         raise UsageError(
             f"{path} is not the study {study.name} of the package, but would label its runs so",
@@ -218,5 +235,5 @@ def _shipped(name: str) -> Study:
         raise UnknownNameError("study", name, study_names())
     file = _FOLDER / f"{name}.yaml"
     what = f"study {name}"
-    fields = parse_yaml(file.read_text("utf-8"), what=what)
+    fields = parse_yaml(file.read_text("utf-8"), what=what, is_text=_holds_text)
     return Study(name, str(file), StudySpec.parse(fields, what=what))

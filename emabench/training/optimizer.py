@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, list_optimizers
+from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
@@ -34,11 +34,17 @@ def build_optimizer(
 
     Raises:
         UnknownNameError: timm has no such optimiser.
-        SpecError: the optimiser does not take an option.
+        SpecError: the optimiser does not take an option, would not do what it is for, or needs
+            what is not there.
     """
     known = [str(name) for name in list_optimizers()]
     if spec.name not in known:
         raise UnknownNameError("optimizer", spec.name, known)
+    if get_optimizer_info(spec.name).second_order:
+        raise SpecError(
+            f"optimizer {spec.name} needs second derivatives, which the training does not compute",
+            hint="choose one of the first order, such as adamw",
+        )
     options: dict[str, Any] = {"nesterov": False} if spec.name == "sgd" else {}
     device = next(model.parameters()).device.type
     # The fused step knows no dampening of the first gradient alone.
@@ -53,14 +59,51 @@ def build_optimizer(
             momentum=spec.momentum,
             **(options | spec.options),
         )
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # it checks neither its options nor the machine
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
-            f"optimizer {spec.name} cannot be built: {error}", hint="check optimizer.options"
+            f"optimizer {spec.name} cannot be built: {reason}",
+            hint="check optimizer.options, and what the optimiser asks of the machine",
         ) from error
+    if optimizer.defaults.get("always_adapt") is False and spec.weight_decay == 0:
+        raise SpecError(
+            f"optimizer {spec.name} does not adapt its steps to the weights at weight_decay 0",
+            hint="set optimizer.options.always_adapt=true, or a weight_decay above 0",
+        )
     fused = bool((options | spec.options).get("fused"))
     if fused and isinstance(optimizer, torch.optim.SGD) and spec.momentum:
         optimizer.register_step_pre_hook(_begin_momentum)
     return optimizer
+
+
+def check_device(spec: OptimizerSpec, kind: str) -> None:
+    """Check that an optimiser of another package works on a kind of device.
+
+    Raises:
+        SpecError: it does not.
+    """
+    implementation = get_optimizer_info(spec.name).opt_class
+    package = implementation.partition(".")[0] if isinstance(implementation, str) else None
+    if package is not None and kind != "cuda":
+        raise SpecError(
+            f"optimizer {spec.name} of {package} needs a CUDA device, not {kind}",
+            hint="choose --device cuda, or one of timm's own such as sgd or adamw",
+        )
+
+
+def warmup_note(
+    schedule: ScheduleSpec, epochs: int, steps_per_epoch: int, max_steps: int | None
+) -> str | None:
+    """Say that a run ends before its learning rate is at the peak; None if it does not."""
+    steps = epochs * steps_per_epoch
+    total = steps if max_steps is None else min(steps, max_steps)
+    warmup = round(schedule.warmup_epochs * steps_per_epoch)
+    if not total or warmup < total:
+        return None
+    return (
+        f"the warm-up of {warmup} steps is as long as the run of {total}: the learning rate never "
+        "stays at its peak; lower schedule.warmup_epochs"
+    )
 
 
 def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:

@@ -44,7 +44,7 @@ def test_text_stays_text_and_numbers_become_numbers():
         "pretrain.data.dataset": ["2020", "no"],
         "pretrain.device": ["cuda:1"],
         "pretrain.optimizer.lr": [0.1, 0.3],
-        "pretrain.epochs": ["010"],
+        "pretrain.epochs": [10],
         "pretrain.precision": ["fp32"],
     }
 

@@ -37,6 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     words, debug = _without_debug(arguments)
     _quiet_logs(debug)
     try:
+        _check_words(words)
         code = _invoke(words)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -54,6 +55,18 @@ def run(arguments: Sequence[str]) -> int:
         _say(f"internal error: {kind}: {text}; run with {_DEBUG} for the traceback")
         return EmabenchError.exit_code
     return code
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse what is no text: Python keeps such bytes as halves of characters."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"the argument {word[:80]!r} is not UTF-8 text",
+                hint="rename the file, or type it again in a UTF-8 terminal",
+            ) from None
 
 
 @app.callback()

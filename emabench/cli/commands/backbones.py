@@ -71,7 +71,7 @@ def _show(name: str, image_size: int, stem: str, *, json: bool) -> None:
     from emabench.networks.backbone import PIXELS, build_backbone, chosen_stem, family_of
     from emabench.spec import BackboneSpec
 
-    spec = BackboneSpec.parse({"name": name, "stem": stem}, what="backbone")
+    spec = BackboneSpec.parse({"name": name, "stem": stem}, what="backbone").as_timm()
     backbone = build_backbone(spec, image_size)
     fitted = chosen_stem(spec, image_size)
     costs = block_costs(backbone.blocks, image_size)
@@ -80,7 +80,7 @@ def _show(name: str, image_size: int, stem: str, *, json: bool) -> None:
             {"name": cost.name, "parameters": cost.parameters, "flops": cost.flops}
             for cost in costs
         ]
-        family = None if name == PIXELS else family_of(name)
+        family = None if name == PIXELS else family_of(spec.name)
         head = {"name": name, "family": family, "image_size": image_size, "stem": fitted}
         head["cut"] = backbone.cut
         print_json(

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.errors import UsageError
-
 if TYPE_CHECKING:
     from emabench.records import RunQuery
 
@@ -75,19 +73,8 @@ def where_filters(conditions: Sequence[str] | None) -> dict[str, Any]:
     """Return the values that ``field=value`` conditions ask for, by complete field path.
 
     Raises:
-        UsageError: there is no ``=``, no such field, or the value cannot be read.
+        UsageError: there is no ``=``, no such field, or it cannot have the value.
     """
-    from emabench.spec.experiment import parse_scalar
-    from emabench.spec.paths import full_path, is_text
+    from emabench.spec.paths import read_condition
 
-    filters: dict[str, Any] = {}
-    for condition in conditions or ():
-        name, equals, value = condition.partition("=")
-        if not equals:
-            raise UsageError(
-                f"--where {condition!r} has no '='", hint="write for example --where ema_scope=full"
-            )
-        path = full_path(name)
-        literal = is_text(path) and value != "null"
-        filters[path] = value if literal else parse_scalar(value, what=name)
-    return filters
+    return dict(read_condition(condition) for condition in conditions or ())

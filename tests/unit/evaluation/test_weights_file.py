@@ -34,6 +34,26 @@ def test_a_file_of_somebody_else_says_no_pretraining(tmp_path, metadata):
     assert read_header(tmp_path / "w").pretrain is None
 
 
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ('{"seed": 1, "seed": 2}', "the key 'seed' twice"),
+        ("[" * 100_000, "nested deeper than 50"),
+        ('{"a": ' * 60 + "1" + "}" * 60, "nested deeper than 50"),
+        ('{"seed": ' + "9" * 5000 + "}", "digits"),
+        ('{"seed": ' + "9" * 400 + "}", "more than 64 bits"),
+        ("[" + "0," * 20_000 + "0]", "more than 10000 values"),
+        ('{"name": "a\\u001b[31m"}', "the control character"),
+    ],
+)
+def test_a_spec_of_somebody_else_is_bounded_and_says_one_thing(tmp_path, spec, words):
+    save_file({"a": torch.zeros(1)}, tmp_path / "w", {"spec": spec})
+    with pytest.raises(WeightsError, match="the spec in the weights") as caught:
+        read_header(tmp_path / "w")
+    assert words in caught.value.message
+    assert len(caught.value.message) < 600
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no safetensors", b"\x08" + bytes(7) + b"{}"])
 def test_what_is_no_safetensors_file_is_refused(tmp_path, model, content):
     file = tmp_path / "w.safetensors"

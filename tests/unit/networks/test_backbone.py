@@ -6,7 +6,7 @@ import torch
 
 from emabench.cost.flops import block_costs
 from emabench.errors import SpecError, UnknownNameError
-from emabench.networks.backbone import build_backbone, chosen_stem
+from emabench.networks.backbone import build_backbone, chosen_stem, unseen_edge
 from emabench.networks.encoder import frozen_statistics
 from emabench.spec import BackboneSpec
 
@@ -60,8 +60,11 @@ def test_the_small_stem_is_chosen_up_to_64_pixels():
 def test_wrong_backbones_are_explained():
     with pytest.raises(UnknownNameError) as unknown:
         build_backbone(BackboneSpec(name="resnet81"), 32)
+    with pytest.raises(UnknownNameError, match="small-resnt") as small:
+        build_backbone(BackboneSpec(name="small-resnt"), 32)
+    assert "small-resnet" in small.value.hint
     assert "resnet18" in unknown.value.hint
-    with pytest.raises(SpecError, match="cannot be built"):
+    with pytest.raises(SpecError, match="takes no option 'depht'"):
         build_backbone(BackboneSpec(name="resnet18", options={"depht": 3}), 32)
     with pytest.raises(SpecError, match="its family is not cut"):
         build_backbone(BackboneSpec(name="test_byobnet", stem="3x3"), 32)
@@ -104,3 +107,24 @@ def test_the_counter_sees_attention():
         * sum(p.numel() for n, p in backbone.blocks["block1"].named_parameters() if p.ndim == 2)
     )
     assert block.flops == attention + linear
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("vit_small_patch14_dinov2", 96, "sees 76.6 % of their area; 84 or 98 pixels fit"),
+        ("vit_small_patch14_dinov2", 98, None),
+        ("swin_tiny_patch4_window7_224", 30, "28 or 32 pixels fit"),
+        ("convnext_atto", 66, "64 or 68 pixels fit"),
+        ("mixer_s16_224", 224, None),
+        ("resnet18", 33, None),
+        ("pixels", 33, None),
+    ],
+)
+def test_patches_that_leave_out_an_edge_are_noted_with_a_size_that_fits(name, size, words):
+    options = {"depth": 1} if name.startswith(("vit", "test_vit")) else {}
+    if name.startswith("swin"):
+        options = {"depths": [1, 1], "embed_dim": 24, "num_heads": [1, 1]}
+    spec = BackboneSpec(name=name, stem="auto" if name == "pixels" else "original", options=options)
+    note = unseen_edge(build_backbone(spec, size).model, size)
+    assert (note is None) if words is None else (words in note)

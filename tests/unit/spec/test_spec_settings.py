@@ -1,7 +1,7 @@
 import pytest
 
 from emabench.errors import SpecError, UnknownNameError
-from emabench.spec import ExperimentSpec
+from emabench.spec import BackboneSpec, ExperimentSpec
 from emabench.spec.experiment import complete_yaml, parse_yaml
 from emabench.spec.settings import (
     experiment_at,
@@ -70,14 +70,22 @@ def test_another_name_drops_the_options_of_the_old_one():
     spec = experiment_at({"pretrain.backbone.name": "vit_tiny_patch16_224"})
     assert spec.pretrain.backbone.options == {}
     assert spec.pretrain.backbone.stem == "auto"
-    same = experiment_at({"pretrain.backbone.name": "resnet18"})
-    assert same.pretrain.backbone.options["layers"] == [1, 1, 1, 1]
+
+
+def test_a_backbone_that_is_named_is_timms_model_of_that_name():
+    quick = experiment_at({}).pretrain.backbone
+    assert quick.name == "small-resnet"
+    assert quick.as_timm().options["layers"] == [1, 1, 1, 1]
+    named = experiment_at({"pretrain.backbone.name": "resnet18"}).pretrain.backbone
+    assert named == named.as_timm() == BackboneSpec(name="resnet18")
+    in_a_file = experiment_at({}, file_fields={"pretrain": {"backbone": {"name": "resnet18"}}})
+    assert in_a_file.pretrain.backbone == named
 
 
 def test_options_set_one_by_one_join_those_below_and_a_whole_set_replaces_them():
     path = "pretrain.backbone.options"
-    joined = experiment_at({f"{path}.zero_init_last": False}).pretrain.backbone.options
-    assert joined["zero_init_last"] is False
+    joined = experiment_at({f"{path}.zero_init_last": True}).pretrain.backbone.as_timm().options
+    assert joined["zero_init_last"] is True
     assert joined["layers"] == [1, 1, 1, 1]
     assert experiment_at({path: {}}).pretrain.backbone.options == {}
     file_fields = {"pretrain": {"backbone": {"options": {"drop_rate": 0.1}}}}
