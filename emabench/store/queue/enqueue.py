@@ -35,30 +35,69 @@ _ENDED = (JobState.FAILED, JobState.CANCELLED)
 def existing_run(session: Session, plan: PlannedRun) -> QueuedRun | None:
     """Return the run of the same fingerprint, its failed jobs queued again; None if none exists.
 
-    Of several (forced repeats) a finished one is preferred, then the newest.
+    Of several (forced repeats) a finished one is preferred, then the newest. Where there is none, a
+    run whose weights are the same becomes that of the plan: its evaluation was mended since, and
+    is queued again.
     """
+    fingerprints = (plan.fingerprint, *plan.earlier_fingerprints)
+    row = next(filter(None, (_newest_run(session, each) for each in fingerprints)), None)
+    if row is None:
+        return None
+    is_earlier = row.fingerprint != plan.fingerprint
+    if is_earlier or any(job.state in _ENDED for job in row.jobs):
+        locked = lock_jobs(session, [job.id for job in row.jobs])
+        now = session.scalar(select(Experiment.fingerprint).where(Experiment.id == row.id))
+        if not locked or now != row.fingerprint:  # somebody removed or took the run just now
+            session.expire_all()
+            return existing_run(session, plan)
+        if is_earlier:
+            _evaluate_anew(session, row, plan, locked)
+        for job in locked:
+            if job.state in _ENDED:
+                requeue(job)
+    if _state(row) is JobState.QUEUED:
+        if plan.is_evaluation:
+            # The same weights may lie elsewhere by now.
+            row.spec, row.command = _plain(plan.spec), plan.command
+        elif row.jobs[-1].kind is JobKind.LINEAR_EVAL:
+            # Whoever evaluates does it as the plan says, whenever the run was queued.
+            row.identity = _plain(plan.identity)
+    return _queued_run(row, existed=True)
+
+
+def _newest_run(session: Session, fingerprint: str) -> Experiment | None:
+    """Return the newest run of a fingerprint that is done, else the newest, if there is any."""
     query = (
         select(Experiment)
-        .where(Experiment.fingerprint == plan.fingerprint)
+        .where(Experiment.fingerprint == fingerprint)
         .options(selectinload(Experiment.jobs))
         .order_by(Experiment.repeat.desc())
     )
     rows = [row for row in session.scalars(query) if row.jobs]  # none: removed just now
-    if not rows:
-        return None
-    row = next((row for row in rows if _state(row) is JobState.DONE), rows[0])
-    if any(job.state in _ENDED for job in row.jobs):
-        locked = lock_jobs(session, [job.id for job in row.jobs])
-        if not locked:  # somebody removed the run just now
-            session.expire_all()
-            return existing_run(session, plan)
-        for job in locked:
-            if job.state in _ENDED:
+    return next((row for row in rows if _state(row) is JobState.DONE), rows[0] if rows else None)
+
+
+def _evaluate_anew(
+    session: Session, row: Experiment, plan: PlannedRun, jobs: Sequence[Job]
+) -> None:
+    """Make an earlier run that of a plan of the same weights: its evaluation counts no more.
+
+    Args:
+        session: a writing session.
+        row: the run.
+        plan: with the fingerprint and the identity of today; no run has this fingerprint.
+        jobs: those of the run, locked.
+    """
+    # Two processes that find no run of the plan, and do different things, would both be the first.
+    row.fingerprint, row.repeat, row.identity = plan.fingerprint, 0, _plain(plan.identity)
+    for job in jobs:
+        if job.kind is JobKind.LINEAR_EVAL:
+            job.fingerprint = _job_fingerprint(plan, job.kind)
+            if job.state is JobState.RUNNING:
+                _end_running(session, job, _MENDED)
+            if job.state in (JobState.RUNNING, JobState.DONE):
                 requeue(job)
-    if plan.is_evaluation and _state(row) is JobState.QUEUED:
-        # The same weights may lie elsewhere by now.
-        row.spec, row.command = _plain(plan.spec), plan.command
-    return _queued_run(row, existed=True)
+            session.execute(delete(Result).where(Result.job_id == job.id))
 
 
 def insert_run(
@@ -143,6 +182,7 @@ def _plain(value: Any) -> Any:
 
 
 _CANCELLED = "cancelled by the user"
+_MENDED = "the evaluation was mended; it is repeated"
 _UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 _TO_RETRY = (JobState.FAILED, JobState.CANCELLED)
 
@@ -157,11 +197,7 @@ def cancel_jobs(session: Session, job_ids: Sequence[str]) -> list[str]:
     waiting = [job for job in locked if job.id in chosen and job.state in _UNFINISHED]
     for job in waiting:
         job.state, job.reason = JobState.CANCELLED, _CANCELLED
-        session.execute(
-            update(Attempt)
-            .where(Attempt.job_id == job.id, Attempt.state == JobState.RUNNING)
-            .values(state=JobState.CANCELLED, reason=_CANCELLED, ended_at=datetime.now(UTC))
-        )
+        _end_running(session, job, _CANCELLED)
         end_dependants(session, job.id, JobState.CANCELLED, _CANCELLED)
     return [job.id for job in waiting]
 
@@ -181,6 +217,15 @@ def retry_jobs(session: Session, job_ids: Sequence[str]) -> list[str]:
     for job_id in wanted:
         requeue(locked[job_id])
     return [job_id for job_id in locked if job_id in wanted]
+
+
+def _end_running(session: Session, job: Job, reason: str) -> None:
+    """Cancel the attempt at a job that somebody works on, if any: whoever does is fenced."""
+    session.execute(
+        update(Attempt)
+        .where(Attempt.job_id == job.id, Attempt.state == JobState.RUNNING)
+        .values(state=JobState.CANCELLED, reason=reason, ended_at=datetime.now(UTC))
+    )
 
 
 def requeue(job: Job) -> None:
