@@ -219,6 +219,8 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     studies: tuple[str, ...] = ()
     """Names of the studies that the run belongs to, sorted."""
+    unreadable: str | None = None
+    """Why its spec cannot be read: then ``spec`` is empty, and it is compared with nothing."""
 
     @property
     def kind(self) -> JobKind:

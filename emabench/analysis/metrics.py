@@ -181,5 +181,8 @@ def is_collapsed(run: RunRecord) -> bool | None:
 
 
 def state_in_words(run: RunRecord) -> str:
-    """Return the state of a run for people: its word, and whether the run collapsed."""
-    return f"{run.state.value}, collapsed" if is_collapsed(run) else run.state.value
+    """Return the state of a run for people: its word, and whether it collapsed or is unreadable."""
+    words = [run.state.value]
+    words += ["collapsed"] if is_collapsed(run) else []
+    words += [] if run.unreadable is None else ["unreadable"]
+    return ", ".join(words)

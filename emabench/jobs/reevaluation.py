@@ -159,6 +159,11 @@ def _source(weights: RunRecord | Path) -> _Source:
     if isinstance(weights, Path):
         file = weights.resolve()
         return _Source(str(file), str(weights), file, read_header(file).pretrain, {})
+    if weights.unreadable is not None:
+        raise SpecError(
+            f"{weights.title}: its spec is damaged: {weights.unreadable}",
+            hint="evaluate its weights by their file: emabench eval FILE",
+        )
     if weights.is_evaluation:
         evaluated = str(weights.spec.get("weights"))
         raise UsageError(

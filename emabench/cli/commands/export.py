@@ -75,4 +75,6 @@ def command(
         )
     if done.unfinished:
         err().print(f"note: {len(done.unfinished)} unfinished runs were left out")
+    if done.unreadable:
+        err().print(f"note: unreadable runs were left out: {', '.join(done.unreadable)}")
     err().print(f"{len(done.written)} runs were exported")

@@ -38,6 +38,7 @@ def command(
         points = store.metrics(record.id)
         evaluations = store.evaluations(record.id)
     measured = record.kind is JobKind.BENCH and record.state is JobState.DONE
+    measured = measured and record.unreadable is None
     if json:
         details = run_details(record, last_points(points), price_per_hour=price_per_hour)
         if measured:

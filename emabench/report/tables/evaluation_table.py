@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emabench.analysis.metrics import state_in_words
 from emabench.records import RunRecord
 from emabench.report.tables.run_table import run_values, spec_value
 from emabench.spec.paths import value_at
@@ -91,7 +92,7 @@ def _own(evaluation: RunRecord) -> tuple[str, ...]:
         _shown(found["network"]),
         _shown(found["dataset"]) + ("" if subset is None else f" ({subset})"),
         _shown(found["knn_k"]),
-        evaluation.state.value,
+        state_in_words(evaluation),
         *(fixed(evaluation.results.get(name)) for name in _RESULTS),
     )
 

@@ -90,7 +90,7 @@ def _prefilter(where: Mapping[str, Any]) -> list[ColumnElement[bool]]:
 def _fits(head: Row[Any], where: Mapping[str, Any]) -> bool:
     for path, wanted in where.items():
         values = [value_at(head.spec, path)]
-        if path in _IDENTITY_OF_FIELD:
+        if path in _IDENTITY_OF_FIELD and isinstance(head.identity, dict):
             values.append(head.identity.get(_IDENTITY_OF_FIELD[path]))
         if wanted not in values:
             return False

@@ -16,7 +16,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.orm import Session
 
-from emabench.records import AttemptRecord, CostReading, JobRecord, RunRecord
+from emabench.records import AttemptRecord, CostReading, JobKind, JobRecord, RunRecord
+from emabench.spec.stored_spec import unreadable
 from emabench.store.connection.database import batches
 from emabench.store.runs.environments import KnownEnvironments
 from emabench.store.runs.run_summary import run_cost, run_environment, run_state
@@ -153,8 +154,12 @@ def _read(
     )
     for head in heads:
         if head.id in jobs:  # else somebody is removing it
+            first: JobKind = jobs[head.id][0][_JOB.index("kind")]
+            why = _unreadable(head.spec, head.identity, first)
+            damage = () if why is None else (why,)
+            spec = {} if damage else head.spec
             made = tuple(
-                _job(values, head.spec, jobs[head.id][0][0], attempts, environments)
+                _job(values, spec, jobs[head.id][0][0], attempts, environments)
                 for values in jobs[head.id]
             )
             yield RunRecord(
@@ -163,17 +168,28 @@ def _read(
                 smoke=head.smoke,
                 command=head.command,
                 state=run_state(job.state for job in made),
-                spec=head.spec,
-                identity=head.identity,
+                spec=spec,
+                identity=head.identity if isinstance(head.identity, dict) else {},
                 fingerprint=head.fingerprint,
                 created_at=head.created_at,
                 results=dict(results.get(head.id, ())),
                 cost=run_cost(made),
                 environment=run_environment(made),
                 jobs=made,
-                warnings=tuple(head.warnings),
+                warnings=(*head.warnings, *(f"its spec is damaged: {each}" for each in damage)),
                 studies=tuple(study for (study,) in studies.get(head.id, ())),
+                unreadable=why,
             )
+
+
+def _unreadable(spec: Any, identity: Any, kind: JobKind) -> str | None:
+    """Return why a run cannot be read, if so: no row may be fatal for the others."""
+    if not isinstance(identity, dict):
+        return "its identity is no dict"
+    why = unreadable(spec)
+    if why is None and kind is JobKind.BENCH and not spec.get("bench"):
+        return "it is a bench, and does not say of what"
+    return why
 
 
 def _job(

@@ -56,6 +56,7 @@ from sqlalchemy.orm import Session, selectinload, undefer
 
 from emabench.errors import DataError
 from emabench.records import JobKind, JobState
+from emabench.spec.stored_spec import unreadable
 from emabench.store.schema import tables
 from emabench.store.schema.tables import (
     Attempt,
@@ -269,6 +270,10 @@ class BundledRun(_row(Experiment, "id")):  # type: ignore[misc]
                 raise ValueError(f"job {job.id} is done, but {needed}, which it needs, is not")
         if is_evaluation and "weights" not in self.spec:
             raise ValueError("it is an evaluation, and does not say of which weights")
+        if kinds == [JobKind.BENCH] and not self.spec.get("bench"):
+            raise ValueError("it is a bench, and does not say of what")
+        if (why := unreadable(self.spec)) is not None:
+            raise ValueError(f"spec: {why}")
         return self
 
 

@@ -42,10 +42,11 @@ _GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Export:
-    """Ids of the runs that an export wrote, and of those that were not finished."""
+    """Ids of the runs that an export wrote, and of those that it left out."""
 
     written: tuple[str, ...]
     unfinished: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 def export_runs(
@@ -65,20 +66,20 @@ def export_runs(
 
     Raises:
         NotFoundError: there is no such run, or no run of the study.
-        UsageError: a run that an id names is not finished, or the file is there.
+        UsageError: a run that an id names is not finished or cannot be read, or the file is there.
         EmabenchError: the file cannot be written.
     """
     database = open_for_reading(location)
     try:
         with database.read() as session:  # one moment of the store, however long it takes
-            finished, unfinished = _chosen(session, query)
-            experiments = [named_run(session, run).experiment_id for run in finished]
+            chosen = _chosen(session, query)
+            experiments = [named_run(session, run).experiment_id for run in chosen.written]
             with _written(file, overwrite=overwrite) as stream:
                 for line in bundle_lines(session, experiments):
                     stream.write(line + "\n")
     finally:
         database.close()
-    return Export(tuple(finished), tuple(unfinished))
+    return chosen
 
 
 def import_runs(location: str, file: Path) -> tuple[list[str], list[str]]:
@@ -109,8 +110,8 @@ def import_runs(location: str, file: Path) -> tuple[list[str], list[str]]:
             database.close()
 
 
-def _chosen(session: Session, query: RunQuery) -> tuple[list[str], list[str]]:
-    """Return the ids of the finished runs, and of those that somebody may still work on."""
+def _chosen(session: Session, query: RunQuery) -> Export:
+    """Tell the finished runs from those that somebody may still work on, or nobody can read."""
     runs = find_runs(session, query.with_smoke)
     # Evaluations of their own belong to no study, nor do benches.
     if not query.ids and query.study is None:
@@ -120,7 +121,14 @@ def _chosen(session: Session, query: RunQuery) -> tuple[list[str], list[str]]:
     if query.ids and unfinished:
         title = next(run.title for run in runs if run.id == unfinished[0])
         raise UsageError(f"{title} is not finished", hint="wait for it, or cancel it")
-    return [run.id for run in runs if run.id not in unfinished], unfinished
+    unreadable = [run for run in runs if run.unreadable is not None and _is_finished(run)]
+    if query.ids and unreadable:
+        title, why = unreadable[0].title, unreadable[0].unreadable
+        raise UsageError(f"{title}: its spec is damaged: {why}", hint="leave it out")
+    lost = [run.id for run in unreadable]
+    left = {*unfinished, *lost}
+    whole = [run.id for run in runs if run.id not in left]
+    return Export(tuple(whole), tuple(unfinished), tuple(lost))
 
 
 def _is_finished(run: RunRecord) -> bool:
