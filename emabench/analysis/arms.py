@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emabench.records import RunRecord
+from emabench.spec.revisions import EVALUATION, PRETRAINING, names_in
 from emabench.table import show_value
 
 METHOD = "pretrain.method.name"
@@ -27,6 +28,8 @@ TOLD_BY_IDENTITY = {
 }
 """Fields that only say how the identity was chosen: ``auto`` and ``cpu`` may be the same device."""
 
+_Key = tuple[str, frozenset[str]]
+"""What the runs of an arm have in common: their fields as text, and what changed their numbers."""
 _METHOD_OPTIONS = "pretrain.method.options."
 _ADDED_LATER: dict[str, Any] = {
     "pretrain.compile": False,
@@ -47,12 +50,15 @@ class Arm:
         runs: by seed, in the order of seeds.
         texts: the fields as text that is equal where they are; what is null is left out.
         label: what tells it from the arms beside it: ``projector``, ``moco full decay=0.9``.
+        before: names of what changed the numbers of another arm of the same fields; its own runs
+            are of before.
     """
 
     fields: Mapping[str, Any]
     runs: Mapping[int, RunRecord]
     texts: Mapping[str, str] = field(repr=False)
     label: str = ""
+    before: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
@@ -66,9 +72,16 @@ class Arm:
 
 
 def fields_of(run: RunRecord) -> dict[str, Any]:
-    """Return every field of a run's spec by its path, and its identity."""
+    """Return every field of a run's spec by its path, and its identity.
+
+    What changed its numbers is no field: nobody chose it.
+    """
     fields = _ADDED_LATER | flat_fields(run.spec)
-    fields.update(run.identity)
+    fields.update(
+        (name, value)
+        for name, value in run.identity.items()
+        if name not in (PRETRAINING, EVALUATION)
+    )
     for name in run.identity:
         for path in TOLD_BY_IDENTITY.get(name, ()):
             fields.pop(path, None)
@@ -92,28 +105,35 @@ def group(
 ) -> list[Arm]:
     """Put runs into arms, in the order of their first run; of one seed the newest run counts.
 
+    Runs of before a fix that changed their numbers stand in an arm of their own.
+
     Args:
         runs: newest last.
         fields: what tells the arm of a run, and its seed.
     """
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[_Key, dict[str, Any]] = {}
     # Flattening and sorting the fields of each run takes longest, and all seeds of an arm tell the
     # same; one arm may have several of these texts, such as those of older specs.
-    by_text: dict[str, tuple[str, dict[str, Any]]] = {}
-    members: dict[str, dict[int, RunRecord]] = defaultdict(dict)
+    by_text: dict[str, tuple[_Key, dict[str, Any]]] = {}
+    members: dict[_Key, dict[int, RunRecord]] = defaultdict(dict)
     for run in runs:
         seed, text = _without_seed(run)
         if text not in by_text:
             found = fields(run)
             found.pop(SEED, None)
-            by_text[text] = _as_text(found), found
+            revisions = frozenset(names_in(run.identity, PRETRAINING))
+            by_text[text] = (_as_text(found), revisions), found
         key, known[key] = by_text[text]
         members[key][seed] = run
+    newest: dict[str, frozenset[str]] = defaultdict(frozenset)
+    for fields_text, revisions in members:
+        newest[fields_text] |= revisions
     return [
         Arm(
             known[key],
             dict(sorted(seeds.items())),
             {path: _as_text(value) for path, value in known[key].items() if value is not None},
+            before=tuple(sorted(newest[key[0]] - key[1])),
         )
         for key, seeds in members.items()
     ]
@@ -154,6 +174,7 @@ def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
                 value = show_value(arm.fields[path])
                 short = value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
                 parts.append(f"{path.rpartition('.')[2]}={short}")
+        parts += [f"before {name}" for name in arm.before]
         labels.append(" ".join(parts))
     return labels
 

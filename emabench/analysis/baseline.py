@@ -77,8 +77,9 @@ def reference_arm(arm: Arm, baselines: Baselines, cautions: list[Caution]) -> Ar
 
     Fields that mean nothing in one of the two scopes may differ: the decay has no effect in
     ``none``, ``target_gradient`` has none elsewhere. So may those that belong to the value of the
-    factor, such as the options of a method. Of several baselines the nearest counts; a control
-    arm, ``none`` with a detached target, only where the method itself is not there.
+    factor, such as the options of a method. Of several baselines the nearest counts, and of two
+    from before and after a fix the one that is as the arm itself; a control arm, ``none`` with a
+    detached target, only where the method itself is not there.
 
     Args:
         arm: the arm that is compared. One that has the baseline's value itself is compared with
@@ -91,12 +92,13 @@ def reference_arm(arm: Arm, baselines: Baselines, cautions: list[Caution]) -> Ar
         return None
     if show_value(factor.value(arm.fields)) == show_value(baselines.value):
         return _published(arm, baselines.arms) if factor.is_scope else None
-    near: list[tuple[tuple[int, bool], Arm]] = []
+    near: list[tuple[tuple[int, bool, bool], Arm]] = []
     for candidate in baselines.like(arm):
         unequal = {f for f in disagreement(arm, candidate) if not factor.goes_along(f)}
         if not unequal - _meaningless(arm) - _meaningless(candidate):
             is_detached = candidate.fields.get(TARGET_GRADIENT) == "detach"
-            near.append(((len(unequal - {TARGET_GRADIENT}), is_detached), candidate))
+            is_other = bool(arm.before) != bool(candidate.before)
+            near.append(((len(unequal - {TARGET_GRADIENT}), is_detached, is_other), candidate))
     if not near:
         cautions.append(Caution("no-baseline", _why_not(arm, baselines), _ids(arm)))
         return None
@@ -128,8 +130,8 @@ def _published(arm: Arm, candidates: Sequence[Arm]) -> Arm | None:
     """Return the method itself for its control arm, which only detaches the target."""
     if arm.fields.get(TARGET_GRADIENT) != "detach":
         return None
-    twins = (c for c in candidates if disagreement(arm, c) == {TARGET_GRADIENT})
-    return next(twins, None)
+    twins = [c for c in candidates if disagreement(arm, c) == {TARGET_GRADIENT}]
+    return min(twins, key=lambda c: bool(c.before) != bool(arm.before), default=None)
 
 
 def _meaningless(arm: Arm) -> set[str]:

@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from emabench.analysis.arms import SCOPE
+from emabench.analysis.arms import SCOPE, Arm
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import is_collapsed
+from emabench.analysis.selection import Outdated
 from emabench.records import Environment, JobKind, JobState, RunRecord
+from emabench.spec.revisions import PRETRAINING, is_repeated, names_in
 
 FEW_PAIRS = 3
 """Fewer pairs than that say next to nothing."""
 _SHOWN = 6
 """Ids in one message; the rest is counted."""
+_WHAT_CHANGED = "docs/explanation/changed-numbers.md tells what changed"
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,70 @@ def smoke_runs(runs: Iterable[RunRecord]) -> list[Caution]:
     words = _counted(found, "are smoke tests", "is a smoke test")
     message = f"{words}, which tell whether the program works and nothing else: {_ids(found)}"
     return [Caution("smoke", message, _run_ids(found))]
+
+
+def unreadable_runs(runs: Iterable[RunRecord]) -> list[Caution]:
+    """Name the runs whose spec cannot be read, with the reason of the first."""
+    found = [run for run in runs if run.unreadable is not None]
+    if not found:
+        return []
+    words = _counted(found, "are unreadable and count nowhere", "is unreadable and counts nowhere")
+    message = f"{words}: {_ids(found)} ({found[0].unreadable})"
+    hint = "emabench rm removes a run"
+    return [Caution("unreadable", message, _run_ids(found), hint=hint)]
+
+
+def outdated_figures(outdated: Iterable[Outdated], metrics: Iterable[str]) -> list[Caution]:
+    """Name the figures that are left out because an evaluation was mended since.
+
+    Args:
+        outdated: what the runs lack.
+        metrics: names of those that are shown.
+    """
+    shown = set(metrics)
+    found = []
+    for each in outdated:
+        if each.metric in shown:
+            names = ", ".join(each.revisions)
+            words = _counted(each.runs, f"is older than {names} and left out")
+            message = f"{each.metric} of {words}: {_ids(each.runs)}"
+            again = any(map(is_repeated, each.revisions))
+            way = "run them again: only" if again else "emabench eval gives it as of today: only"
+            hint = f"{way} the evaluation is repeated; {_WHAT_CHANGED}"
+            found.append(Caution("revisions", message, _run_ids(each.runs), hint=hint))
+    return found
+
+
+def earlier_arms(arms: Iterable[Arm]) -> list[Caution]:
+    """Name the runs that were trained before a fix that changed their numbers."""
+    found = []
+    for arm in arms:
+        if arm.before:
+            runs = list(arm.runs.values())
+            words = _counted(runs, "were trained", "was trained")
+            message = f"{words} before {', '.join(arm.before)} and kept apart: {_ids(runs)}"
+            hint = f"run them again; {_WHAT_CHANGED}"
+            found.append(Caution("revisions", message, _run_ids(runs), hint=hint))
+    return found
+
+
+def unlike_revisions(
+    label: str, runs: Sequence[RunRecord], other: str, others: Sequence[RunRecord]
+) -> list[Caution]:
+    """Warn where a fix is named by one of two arms that are compared, and not by the other.
+
+    Nobody can tell whether it never concerned the other, or came after it.
+    """
+    mine, theirs = ({*names_in(some[0].identity, PRETRAINING)} for some in (runs, others))
+    if mine == theirs:
+        return []
+    has, lacks = (label, other) if mine - theirs else (other, label)
+    message = (
+        f"{has} was trained after {', '.join(sorted(mine ^ theirs))}; {lacks} is not concerned, or "
+        "was trained before"
+    )
+    hint = f"run {lacks} again: what is of before is repeated; {_WHAT_CHANGED}"
+    return [Caution("revisions", message, _run_ids([*runs, *others]), hint=hint)]
 
 
 def mixed_environments(

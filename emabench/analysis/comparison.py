@@ -116,6 +116,9 @@ def compare(
     value = baseline_value(arms.arms, baseline, by)
     terms = Terms(metrics, margins or {}, interval, measured, by, value)
     found = caution.failed_runs(each.run for each in arms.left_out if each.why != "smoke")
+    found += caution.unreadable_runs(each.run for each in arms.left_out)
+    found += caution.earlier_arms(arms.arms)
+    found += caution.outdated_figures(arms.outdated, (metric.name for metric in metrics))
     found += caution.collapsed_runs(arms.runs)
     found += caution.smoke_runs(arms.runs)
     found += _unknown_metrics(arms.runs, metrics, measured)
@@ -175,9 +178,13 @@ def _about_rows(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[C
     """Warn of seeds without a partner, too few pairs, and differences without any spread."""
     found = []
     for row in rows:
-        if row.reference is None or not (row.unpaired or row.missing):
+        if row.reference is None:
             continue
-        other = rows[row.reference].label
+        reference = rows[row.reference]
+        other = reference.label
+        found += caution.unlike_revisions(row.label, row.runs, other, reference.runs)
+        if not (row.unpaired or row.missing):
+            continue
         lacks = [
             f"{who} lacks {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
             for who, seeds in ((other, row.unpaired), (row.label, row.missing))
@@ -291,7 +298,7 @@ def _left_out(left_out: LeftOut) -> dict[str, Any]:
     return {
         "id": run.id,
         "why": left_out.why,
-        "reason": next((job.reason for job in run.jobs if job.reason), None),
+        "reason": run.unreadable or next((job.reason for job in run.jobs if job.reason), None),
         "method": value_at(run.spec, SHORT_NAMES["method"]),
         "ema_scope": value_at(run.spec, SHORT_NAMES["ema_scope"]),
         "seed": value_at(run.spec, SEED),

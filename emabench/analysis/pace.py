@@ -11,6 +11,7 @@ from typing import Any
 from emabench.records import JobKind, JobState, PlannedRun, RunRecord
 from emabench.spec.fingerprint import fingerprint
 from emabench.spec.paths import value_at
+from emabench.spec.revisions import EVALUATION
 
 _ALIKE_IN_STEPS = (
     "pretrain.method",
@@ -141,9 +142,13 @@ def estimate_time(plans: Sequence[PlannedRun], earlier: Sequence[RunRecord]) -> 
 def _likeness(
     spec: Mapping[str, Any], paths: Iterable[str], identity: Mapping[str, Any] | None = None
 ) -> str:
-    """Return a text that is equal for specs that agree on some fields, and on the identity."""
+    """Return a text that is equal for specs that agree on some fields, and on the identity.
+
+    How a mended evaluation judges has no influence on how long it takes.
+    """
     fields = {path: value_at(spec, path) for path in paths}
-    return fingerprint({"fields": fields, "identity": dict(identity or {})})
+    counts = {name: value for name, value in (identity or {}).items() if name != EVALUATION}
+    return fingerprint({"fields": fields, "identity": counts})
 
 
 def _speeds(run: RunRecord) -> Iterable[tuple[str, float]]:
@@ -158,4 +163,4 @@ def _speeds(run: RunRecord) -> Iterable[tuple[str, float]]:
 
 def _epochs(spec: Mapping[str, Any]) -> int:
     """Count the evaluation alone as one epoch."""
-    return max(1, int(value_at(spec, "pretrain.epochs")))
+    return max(1, int(value_at(spec, "pretrain.epochs") or 0))

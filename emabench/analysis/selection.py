@@ -17,12 +17,16 @@ list                                 --smoke  yes       yes       yes
 A profiled run shows neither cost nor accuracy unless it is named, for tracing slowed its steps. A
 run is repeated where a newer one has its arm and seed. Collapsed runs take part like any other; a
 caution names them. Evaluations of their own and benches are no runs. ``show`` and ``diff`` take the
-one or two runs that are named, of every kind, and so have nothing to ask.
+one or two runs that are named, of every kind, and so have nothing to ask. A run whose spec cannot
+be read takes part in nothing but ``list``.
+
+Runs of before and after a fix that changed their numbers stand in different arms; where it changed
+figures of the evaluation alone, runs of before take part without these.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -38,9 +42,20 @@ from emabench.analysis.arms import (
 from emabench.analysis.factor import EMA_SCOPE, Factor
 from emabench.errors import NotFoundError
 from emabench.records import JobState, RunRecord
+from emabench.spec.revisions import EVALUATION, changed_metrics, names_in
 
 Purpose = Literal["compare", "draw"]
 """What the arms are for, in the words of the error that says that there are none."""
+_ALL_OF_AN_EVALUATION = (
+    "top1",
+    "top5",
+    "knn_top1",
+    "knn_top5",
+    "probe_weight_decay",
+    "holdout_top1",
+)
+_JUDGED_ALIKE = ("evaluation.knn.", "evaluation.data.", "pretrain.data.")
+"""Fields that decide, with the images, which changes concern an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +64,27 @@ class LeftOut:
 
     Attributes:
         run: the run.
-        why: ``smoke``, ``profiled``, its state (``failed``, ``queued``…), or ``repeated``.
+        why: ``smoke``, ``unreadable``, ``profiled``, its state (``failed``, ``queued``…), or
+            ``repeated``.
     """
 
     run: RunRecord
     why: str
+
+
+@dataclass(frozen=True)
+class Outdated:
+    """The values of one metric that are left out.
+
+    Attributes:
+        metric: its name.
+        revisions: what changed it in other runs that are evaluated alike.
+        runs: those whose evaluation is of before.
+    """
+
+    metric: str
+    revisions: tuple[str, ...]
+    runs: tuple[RunRecord, ...]
 
 
 @dataclass(frozen=True)
@@ -64,8 +95,10 @@ class Arms:
         arms: in the order in which they are shown, each with its label.
         runs: all that take part, arm by arm.
         differing: the fields in which the arms differ, beside method and scope.
-        left_out: the others: smoke runs, those that are not done, profiled ones, repeated ones.
+        left_out: the others: smoke runs, unreadable ones, those that are not done, profiled ones,
+            repeated ones.
         notes: a line for each kind of these.
+        outdated: the figures that the runs have no more.
     """
 
     arms: tuple[Arm, ...]
@@ -73,6 +106,7 @@ class Arms:
     differing: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    outdated: tuple[Outdated, ...] = ()
 
 
 def select(
@@ -92,8 +126,8 @@ def select(
         smoke: whether smoke runs take part.
         profiled: whether profiled runs do.
         unfinished: whether runs do that are not done, be it because they failed.
-        repeated: whether of several runs with one seed all do; then they stand in no arms, and in
-            the order in which they were given.
+        repeated: whether of several runs with one seed all do, and unreadable ones; then they
+            stand in no arms, and in the order in which they were given.
         by: the factor whose values are compared; it decides on the order last.
         to: what for; None takes no runs for an answer.
 
@@ -104,6 +138,8 @@ def select(
     for run in runs:
         if run.smoke and not smoke:
             left_out.append(LeftOut(run, "smoke"))
+        elif run.unreadable is not None and not repeated:
+            left_out.append(LeftOut(run, "unreadable"))
         elif run.state is not JobState.DONE and not unfinished:
             left_out.append(LeftOut(run, run.state.value))
         elif run.is_profiled and not profiled:
@@ -120,7 +156,7 @@ def select(
         notes.append(f"{smokes} smoke {'run' if smokes == 1 else 'runs'} left out, see --smoke")
     if repeated:
         return Arms((), tuple(chosen), (), tuple(left_out), tuple(notes))
-    arms = group(chosen, by.fields_of)
+    arms, outdated = _without_outdated(group(chosen, by.fields_of))
     shown = {run.id for arm in arms for run in arm.runs.values()}
     repeats = [LeftOut(run, "repeated") for run in chosen if run.id not in shown]
     if repeats:
@@ -134,6 +170,49 @@ def select(
         tuple(differing),
         (*left_out, *repeats),
         tuple(notes),
+        outdated,
+    )
+
+
+def _without_outdated(arms: Sequence[Arm]) -> tuple[list[Arm], tuple[Outdated, ...]]:
+    """Leave out what an evaluation gave before it was mended, where others are of after it.
+
+    Args:
+        arms: all that are looked at together.
+
+    Returns:
+        The arms, and what their runs lack now.
+    """
+    newest: dict[frozenset[tuple[str, str]], set[str]] = defaultdict(set)
+    for arm in arms:
+        for run in arm.runs.values():
+            newest[_likeness(arm)].update(names_in(run.identity, EVALUATION))
+    if not any(newest.values()):
+        return list(arms), ()
+    found: dict[tuple[str, tuple[str, ...]], list[RunRecord]] = defaultdict(list)
+    left = []
+    for arm in arms:
+        runs = {}
+        for seed, run in arm.runs.items():
+            later = newest[_likeness(arm)].difference(names_in(run.identity, EVALUATION))
+            lost: dict[str, list[str]] = defaultdict(list)
+            for name in sorted(later):
+                for metric in changed_metrics(name) or _ALL_OF_AN_EVALUATION:
+                    if metric in run.results:
+                        lost[metric].append(name)
+            for metric, names in lost.items():
+                found[metric, tuple(names)].append(run)
+            kept = {name: value for name, value in run.results.items() if name not in lost}
+            runs[seed] = replace(run, results=kept) if lost else run
+        left.append(replace(arm, runs=runs))
+    return left, tuple(Outdated(*key, tuple(runs)) for key, runs in found.items())
+
+
+def _likeness(arm: Arm) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (path, text)
+        for path, text in arm.texts.items()
+        if path in ("data", "evaluation_data") or path.startswith(_JUDGED_ALIKE)
     )
 
 
@@ -142,7 +221,8 @@ def _place(arm: Arm, differing: Sequence[str], by: Factor) -> tuple[Any, ...]:
     last = (by.path, TARGET_GRADIENT)
     others = tuple(value_rank(arm.fields.get(path)) for path in differing if path not in last)
     value = value_rank(by.value(arm.fields))
-    return arm.method, others, value_rank(arm.scope), value, str(arm.fields.get(TARGET_GRADIENT))
+    gradient = str(arm.fields.get(TARGET_GRADIENT))
+    return arm.method, others, value_rank(arm.scope), value, gradient, arm.before
 
 
 def _nothing(to: Purpose, left_out: Sequence[LeftOut], counts: str) -> NotFoundError:

@@ -104,6 +104,7 @@ REVISIONS = (
 )
 """Oldest first. One is only ever added at the end."""
 
+_BY_NAME = {revision.name: revision for revision in REVISIONS}
 _REPEATING = frozenset(revision.name for revision in REVISIONS if revision.repeats)
 
 
@@ -117,6 +118,27 @@ def named(concerned: Mapping[str, bool]) -> list[str]:
     if not concerned.keys() <= set(known):
         raise ValueError(f"no revision of one of these names: {', '.join(concerned)}")
     return [name for name in known if concerned.get(name)]
+
+
+def names_in(identity: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    """Return the names that an identity holds, those of other versions of emabench among them.
+
+    Args:
+        identity: of a run, whoever wrote it.
+        kind: ``PRETRAINING`` or ``EVALUATION``.
+    """
+    names = identity.get(kind)
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
+
+
+def changed_metrics(name: str) -> tuple[str, ...]:
+    """Return the figures that a revision changed; empty: all, as far as anybody knows here."""
+    return _BY_NAME[name].metrics if name in _BY_NAME else ()
+
+
+def is_repeated(name: str) -> bool:
+    """Whether a run of before is done again when it is asked for."""
+    return name not in _BY_NAME or _BY_NAME[name].repeats
 
 
 def counted_identities(identity: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@ def draw_picture(picture: Picture, query: RunQuery, db: str, output: Path, *, js
         output: the file.
         json: whether the values that are drawn are printed.
     """
-    from emabench.analysis.cautions import cautions_of
+    from emabench.analysis.cautions import cautions_of, outdated_figures
     from emabench.analysis.metric_values import MetricValues, wanted_values
     from emabench.analysis.selection import select
     from emabench.report.figures._sheet import check_path, source_line
@@ -41,6 +41,8 @@ def draw_picture(picture: Picture, query: RunQuery, db: str, output: Path, *, js
     if json:
         head = {"schema_version": 1, "kind": picture.name()}
         print_json({**head, "file": str(output), "source": source, **shown.to_json()})
-    print_cautions((), cautions_of(arms.runs, with_costs=picture.has_times))
+    cautions = cautions_of(arms.runs, with_costs=picture.has_times)
+    cautions += outdated_figures(arms.outdated, (metric.name for metric in picture.metrics))
+    print_cautions((), cautions)
     print_cautions(shown.notes)
     err().print(f"{output} written")
