@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
 from emabench.errors import NotFoundError, SpecError
 from emabench.spec.bench import BenchSpec
@@ -151,3 +151,42 @@ def load_fields(path: Path, *, is_text: Callable[[str], bool] | None = None) -> 
         reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise SpecError(f"cannot read the spec file {path}: {reason}", hint=hint) from None
     return parse_yaml(text, what=str(path), is_text=is_text)
+
+
+def unreadable(spec: Any) -> str | None:
+    """Return why nothing can be read from the spec of a store or a bundle; None if it can.
+
+    What counts is its shape: groups are groups, and values of the type that their fields have.
+    Fields and choices that this version does not know hinder nobody from reading the others.
+
+    Args:
+        spec: plain values.
+    """
+    shape = _shape(spec)
+    if shape not in _LOOKED_AT:
+        _LOOKED_AT[shape] = _why(spec)
+    return _LOOKED_AT[shape]
+
+
+_LOOKED_AT: dict[Any, str | None] = {}
+"""Thousands of runs have a few shapes, and looking at one takes longer than reading its run."""
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((name, _shape(inner)) for name, inner in value.items())
+    if isinstance(value, list):
+        return (list, *map(_shape, value))
+    return type(value)
+
+
+def _why(spec: Any) -> str | None:
+    try:
+        ExperimentSpec.model_validate(spec)
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            if each["type"].endswith(("_type", "_parsing")):
+                path = ".".join(map(str, each["loc"])) or "it"
+                kind = type(each["input"]).__name__
+                return f"{path} cannot be {'null' if kind == 'NoneType' else f'of type {kind}'}"
+    return None

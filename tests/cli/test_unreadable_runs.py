@@ -10,7 +10,7 @@ from seeding import complete, evaluated, evaluation, plan
 
 from emabench.errors import SpecError
 from emabench.spec import ExperimentSpec
-from emabench.spec.stored_spec import unreadable
+from emabench.spec.experiment import unreadable
 from emabench.store import RunStore
 
 TESTS = Path(__file__).parents[1]

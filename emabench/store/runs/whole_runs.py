@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.orm import Session
 
 from emabench.records import AttemptRecord, CostReading, JobKind, JobRecord, RunRecord
-from emabench.spec.stored_spec import unreadable
+from emabench.spec.experiment import unreadable
 from emabench.store.connection.database import batches
 from emabench.store.runs.environments import KnownEnvironments
 from emabench.store.runs.run_summary import run_cost, run_environment, run_state

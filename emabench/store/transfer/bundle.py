@@ -56,7 +56,7 @@ from sqlalchemy.orm import Session, selectinload, undefer
 
 from emabench.errors import DataError
 from emabench.records import JobKind, JobState
-from emabench.spec.stored_spec import unreadable
+from emabench.spec.experiment import unreadable
 from emabench.store.schema import tables
 from emabench.store.schema.tables import (
     Attempt,
