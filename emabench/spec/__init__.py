@@ -1,8 +1,7 @@
 """Specs: what to run, as pydantic models that import no torch."""
 
-from emabench.spec.bench import BenchSpec
 from emabench.spec.data import AugmentationSpec, DataSpec, SecondView, ViewSpec
-from emabench.spec.experiment import ExperimentSpec, load_fields
+from emabench.spec.experiment import BenchSpec, ExperimentSpec, load_fields
 from emabench.spec.fingerprint import fingerprint
 from emabench.spec.linear_eval import KnnSpec, LinearEvalSpec, LinearSpec
 from emabench.spec.model import SpecModel

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from emabench.errors import NotFoundError, SpecError
-from emabench.spec.bench import BenchSpec
 from emabench.spec.data import DataSpec
 from emabench.spec.linear_eval import LinearEvalSpec
 from emabench.spec.model import SpecModel
 from emabench.spec.plain import shown
-from emabench.spec.pretrain import PretrainSpec
+from emabench.spec.pretrain import EmaSpec, PretrainSpec
 from emabench.spec.version import SPEC_VERSION
 from emabench.spec.yaml_reader import MOST_CHARACTERS, NOT_YAML, YamlError, read_yaml
+
+
+class BenchSpec(SpecModel):
+    """What a bench measures; all else of its steps is as in the pretraining beside it."""
+
+    arms: Annotated[tuple[EmaSpec, ...], Field(min_length=1)]
+    """They differ in their EMA and in nothing else; the first is what the others are compared
+    with. Set by ``emabench bench`` alone, as all of ``bench`` is."""
+    steps: Annotated[int, Field(ge=2)] | None = None
+    """Timed steps of each arm; None: as many as ``seconds`` allow."""
+    seconds: Annotated[float, Field(gt=0)] = 15.0
+    """Time for all timed steps together; at least four steps of each arm are made all the same."""
 
 
 class ExperimentSpec(SpecModel):
