@@ -44,7 +44,9 @@ def print_json(value: Any) -> None:
     Raises:
         ValueError: a number is not finite, which JSON cannot say.
     """
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=not unicode)
+    sys.stdout.write(f"{text}\n")
 
 
 def _console(stream: TextIO) -> Console:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from emabench.cli.app.discovery import CommandFolder
+from emabench.cli.app.standard_streams import OutputError, leave_output, open_streams
 from emabench.errors import EmabenchError, InterruptedRunError, UsageError
 from emabench.version import __version__
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
+    open_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -41,10 +42,13 @@ def run(arguments: Sequence[str]) -> int:
         code = _invoke(words)
         sys.stdout.flush()
     except BrokenPipeError:
-        return _leave_pipe()
+        leave_output()  # the reader is gone, as in | head
+        return EmabenchError.exit_code
     except EmabenchError as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, OutputError):
+            leave_output()
         return _report(error)
     except (KeyboardInterrupt, typer.Abort):
         return _report(InterruptedRunError("interrupted"))
@@ -148,10 +152,3 @@ def _say(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         pass
-
-
-def _leave_pipe() -> int:
-    """End quietly when the reader of stdout is gone, as in ``| head``."""
-    # Python flushes stdout once more at its end, which would complain about the broken pipe.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EmabenchError.exit_code
