@@ -11,12 +11,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from seeding import complete, plan
 
+from emabench.errors import DataError
 from emabench.records import CostReading, JobState, MetricPoint, RunQuery
 from emabench.store import RunStore
 from emabench.store.transfer.moving import import_runs
@@ -292,7 +294,7 @@ def test_a_damaged_bundle_changes_nothing(emabench, runs, folder):
     for content, words in (
         ("".join(good[:3]), "ends after line 3, with 2 of its 3 runs"),
         ("".join(good[:1]), "ends after line 1, with 0 of its 3 runs"),
-        ("".join(good) + good[1], "ends after line 5, with 4 of its 3 runs"),
+        ("".join(good) + good[1], "there are more runs than the 3 announced"),
         ("".join(good)[:-100], "line 4 of the bundle is damaged"),
         ("".join([*good[:2], "\n", *good[2:]]), "line 3 of the bundle is damaged"),
         (newer + rest, "written by emabench 9.0"),
@@ -319,6 +321,55 @@ def test_a_damaged_bundle_changes_nothing(emabench, runs, folder):
     assert "line 3 of the bundle cannot be read" in result.err
     assert repr(contents("target.db")) == before
     assert emabench(["import", "nowhere.jsonl", "--db", "new.db"]).code == 3
+    assert not (folder / "new.db").exists()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_bundle_that_would_fill_the_memory_is_refused_before(emabench, runs, folder, packed):
+    emabench(["export", "-o", "a.jsonl"])
+    head = Path("a.jsonl").read_bytes().splitlines(keepends=True)[0]
+    opened = gzip.open("bad", "wb", compresslevel=1) if packed else Path("bad").open("wb")
+    with opened as file:
+        file.write(head)
+        for _ in range(256):
+            file.write(b" " * (1 << 20))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="100 times its size|longer than 32 MiB"):
+        import_runs("new.db", Path("bad"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 150 << 20
+
+
+def test_a_compressed_bundle_of_empty_lines_is_refused_early(emabench, runs, folder):
+    emabench(["export", "-o", "a.jsonl"])
+    head, run, *_ = Path("a.jsonl").read_text("utf-8").splitlines(keepends=True)
+    many = json.dumps(json.loads(head) | {"runs": 3_000}) + "\n"
+    with gzip.open("bad", "wt", compresslevel=9) as file:
+        file.write(many)
+        for _ in range(3_000):
+            file.write(run)
+    with pytest.raises(DataError, match="100 times its size"):
+        import_runs("new.db", Path("bad"))
+    assert not (folder / "new.db").exists()
+
+
+def test_what_is_quoted_of_a_damaged_line_is_short(emabench, runs):
+    emabench(["export", "-o", "a.jsonl"])
+    head, run, *_ = Path("a.jsonl").read_text("utf-8").splitlines(keepends=True)
+    bad = json.dumps(json.loads(run) | {"created_at": "x" * 100_000})
+    Path("bad.jsonl").write_text(f"{head}{bad}\n")
+    result = emabench(["import", "bad.jsonl", "--db", "new.db"])
+    assert (result.code, len(result.err) < 1_000) == (1, True)
+
+
+def test_a_pipe_without_end_is_refused(monkeypatch, folder):
+    monkeypatch.setattr("emabench.store.transfer.moving._LARGEST_PIPED", 3 << 20)
+    with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless:
+        assert endless.stdout is not None
+        with pytest.raises(DataError, match="come from the pipe"):
+            import_runs("new.db", Path(f"/dev/fd/{endless.stdout.fileno()}"))
+        endless.kill()
     assert not (folder / "new.db").exists()
 
 

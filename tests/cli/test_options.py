@@ -42,8 +42,7 @@ def test_what_is_no_condition_is_refused(condition):
         ("/data/study.sqlite", "/data/study-artifacts"),
         ("sqlite:///study.db", "study-artifacts"),
         ("sqlite:////data/study.db", "/data/study-artifacts"),
-        ("sqlite:///study.db?timeout=3", "study-artifacts"),
-        ("postgresql+psycopg://user:secret@host/study?x=1", "study-artifacts"),
+        ("postgresql+psycopg://user:secret@host/study?sslmode=require", "study-artifacts"),
         ("postgresql://", "results-artifacts"),
     ],
 )

@@ -15,6 +15,7 @@ _EXAMPLE = "postgresql://user@host/name"
 _OTHER_HINT = "--db or EMABENCH_DB chooses another store"
 _POSTGRESQL = ("postgres", "postgresql", "postgresql+psycopg")
 """What a URL may call it; the last one names the driver too."""
+_SQLITE = ("sqlite", "sqlite+pysqlite")
 _SMALLEST_SQLITE_FILE = 512
 """Bytes; SQLite takes a file of 1 byte for an empty database and would overwrite it."""
 
@@ -50,6 +51,7 @@ class Location:
             return cls(_without_secrets(url), url=_server_url(url))
         if not url.database or url.database == ":memory:":
             raise UsageError("a store in memory would be lost", hint="for example --db results.db")
+        _check_names_a_file(url)
         return cls(url.database, path=Path(url.database).expanduser())
 
 
@@ -81,6 +83,25 @@ def _server_url(url: URL) -> URL:
             "the URL of the store names no database", hint=f"write for example {_EXAMPLE}"
         )
     return url.set(drivername=_POSTGRESQL[-1])
+
+
+def _check_names_a_file(url: URL) -> None:
+    """Raise where the URL of an SQLite store asks for more than a file.
+
+    Raises:
+        UsageError: it has options, another driver, or names a host or a user.
+    """
+    if url.query:  # ?mode=ro would be taken for read-only, and the store written all the same
+        raise UsageError(
+            f"the URL of an SQLite store takes no option {next(iter(url.query))!r}",
+            hint=f"write {_SQLITE[0]}:///{url.database}; commands that only read never write",
+        )
+    if url.drivername not in _SQLITE or url.host or url.port or url.username or url.password:
+        raise UsageError(
+            "the URL of an SQLite store names a file and nothing else",
+            hint="write three slashes for a relative path, four for an absolute one: "
+            "sqlite:///results.db",
+        )
 
 
 def _without_secrets(url: URL) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
-from emabench.errors import StoreError
+from emabench.errors import StoreError, UnknownNameError
 from emabench.store.connection.database import WRITES
 
 _CONNECT_SECONDS = 10
@@ -34,6 +34,7 @@ def server_engine(url: URL, label: str) -> Engine:
 
     Raises:
         StoreError: the driver is not installed.
+        UnknownNameError: PostgreSQL knows no such option.
     """
     settings: dict[str, Any] = {
         "fallback_application_name": "emabench",
@@ -50,6 +51,7 @@ def server_engine(url: URL, label: str) -> Engine:
             f"cannot connect to the store {label}: {str(error).splitlines()[0]}",
             hint="install the driver: pip install 'emabench[postgres]'",
         ) from None
+    _check_options(url)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -57,6 +59,16 @@ def server_engine(url: URL, label: str) -> Engine:
         connection.exec_driver_sql(_CHANGES if writes else _READS)
 
     return engine
+
+
+def _check_options(url: URL) -> None:
+    """Raise where the URL has an option that is none of PostgreSQL's: the driver has others."""
+    from psycopg.pq import Conninfo
+
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    for name in url.query:
+        if name not in known:
+            raise UnknownNameError("option of a PostgreSQL URL", name, known)
 
 
 def lock_schema(connection: Connection) -> None:

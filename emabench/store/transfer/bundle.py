@@ -73,6 +73,8 @@ from emabench.version import __version__
 
 FORMAT = "emabench-runs"
 VERSION = 1
+_SAID = 300
+"""Letters of what is said of a line, which may quote it."""
 _NO_BUNDLE = "this is no bundle of runs"
 _INFINITE = {"inf": math.inf, "-inf": -math.inf}
 _TABLES = {"environment": "environments", "cost": "costs"}
@@ -360,6 +362,8 @@ def bundled_runs(lines: Iterable[str]) -> Iterator[tuple[int, BundledRun]]:
         except (ValueError, RecursionError) as error:
             raise damaged(number, _in_words(error)) from None
         count += 1
+        if count > expected:
+            raise damaged(number, f"there are more runs than the {expected} announced")
         yield number, run
     if number == 0:
         raise DataError(_NO_BUNDLE, hint="emabench export writes one")
@@ -394,7 +398,7 @@ def _announced(line: str) -> int:
 def damaged(line: int, said: str) -> DataError:
     """Return the error that names the line of a bundle and what is wrong with it."""
     return DataError(
-        f"line {line} of the bundle is damaged: {said}",
+        f"line {line} of the bundle is damaged: {said if len(said) <= _SAID else f'{said[:_SAID]}…'}",
         hint="nothing was imported; copy it again, or export the runs again",
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import shutil
 import sys
 import tempfile
 import zlib
@@ -38,6 +37,14 @@ STANDARD_STREAM = Path("-")
 """Stands for stdout or stdin."""
 _GZIP = b"\x1f\x8b"
 """How a compressed file begins, whatever its name."""
+_LONGEST_LINE = 32 << 20
+"""Bytes of one run; a long one has less than a fifth of them."""
+_UNPACKED = 100
+"""So many times as large a compressed bundle may become; runs become some five times as large."""
+_SMALL = 1 << 20
+"""Bytes that no bundle needs to account for."""
+_LARGEST_PIPED = 4 << 30
+"""Bytes; what comes from a pipe is kept on disk until it has been read."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ def _source(file: Path) -> Iterator[IO[bytes]]:
             raw = sys.stdin.buffer if piped else stack.enter_context(file.open("rb"))
             if piped or not raw.seekable():
                 kept = stack.enter_context(tempfile.TemporaryFile())
-                shutil.copyfileobj(raw, kept)
+                _keep(raw, kept)
                 raw = kept
         except FileNotFoundError:
             raise NotFoundError(
@@ -178,19 +185,42 @@ def _source(file: Path) -> Iterator[IO[bytes]]:
         yield raw
 
 
+def _keep(pipe: IO[bytes], file: IO[bytes]) -> None:
+    """Copy a pipe to a file.
+
+    Raises:
+        DataError: it does not end.
+    """
+    while some := pipe.read(_SMALL):
+        if file.tell() > _LARGEST_PIPED:
+            raise DataError(
+                f"more than {_LARGEST_PIPED >> 30} GiB come from the pipe",
+                hint="write the bundle to a file, and import that",
+            )
+        file.write(some)
+
+
 def _lines(source: IO[bytes]) -> Iterator[str]:
     """Yield the lines of a bundle, from its beginning.
 
     Raises:
-        DataError: the bytes make no text, or the compressed file is damaged.
+        DataError: the bytes make no text, the compressed file is damaged, or more comes out of it
+            than runs can be.
     """
+    size = source.seek(0, io.SEEK_END)
     source.seek(0)
     packed = source.read(2) == _GZIP
     source.seek(0)
-    number = 1
+    stream: IO[bytes] = gzip.GzipFile(fileobj=source) if packed else source  # type: ignore[assignment]
+    number, left = 1, max(_UNPACKED * size, _SMALL)
     try:
         # Decoded line by line: a damaged byte then belongs to its line.
-        for line in gzip.GzipFile(fileobj=source) if packed else source:
+        while line := stream.readline(min(_LONGEST_LINE, left) + 1):
+            left -= len(line)
+            if left < 0:
+                raise damaged(number, f"the file unpacks to more than {_UNPACKED} times its size")
+            if len(line) > _LONGEST_LINE:
+                raise damaged(number, f"it is longer than {_LONGEST_LINE >> 20} MiB")
             yield line.decode("utf-8")
             number += 1
     except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:

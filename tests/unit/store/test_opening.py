@@ -197,6 +197,28 @@ def test_what_is_no_place_for_a_store_is_one_line_with_a_hint(location, error, m
     assert "secret" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("sqlite:///u.db?mode=ro", "'mode'"),
+        ("sqlite:///u.db?uri=true&immutable=1", "'uri'"),
+        ("sqlite+aiosqlite:///u.db", "a file and nothing else"),
+        ("sqlite://host/u.db", "a file and nothing else"),
+        ("postgresql://user@localhost:1/name?mode=ro", "'mode'"),
+        ("postgresql://user@localhost:1/name?autocommit=true", "'autocommit'"),
+        ("postgresql://user@localhost:1/name?row_factory=x", "'row_factory'"),
+    ],
+)
+def test_a_url_with_an_option_that_would_not_be_obeyed_is_refused(
+    tmp_path, monkeypatch, location, words
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=words) as caught:
+        RunStore.open(location, mode="write")
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("mode", ["read", "write"])
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_a_server_without_its_driver_is_one_line_that_says_what_to_install(
