@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+FEWEST_GRADIENT_SAMPLES = 4
+"""Of an epoch, for a coefficient of variation: with one of two at zero it is always 1.41."""
 DEFAULT_MAX_ATTEMPTS = 3
 """A job that failed so many times is not tried again."""
 

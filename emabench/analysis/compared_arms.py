@@ -91,6 +91,21 @@ class ArmRow:
         """Number of seeds."""
         return len(self.seeds)
 
+    @property
+    def used(self) -> tuple[int, int]:
+        """Of how many seeds the figures are: the fewest and the most among the metrics.
+
+        Those of a metric that is compared are its pairs; no value at all is no figure.
+        """
+        counts = [
+            sum(value is not None for value in cell.values)
+            if cell.baseline is None
+            else cell.baseline.n
+            for cell in self.metrics.values()
+        ]
+        known = [count for count in counts if count]
+        return (min(known), max(known)) if known else (0, 0)
+
 
 @dataclass(frozen=True)
 class Terms:

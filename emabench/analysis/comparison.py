@@ -192,6 +192,7 @@ def _about_rows(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[C
         ]
         message = f"{row.label} and {other} do not pair up: {', '.join(lacks)}"
         found.append(Caution("unpaired", message, hint="run the seeds that are missing"))
+    found += _unknown_values(rows)
     pairs = {
         row.label: max((c.baseline.n for c in row.metrics.values() if c.baseline), default=0)
         for row in rows
@@ -210,6 +211,20 @@ def _about_rows(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[C
         message = f"all differences are equal, which tells no spread: {', '.join(flat)}"
         found.append(Caution("no-spread", message, hint="run more seeds, or test on more images"))
     return found
+
+
+def _unknown_values(rows: Sequence[ArmRow]) -> list[Caution]:
+    """Warn of metrics that some runs of an arm hold, and some do not."""
+    lacking = []
+    for row in rows:
+        for name, cell in row.metrics.items():
+            known = sum(value is not None for value in cell.values)
+            if 0 < known < row.n:
+                lacking.append(f"{name} of {row.label} in {row.n - known} of {row.n}")
+    if not lacking:
+        return []
+    message = f"unknown values are left out: {', '.join(lacking)} runs"
+    return [Caution("unknown-values", message, hint="n says how many seeds were used")]
 
 
 def _about_runs(rows: Sequence[ArmRow], terms: Terms) -> list[Caution]:

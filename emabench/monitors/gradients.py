@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from emabench.records import FEWEST_GRADIENT_SAMPLES
+
 NORM, SAMPLE_NORM, COSINE = "grad_norm", "grad_sample_norm", "grad_cosine"
 QUANTITIES = (NORM, SAMPLE_NORM, COSINE)
 """What is measured, by the names of the metrics; see ``GradientMonitor``."""
@@ -87,9 +89,9 @@ class GradientMonitor:
     def end_epoch(self) -> dict[str, float]:
         """Return the figures of the epoch by metric name, and begin the next one.
 
-        For each quantity and block: the mean (``grad_norm:layer4``), and of two samples
-        or more their standard deviation (``grad_norm_sd:layer4``) and coefficient of variation
-        (``grad_norm_cv:layer4``).
+        For each quantity and block: the mean (``grad_norm:layer4``), of two samples or more their
+        standard deviation (``grad_norm_sd:layer4``), and of four or more the coefficient of
+        variation (``grad_norm_cv:layer4``).
         """
         figures: dict[str, float] = {}
         for name, samples in self._samples.items():
@@ -100,7 +102,7 @@ class GradientMonitor:
             if len(values) > 1:
                 spread = values.std().item()
                 figures[f"{quantity}_sd:{block}"] = spread
-                if mean:
+                if mean and len(values) >= FEWEST_GRADIENT_SAMPLES:
                     figures[f"{quantity}_cv:{block}"] = spread / abs(mean)
         self._samples.clear()
         return figures

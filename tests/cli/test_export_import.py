@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -328,13 +328,13 @@ def test_a_damaged_bundle_changes_nothing(emabench, runs, folder):
 def test_a_bundle_that_would_fill_the_memory_is_refused_before(emabench, runs, folder, packed):
     emabench(["export", "-o", "a.jsonl"])
     head = Path("a.jsonl").read_bytes().splitlines(keepends=True)[0]
-    opened = gzip.open("bad", "wb", compresslevel=1) if packed else Path("bad").open("wb")
-    with opened as file:
+    with Path("bad").open("wb") as plain, ExitStack() as stack:
+        file = stack.enter_context(gzip.GzipFile("", "wb", 1, plain)) if packed else plain
         file.write(head)
         for _ in range(256):
             file.write(b" " * (1 << 20))
     tracemalloc.start()
-    with pytest.raises(DataError, match="100 times its size|longer than 32 MiB"):
+    with pytest.raises(DataError, match=r"100 times its size|longer than 32 MiB"):
         import_runs("new.db", Path("bad"))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import secrets
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
+from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,7 +23,6 @@ from emabench.report.page.render import LivePage, content_policy, live_page
 LOOPBACK = "127.0.0.1"
 SHORTEST_TOKEN = 16
 
-_COOKIE = "emabench_token"
 _REST = 10.0
 """So many times as long as a page took to make it is shown before the next one is made."""
 _PATIENCE_S = 20.0
@@ -41,8 +41,14 @@ def check_access(host: str, token: str | None) -> None:
     """Refuse to let everybody in.
 
     Raises:
-        UsageError: the address is not of this machine alone and there is no token, or it is short.
+        UsageError: the address is not of this machine alone and there is no token, or it is short
+            or cannot be sent.
     """
+    if token is not None and not all("!" <= letter <= "~" for letter in token):
+        raise UsageError(
+            "a token with spaces or letters beyond ASCII can never be given",
+            hint="take letters and digits, for example of: openssl rand -hex 16",
+        )
     if token is not None and len(token) < SHORTEST_TOKEN:
         raise UsageError(
             f"a token of {len(token)} characters can be guessed",
@@ -104,6 +110,7 @@ class Dashboard(ThreadingHTTPServer):
         check_access(host, token)
         self.source, self.token = source, token
         self.is_private = token is None
+        self.cookie, self.session = f"emabench_{secrets.token_hex(4)}", secrets.token_urlsafe(32)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Visit)
@@ -129,7 +136,16 @@ class Dashboard(ThreadingHTTPServer):
         """Whether a visitor may see the page."""
         if self.token is None:
             return True
-        return token is not None and hmac.compare_digest(token.encode(), self.token.encode())
+        return token is not None and _is_same(token, self.token)
+
+    def admitted(self, session: str | None) -> bool:
+        """Whether a visitor showed the token before."""
+        return session is not None and _is_same(session, self.session)
+
+
+def _is_same(given: str, secret: str) -> bool:
+    # Half of a surrogate pair is no text, and no token either.
+    return hmac.compare_digest(given.encode(errors="replace"), secret.encode())
 
 
 class _Visit(BaseHTTPRequestHandler):
@@ -147,9 +163,10 @@ class _Visit(BaseHTTPRequestHandler):
         given = parse_qs(parts.query).get("token", [None])[0]
         if not self._is_meant_for_here():
             self._say(HTTPStatus.FORBIDDEN, "this name is not that of the dashboard")
-        elif given is not None and self.server.knows(given):
-            self._admit(given)
-        elif not self.server.knows(self._token()):
+        # A + in an address is a space, of which no token has any.
+        elif given is not None and self.server.knows(given.replace(" ", "+")):
+            self._admit()
+        elif not (self.server.knows(self._bearer()) or self.server.admitted(self._session())):
             self._say(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong: /?token=…")
         elif parts.path != "/":
             self._say(HTTPStatus.NOT_FOUND, "there is only one page: /")
@@ -181,24 +198,26 @@ class _Visit(BaseHTTPRequestHandler):
         content = page.html.encode("utf-8")
         self._send(HTTPStatus.OK, content, "text/html; charset=utf-8", ETag=tag)
 
-    def _admit(self, token: str) -> None:
-        """Keep the token in a cookie, so that it does not stay in the address."""
+    def _admit(self) -> None:
+        """Give a cookie of this server, so that the token does not stay in the address."""
         cookie: SimpleCookie = SimpleCookie()
-        cookie[_COOKIE] = token
-        for name, value in (("httponly", True), ("samesite", "Strict"), ("path", "/")):
-            cookie[_COOKIE][name] = value
-        words = {"Location": "/", "Set-Cookie": cookie[_COOKIE].OutputString()}
+        name = self.server.cookie
+        cookie[name] = self.server.session
+        # No path: it belongs to where the page is seen, which may be below the root of a proxy.
+        cookie[name]["httponly"], cookie[name]["samesite"] = True, "Strict"
+        words = {"Location": "./", "Set-Cookie": cookie[name].OutputString()}
         self._send(HTTPStatus.SEE_OTHER, b"", "text/plain; charset=utf-8", **words)
 
-    def _token(self) -> str | None:
+    def _bearer(self) -> str | None:
         kind, _, word = self.headers.get("Authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            return word.strip()
-        try:
-            cookie = SimpleCookie(self.headers.get("Cookie", ""))
-        except CookieError:
-            return None
-        return cookie[_COOKIE].value if _COOKIE in cookie else None
+        return word.strip() if kind.lower() == "bearer" else None
+
+    def _session(self) -> str | None:
+        for pair in self.headers.get("Cookie", "").split(";"):  # others' may be no cookies at all
+            name, _, value = pair.strip().partition("=")
+            if name == self.server.cookie:
+                return value
+        return None
 
     def _is_meant_for_here(self) -> bool:
         """Whether the visitor used a name of this machine.

@@ -153,7 +153,11 @@ def _plain(key: str, header: str, read: Callable[[ArmRow], Any]) -> Column:
 
 
 def _count() -> Column:
-    return Column("n", "n", lambda row: str(row.n), (("n", lambda row: row.n),), is_number=True)
+    def shown(row: ArmRow) -> str:
+        fewest, most = row.used
+        return str(most) if fewest == most else f"{fewest} to {most}"
+
+    return Column("n", "n", shown, (("n", lambda row: row.n),), is_number=True)
 
 
 def _seeds() -> Column:

@@ -397,8 +397,9 @@ def _announced(line: str) -> int:
 
 def damaged(line: int, said: str) -> DataError:
     """Return the error that names the line of a bundle and what is wrong with it."""
+    quoted = said if len(said) <= _SAID else f"{said[:_SAID]}…"
     return DataError(
-        f"line {line} of the bundle is damaged: {said if len(said) <= _SAID else f'{said[:_SAID]}…'}",
+        f"line {line} of the bundle is damaged: {quoted}",
         hint="nothing was imported; copy it again, or export the runs again",
     )
 

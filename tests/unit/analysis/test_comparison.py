@@ -12,6 +12,7 @@ from emabench.analysis.metric_values import MetricValues, wanted_values
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import RunQuery
+from emabench.report.tables.comparison_table import reading_table
 from emabench.store import RunStore
 
 BOTH = parse_metrics("top1,throughput")
@@ -236,6 +237,24 @@ def test_what_is_not_known_is_neither_zero_nor_in_the_mean(store):
     assert row.metrics["throughput"].values == (None, 500.0)
     assert row.metrics["throughput"].mean == 500.0
     assert (row.metrics["energy"].mean, row.metrics["energy"].sd) == (None, None)
+
+
+def test_n_is_the_number_of_pairs_that_were_used(store):
+    for seed in range(4):
+        for scope in ("full", "none"):
+            known = {"throughput": 500.0 if seed < 3 or scope == "full" else None}
+            complete(store, plan(ema_scope=scope, seed=seed), top1=50.0 + seed % 3, **known)
+    found = compare(store.runs(), parse_metrics("throughput"))
+    assert rows_of(found)["none"].used == (3, 3)
+    assert rows_of(found)["full"].used == (4, 4)
+    assert [c.message for c in found.cautions if c.code == "unknown-values"] == [
+        "unknown values are left out: throughput of none in 1 of 4 runs"
+    ]
+    both = compare(store.runs(), parse_metrics("top1,throughput"))
+    assert rows_of(both)["none"].used == (3, 4)
+    table = reading_table(both)
+    column = table.headers.index("n")
+    assert [row[column] for row in table.rows] == ["3 to 4", "4"]
 
 
 def test_a_cost_of_zero_has_no_ratio(store):

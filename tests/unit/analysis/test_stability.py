@@ -178,3 +178,19 @@ def test_a_collapsed_run_is_flagged_wherever_it_is_shown():
     comparison = compare([healthy, collapsed, unknown], parse_metrics("top1"))
     assert f"1 run collapsed: {collapsed.id}" in comparison.warnings
     assert not [w for w in compare([healthy], parse_metrics("top1")).warnings if "collapsed" in w]
+
+
+@pytest.mark.parametrize(("every", "kept"), [(2, [1, 2, 3]), (5, [1, 2, 3]), (8, [1]), (30, [])])
+def test_a_coefficient_of_variation_of_few_samples_is_left_out(every, kept):
+    # Steps 0-9, 10-19, 20-29. Of pairs at 0, 8, 16, 24 the first epoch has all four steps, the
+    # others two; with 5 every epoch has four.
+    one = run("projector", 0)
+    one.spec["pretrain"]["monitors"] = {"gradient_every": every}
+    points = metrics([one])
+    if kept:
+        found = stability(select([one], smoke=False), points, "grad_norm_cv")
+        epochs = found.arms[0].blocks[0].epochs
+        assert list(epochs) == kept
+    else:
+        with pytest.raises(NotFoundError):
+            stability(select([one], smoke=False), points, "grad_norm_cv")

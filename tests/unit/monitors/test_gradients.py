@@ -82,7 +82,6 @@ def test_the_figures_are_those_of_an_independent_differentiation(method, scope, 
         expected = {
             f"grad_norm:{block}": norms.mean(),
             f"grad_norm_sd:{block}": norms.std(),
-            f"grad_norm_cv:{block}": norms.std() / norms.mean(),
             f"grad_sample_norm:{block}": own.mean(),
             f"grad_sample_norm_sd:{block}": own.std(),
             f"grad_cosine:{block}": first @ second / first.norm() / second.norm(),
@@ -118,9 +117,19 @@ def test_the_figures_of_a_gradient_known_by_hand():
     assert figures["grad_cosine:last"] == pytest.approx(-1)
     spread = 5 / 2**0.5
     assert figures["grad_norm_sd:last"] == pytest.approx(spread)
-    assert figures["grad_norm_cv:last"] == pytest.approx(spread / 7.5)
+    assert "grad_norm_cv:last" not in figures, "two samples tell no coefficient of variation"
     assert "grad_cosine_sd:last" not in figures, "one pair has no spread"
     assert monitor.end_epoch() == {}
+
+
+def test_a_coefficient_of_variation_takes_four_samples():
+    monitor = GradientMonitor(["first", "last"], every=2)
+    inputs = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    for size in (1.0, 0.0, 1.0, 2.0):  # a gradient of zero is a sample like any other
+        one_step(monitor, inputs, size)
+    norms = torch.tensor([5.0, 0.0, 5.0, 10.0])
+    expected = (norms.std() / norms.mean()).item()
+    assert monitor.end_epoch()["grad_norm_cv:last"] == pytest.approx(expected)
 
 
 def test_only_the_steps_of_a_pair_are_compared():

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 
@@ -116,13 +117,46 @@ def test_a_token_is_asked_for_and_kept_in_a_cookie():
         assert ask(address, Authorization="Bearer wrong")[0] == 401
         assert ask(address, Authorization=f"Bearer {TOKEN}")[0] == 200
         status, headers, text = ask(address, f"/?token={TOKEN}")
-        assert (status, headers["Location"], text) == (303, "/", "")
+        assert (status, headers["Location"], text) == (303, "./", "")
         cookie = headers["Set-Cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie
         assert ask(address, Cookie=cookie.partition(";")[0])[0] == 200
-        assert ask(address, Cookie="emabench_token=wrong")[0] == 401
+        assert "path" not in cookie.lower()
+        assert TOKEN not in cookie
+        name = cookie.partition("=")[0]
+        assert ask(address, Cookie=f"{name}=wrong")[0] == 401
+        assert ask(address, Cookie=f"{name}={TOKEN}")[0] == 401
+        assert ask(address, Cookie=f"a=b; [x]=; {cookie.partition(';')[0]}; é=1")[0] == 200
         assert ask(address, Cookie=cookie.partition(";")[0], Host="machine.example")[0] == 200
+
+
+def test_two_dashboards_of_one_host_have_cookies_of_their_own():
+    with serving(token=TOKEN) as one, serving(token=TOKEN[::-1]) as two:
+        cookies = [
+            ask(address, f"/?token={token}")[1]["Set-Cookie"].partition(";")[0]
+            for address, token in ((one, TOKEN), (two, TOKEN[::-1]))
+        ]
+        for address in (one, two):
+            assert ask(address, Cookie="; ".join(cookies))[0] == 200
+        assert ask(one, Cookie=cookies[1])[0] == 401
+
+
+@pytest.mark.parametrize("token", ['a+b/c=d&e#f%g?h;i,j"k', "~" * 16])
+def test_every_token_that_is_accepted_can_be_given(token):
+    check_access("0.0.0.0", token)
+    with serving(token=token) as address:
+        assert ask(address, f"/?token={quote(token, safe='')}")[0] == 303
+        assert ask(address, Authorization=f"Bearer {token}")[0] == 200
+    with serving(token="base64+of/sixteen==") as address:
+        assert ask(address, "/?token=base64+of/sixteen==")[0] == 303
+
+
+def test_the_page_names_no_place_from_the_root():
+    with serving() as address:
+        text = ask(address)[2]
+    assert 'fetch("/' not in text
+    assert 'href="/' not in text
 
 
 def test_a_store_that_cannot_be_read_is_no_end():
@@ -149,6 +183,10 @@ def test_a_store_that_cannot_be_read_is_no_end():
         ("0.0.0.0", "short", "can be guessed"),
         ("127.0.0.1", "short", "can be guessed"),
         ("0.0.0.0", "", "can be guessed"),
+        ("0.0.0.0", "ключ-из-шестнадцати", "beyond ASCII"),
+        ("127.0.0.1", "clé-de-seize-lettres", "beyond ASCII"),
+        ("127.0.0.1", "four words and more", "spaces"),
+        ("127.0.0.1", "bytes-of-no-text-\udcff", "beyond ASCII"),
     ],
 )
 def test_nobody_else_is_let_in_unasked(host, token, message):

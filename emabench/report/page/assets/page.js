@@ -70,7 +70,7 @@ function lookAgain(seconds) {
     const say = (words) => { const at = document.querySelector("[data-live]"); if (at) at.textContent = words; };
     const tag = document.getElementById("main").dataset.tag;
     try {
-      const answer = await fetch("/", { cache: "no-store", headers: { "If-None-Match": `"${tag}"` } });
+      const answer = await fetch(location.pathname, { cache: "no-store", headers: { "If-None-Match": `"${tag}"` } });
       if (answer.status === 200) takeOver(await answer.text());
       else if (answer.status !== 304) throw new Error(`the server says ${answer.status}`);
       say(`up to date at ${new Date().toLocaleTimeString()}, looks again every ${seconds} s`);
