@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 
 from sqlalchemy import case, func, select
@@ -13,7 +12,7 @@ from emabench.spec.version import SPEC_VERSION
 from emabench.store.connection.database import batches
 from emabench.store.queue.processes import ProcessIdentity
 from emabench.store.runs.whole_runs import read_jobs
-from emabench.store.schema.tables import Attempt, Experiment, Job
+from emabench.store.schema.tables import Attempt, Experiment, Job, host_name
 
 NEWER_EMABENCH = "a newer emabench"
 
@@ -72,7 +71,6 @@ def find_running(session: Session) -> list[RunningAttempt]:
         .where(Attempt.state == JobState.RUNNING)
         .order_by(Attempt.id)
     )
-    here = socket.gethostname()
     found = []
     for attempt, kind, spec, run_id in session.execute(query):
         process = ProcessIdentity(attempt.host, attempt.pid, attempt.process_started)
@@ -82,12 +80,12 @@ def find_running(session: Session) -> list[RunningAttempt]:
                 run_id=run_id,
                 kind=kind,
                 number=attempt.number,
-                host=attempt.host,
+                host=host_name(attempt.host),
                 pid=attempt.pid,
                 device=attempt.device,
                 started_at=attempt.started_at,
                 heartbeat=attempt.heartbeat,
-                process_gone=attempt.host == here and process.is_gone(),
+                process_gone=process.is_gone(),
                 spec=spec,
                 step=attempt.step,
                 total_steps=attempt.total_steps,

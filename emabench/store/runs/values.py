@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 from emabench.records import JobKind, RunValues, WantedValues
 from emabench.store.connection.database import batches
 from emabench.store.runs.points import find_means, find_points
-from emabench.store.schema.tables import Attempt, Job, Result
+from emabench.store.schema.tables import Attempt, Job, Result, host_name
 
 _NAMED = 8
 """Neighbours that one more attempt is held against."""
@@ -122,7 +122,7 @@ def _spans(session: Session) -> list[_Span]:
             start.timestamp(),
             run,
             kind is JobKind.PRETRAIN,
-            host,
+            host_name(host),
             device,
             device_kind,
         )

@@ -180,6 +180,15 @@ class Job(StoreTable):
     )
 
 
+PLACE_MARK = "#"
+"""Ends the name of a host where a mark of its boot and PID namespace follows; no name has one."""
+
+
+def host_name(place: str) -> str:
+    """Return the name of the host alone, of the host of an attempt."""
+    return place.partition(PLACE_MARK)[0]
+
+
 class Attempt(StoreTable):
     """One try at a job, and the process that makes it."""
 
@@ -199,7 +208,7 @@ class Attempt(StoreTable):
     reason: Mapped[str | None]
     """Why it did not end well."""
     host: Mapped[str]
-    """Name of the machine."""
+    """Name of the machine, and after a ``#`` a mark of its boot and of the PID namespace."""
     pid: Mapped[int]
     """Process that works on it."""
     process_started: Mapped[float | None]

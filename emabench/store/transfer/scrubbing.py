@@ -15,7 +15,14 @@ from sqlalchemy.orm import Session
 from emabench.store.connection.database import Database
 from emabench.store.connection.sqlite import connect_sqlite, sqlite_engine
 from emabench.store.runs.environments import environment_of, environment_row
-from emabench.store.schema.tables import Attempt, EnvironmentRow, Experiment, Job, StoreTable
+from emabench.store.schema.tables import (
+    Attempt,
+    EnvironmentRow,
+    Experiment,
+    Job,
+    StoreTable,
+    host_name,
+)
 from emabench.store.transfer.copying import copy_store
 
 _TEXTS: list[Any] = [
@@ -81,7 +88,7 @@ def _scrub(file: Path, names: NeutralNames) -> None:
 def _learn(session: Session, names: NeutralNames) -> None:
     for table in (Attempt, EnvironmentRow):
         for host in session.scalars(select(table.host).order_by(table.id)):
-            names.learn_host(host)
+            names.learn_host(host_name(host))
     with contextlib.suppress(OSError, KeyError, ImportError):  # there may be no name for the id
         names.learn_user(getpass.getuser())
     for columns, learn in ((_VALUES, names.learn_value), (_TEXTS, names.learn_text)):
@@ -105,7 +112,7 @@ def _change(session: Session, column: Any, change: Callable[[str], str]) -> None
 def _hide_processes(session: Session, names: NeutralNames) -> None:
     """Hide who worked on attempts, and on which hosts."""
     session.execute(update(Attempt).values(pid=0, process_started=None))
-    _change(session, Attempt.host, names.host)
+    _change(session, Attempt.host, lambda place: names.host(host_name(place)))
     # Two hosts may change their names with each other, and no two rows may have one hash meanwhile.
     session.execute(update(EnvironmentRow).values(hash=cast(EnvironmentRow.id, String)))
     for row in session.scalars(select(EnvironmentRow)):
