@@ -10,6 +10,7 @@
     ├── DataError                      exit 1   images that cannot be read or make no data set
     ├── StoreError                     exit 1   a file that is no store, or a store out of reach
     │   ├── SchemaVersionError                  a store of another schema version
+    │   ├── StoreUnreachableError               a server that is away; it may come back
     │   └── StoreLostError                      a store that was deleted while in use
     ├── CheckpointError                exit 1   a checkpoint that is truncated or foreign
     ├── WeightsError                   exit 1   weights that are gone, changed or of another model
@@ -86,6 +87,10 @@ class StoreError(EmabenchError):
 
 class SchemaVersionError(StoreError):
     """A store written with another version of the schema."""
+
+
+class StoreUnreachableError(StoreError):
+    """A server that cannot be reached, or that broke the connection: it may come back."""
 
 
 class StoreLostError(StoreError):

@@ -16,6 +16,7 @@ from emabench.events import (
     RunFinished,
     RunStarted,
 )
+from emabench.queue.patience import patient
 from emabench.queue.process import Processes
 from emabench.queue.submission import Engine
 from emabench.queue.supervisor import STALE_SECONDS, Slot, Supervisor, Tally
@@ -51,6 +52,7 @@ def run_all(
     Raises:
         InterruptedRunError: ``stop`` said so; the runs that are not done stay queued.
     """
+    store = _patient(store, on_event, stop)
     queued = [store.add_run(plan, force=force) for plan in plans]
     teller = _RunTeller(plans, queued, on_event)
     supervisor = Supervisor(
@@ -93,6 +95,7 @@ def serve(
         InterruptedRunError: ``stop`` said so; what was running is queued again.
         EngineError: the engine takes nothing.
     """
+    store = _patient(store, on_event, stop)
     supervisor = Supervisor(
         store,
         location,
@@ -105,6 +108,10 @@ def serve(
     )
     source = WholeQueue(store, slots, on_event, idle_exit=idle_exit)
     return supervisor.run(source, slots, max_jobs=max_jobs, fail_fast=fail_fast)
+
+
+def _patient(store: RunStore, on_event: Listener, stop: Callable[[], bool]) -> RunStore:
+    return patient(store, stop=stop, say=lambda text: on_event(Notice(text)))
 
 
 def slots_for(names: str, jobs_per_device: int) -> list[Slot]:

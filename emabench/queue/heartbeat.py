@@ -76,6 +76,10 @@ class StaleWatch:
         self._seconds = seconds
         self._seen: dict[tuple[str, int], tuple[int, float]] = {}
 
+    def forget(self) -> None:
+        """Begin anew, where the observer did not look for a while: all may have been held up."""
+        self._seen.clear()
+
     def stale(self, running: Sequence[RunningAttempt], now: float) -> list[RunningAttempt]:
         """Return the stale ones among all running attempts.
 

@@ -21,6 +21,7 @@ from emabench.errors import EmabenchError, StoreError
 from emabench.events import Event
 from emabench.queue.attempt import begin_log, log_to_stderr, make, say
 from emabench.queue.failure import Trouble, cause_of_death
+from emabench.queue.patience import patient, patiently
 from emabench.queue.submission import Task
 from emabench.records import RunningAttempt
 from emabench.store.run_store import RunStore
@@ -174,8 +175,10 @@ def _main(task: Task, connection: Connection) -> None:
 
 def _work(task: Task, send: _Sender, stop: _StopSignal) -> Trouble | None:
     try:
-        with RunStore.open(task.store, mode="write") as store:
-            return make(store.queue, task.claim, task.place, tell=send, stop=stop)
+        opened = patiently(lambda: RunStore.open(task.store, mode="write"), stop=stop)
+        with opened as store:
+            queue = patient(store, stop=stop).queue
+            return make(queue, task.claim, task.place, tell=send, stop=stop)
     except EmabenchError as error:
         return Trouble(error.message, error.hint, isinstance(error, StoreError))
 

@@ -26,6 +26,8 @@ from emabench.store.run_store import RunStore
 
 _POLL_SECONDS = 0.5
 _OBSERVE_SECONDS = 5.0
+_HELD_UP_SECONDS = 20.0
+"""A supervisor that could not observe for so long takes no standing heart for a dead one."""
 _PATIENCE_SECONDS = 60.0
 """A job that was asked to stop and does not is killed after so long."""
 
@@ -240,6 +242,8 @@ class Supervisor:
         now = time.monotonic()
         if now - self._observed_at < _OBSERVE_SECONDS:
             return
+        if now - self._observed_at > _HELD_UP_SECONDS:  # as all were while the server was away
+            self._watch.forget()
         self._observed_at = now
         claims = [(job.task.claim, job) for job in self._jobs.values()]
         mine = {(claim.job_id, claim.attempt): job for claim, job in claims}

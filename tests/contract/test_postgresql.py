@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC
 
 import postgres
@@ -18,8 +19,8 @@ from alembic.migration import MigrationContext
 from seeding import ENVIRONMENT, complete, plan
 from sqlalchemy import inspect, make_url, text
 
-from emabench.errors import FencedError, NotFoundError, StoreError
-from emabench.records import CostReading, JobState, MetricPoint
+from emabench.errors import FencedError, NotFoundError, StoreError, StoreUnreachableError
+from emabench.records import CostReading, JobState, MetricPoint, RunQuery
 from emabench.store import RunStore
 from emabench.store.connection import postgresql as server_module
 from emabench.store.schema import version as schema
@@ -42,7 +43,7 @@ def complaint(url, mode):
     """Return the error of opening a store, after a look at its form."""
     with pytest.raises(StoreError) as caught:
         RunStore.open(url, mode=mode)
-    assert type(caught.value) is StoreError
+    assert type(caught.value) in (StoreError, StoreUnreachableError)
     assert "\n" not in caught.value.message
     assert caught.value.hint
     password = make_url(url).password
@@ -257,6 +258,47 @@ def test_a_server_that_goes_away_under_a_writer_and_comes_back():
             assert (out, complaints, process.returncode) == ("done\n", "", 0)
             with RunStore.open(url, mode="read") as store:
                 assert [point.value for point in store.metrics(run.id)] == [5.0]
+    finally:
+        server.remove()
+
+
+@pytest.mark.slow
+def test_workers_go_on_after_restarts_of_the_server(tmp_path):
+    emabench = [sys.executable, "-m", "emabench"]
+    server = postgres.PrivateServer()
+    try:
+        with server.database() as url:
+            env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "EMABENCH_DB": url}
+            queue = ["queue", "--preset", "smoke", "--seed", "0..1", "--epochs", "4"]
+            subprocess.run([*emabench, *queue], env=env, cwd=tmp_path, check=True)
+            with subprocess.Popen(
+                [*emabench, "work", "--device", "cpu", "--jobs-per-device", "2", "--idle-exit"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=env,
+                cwd=tmp_path,
+            ) as worker:
+                for _ in range(2):
+                    with RunStore.open(url, mode="read") as store:
+                        while not any(a.heartbeat or a.step for a in store.queue.running()):
+                            assert worker.poll() is None
+                            time.sleep(0.1)
+                    server.stop()
+                    time.sleep(3)
+                    server.start()
+                    time.sleep(1)
+                _, said = worker.communicate()
+            assert worker.returncode == 0, said
+            assert "waiting for it" in said
+            assert "the store is back" in said
+            with RunStore.open(url, mode="read") as store:
+                runs = store.runs(RunQuery(smoke=True))
+                assert [run.state for run in runs] == [JobState.DONE] * 2
+                assert {job.attempt for run in runs for job in run.jobs} == {1}
+                for run in runs:
+                    points = store.metrics(run.id)
+                    assert len({(p.step, p.name) for p in points}) == len(points)
     finally:
         server.remove()
 

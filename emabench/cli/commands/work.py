@@ -93,6 +93,7 @@ def command(
     from emabench.cli.show.progress import work_listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
+    from emabench.queue.patience import patient
     from emabench.queue.worker import Workplace
 
     choice = EngineChoice(
@@ -102,7 +103,10 @@ def command(
     place = Workplace(local_artifacts(db, artifacts), keep=keep)
     with (
         existing_store(db) as store,
-        opened_engine(choice, store, db=db, place=artifacts) as (opened, slots),
+        opened_engine(choice, patient(store, stop=lambda: False), db=db, place=artifacts) as (
+            opened,
+            slots,
+        ),
     ):
         try:
             with StopRequest() as stop, work_listener(err()) as on_event:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from emabench.errors import StoreError
+from emabench.errors import StoreError, StoreUnreachableError
 from emabench.store.connection.location import not_a_store, not_writable
 
 WRITES = "emabench_writes"
@@ -168,9 +168,10 @@ def server_error(label: str, error: DBAPIError) -> StoreError | None:
     known = _GONE if error.connection_invalidated else _known(code, reason)
     if known is not None:
         what, hint = known
-        return StoreError(f"the store {label} {what}: {reason}", hint=hint)
+        kind = StoreUnreachableError if known is _GONE else StoreError
+        return kind(f"the store {label} {what}: {reason}", hint=hint)
     if code is None:
-        return StoreError(
+        return StoreUnreachableError(
             f"cannot connect to the store {label}: {reason}",
             hint="check host, port and database in the URL, and whether the server runs",
         )
