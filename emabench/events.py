@@ -52,6 +52,14 @@ class EpochProgress:
 
 
 @dataclass(frozen=True)
+class CheckpointSaved:
+    """The state after ``step`` was saved, by an attempt that was ``resumed`` or began anew."""
+
+    step: int
+    resumed: bool
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something the user should read."""
 
@@ -101,6 +109,7 @@ Event = (
     | PhaseProgress
     | StepProgress
     | EpochProgress
+    | CheckpointSaved
     | Notice
     | RunFinished
     | JobStarted

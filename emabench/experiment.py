@@ -34,7 +34,7 @@ from emabench.evaluation.resolve_evaluation import (
     settle_evaluation,
 )
 from emabench.evaluation.weights_file import check_origin, load_weights
-from emabench.events import Listener, Notice
+from emabench.events import CheckpointSaved, Listener, Notice
 from emabench.methods import load_method
 from emabench.methods._method import Method, TrainingSet
 from emabench.networks.backbone import Backbone, build_backbone, chosen_stem, unseen_edge
@@ -247,6 +247,7 @@ def pretrain(
             dataset = load_data(spec.data, on_event)
         trainer = Trainer(spec, dataset, device, meter, world)
         owner = spec.training_key()
+        resumed = False
         with meter.phase("checkpoint"):
             for state in saved_states(
                 [folder, *earlier], owner=owner, on_note=lambda text: on_event(Notice(text))
@@ -258,6 +259,7 @@ def pretrain(
                     on_event(Notice(" ".join(text.split())))
                     trainer = Trainer(spec, dataset, device, meter, world)  # a part was loaded
                     continue
+                resumed = True
                 on_event(Notice(f"resumed after step {trainer.step} of {trainer.total_steps}"))
                 break
 
@@ -265,6 +267,7 @@ def pretrain(
             with meter.phase("checkpoint"):
                 if world.is_first:
                     save_checkpoint(folder, state, owner=owner)
+                    on_event(CheckpointSaved(trainer.step, resumed))
 
         with traced_steps(folder) if profile else nullcontext(lambda: None) as on_step:
             trainer.fit(on_event=on_event, record=record, save=save, stop=stop, on_step=on_step)

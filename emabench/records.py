@@ -380,6 +380,8 @@ class QueuedRun:
     """Of the run as a whole: done only if pretraining and evaluation are."""
     kind: JobKind = JobKind.PRETRAIN
     """Of its first job."""
+    name: str | None = None
+    """Its label: one that existed keeps the label it has."""
 
     @property
     def title(self) -> str:

@@ -26,6 +26,9 @@ class AttemptWriter(Protocol):
     ) -> None:
         """Write metrics, and what the attempt cost so far."""
 
+    def saved(self, claim: Claim, step: int, *, resumed: bool) -> None:
+        """Say that the state after a step was saved."""
+
     def finish(
         self,
         claim: Claim,

@@ -8,7 +8,17 @@ from dataclasses import replace
 from emabench.errors import FencedError
 from emabench.events import EpochProgress, Notice, PhaseProgress, StepProgress
 from emabench.queue.failure import Trouble
-from emabench.queue.journal import Beat, Begun, Failed, Finished, Recorded, Released, Said, Word
+from emabench.queue.journal import (
+    Beat,
+    Begun,
+    Failed,
+    Finished,
+    Recorded,
+    Released,
+    Said,
+    Saved,
+    Word,
+)
 from emabench.records import Claim
 from emabench.store.run_store import RunStore
 
@@ -69,6 +79,8 @@ class Ingest:
             self._store.queue.beat(claim, word.progress, count=word.count)
         elif isinstance(word, Recorded):
             self._store.queue.record(claim, word.points, word.cost)
+        elif isinstance(word, Saved):
+            self._store.queue.saved(claim, word.step, resumed=word.resumed)
         elif isinstance(word, Finished):
             queued = None if word.cost.queue_s is None else word.cost.queue_s + waited_s
             cost = replace(word.cost, queue_s=queued)

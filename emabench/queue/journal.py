@@ -50,6 +50,15 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """The state after a step was saved, by an attempt that was resumed or began anew."""
+
+    step: int
+    resumed: bool
+    word: Literal["saved"] = "saved"
+
+
+@dataclass(frozen=True)
 class Finished:
     """The job is done."""
 
@@ -86,7 +95,7 @@ class Said:
     word: Literal["said"] = "said"
 
 
-Word = Begun | Beat | Recorded | Finished | Failed | Released | Said
+Word = Begun | Beat | Recorded | Saved | Finished | Failed | Released | Said
 
 _WORDS: TypeAdapter[Word] = TypeAdapter(
     Word,
@@ -158,6 +167,10 @@ class Journal:
     ) -> None:
         """Write metrics, and what the attempt cost so far."""
         self._write(Recorded(tuple(points), cost))
+
+    def saved(self, claim: Claim, step: int, *, resumed: bool) -> None:
+        """Say that the state after a step was saved."""
+        self._write(Saved(step, resumed))
 
     def finish(
         self,

@@ -27,7 +27,7 @@ from emabench.errors import (
     WeightsError,
 )
 from emabench.evaluation.weights_file import digest
-from emabench.events import Event, Listener, StepProgress
+from emabench.events import CheckpointSaved, Event, Listener, StepProgress
 from emabench.experiment import Outcome
 from emabench.jobs import bench, multi_device
 from emabench.queue.attempt_writer import AttemptWriter
@@ -101,6 +101,8 @@ def work(
             def hear(event: Event) -> None:
                 if isinstance(event, StepProgress):
                     heartbeat.progress = event
+                elif isinstance(event, CheckpointSaved):
+                    writer.saved(claim, event.step, resumed=event.resumed)
                 on_event(event)
                 if claim.kind is JobKind.LINEAR_EVAL and (heartbeat.lost or stop()):
                     raise InterruptedRunError("stopped")  # it has nothing to save

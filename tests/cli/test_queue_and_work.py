@@ -191,3 +191,13 @@ def test_a_signal_lets_jobs_save_and_queues_them_again(folder, emabench, number)
     assert states(folder) == {run: "queued"}
     assert (log.parent / "checkpoint.pt").exists()
     assert "stopped after step" in log.read_text()
+
+
+def test_a_label_that_a_run_does_not_get_is_said(emabench):
+    words = ["queue", "--preset", "smoke"]
+    assert emabench([*words, "--seed", "0..1", "--name", "first"]).code == 0
+    again = emabench([*words, "--seed", "0..2", "--name", "second"])
+    assert again.code == 0
+    assert "note: 2 of 3 runs exist and were not labelled 'second'" in again.err
+    same = emabench([*words, "--seed", "0..1", "--name", "first"])
+    assert "not labelled" not in same.err

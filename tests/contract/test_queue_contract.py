@@ -158,6 +158,27 @@ def test_a_job_is_tried_again_until_it_failed_too_often(store):
     assert store.queue.claim_next("cpu") is None
 
 
+def test_failures_count_only_while_nothing_new_is_saved(store):
+    run = store.add_run(plan(), max_attempts=2)
+    for number in range(1, 6):  # killed five times, and further every time
+        claim = next_of(store)
+        store.queue.saved(claim, 10 * number, resumed=number > 1)
+        assert fail(store, claim) is JobState.QUEUED
+        assert store.job(run.pretrain_job).failures == 1
+    assert fail(store, next_of(store)) is JobState.FAILED
+    with pytest.raises(FencedError):
+        store.queue.saved(claim, 60, resumed=True)
+
+
+def test_a_job_that_loses_what_it_saves_is_given_up(store):
+    store.add_run(plan(), max_attempts=2)
+    for state in (JobState.QUEUED, JobState.FAILED):
+        claim = next_of(store)
+        store.queue.saved(claim, 10, resumed=False)  # anew every time
+        store.queue.beat(claim, StepProgress(15, 100, 1, 10, 10, 1.0, 1.0))
+        assert fail(store, claim) is state
+
+
 def test_a_failure_that_would_come_again_is_final(store):
     run = store.add_run(plan())
     claim = next_of(store)

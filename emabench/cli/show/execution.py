@@ -33,6 +33,7 @@ def execute(
     """
     from emabench.cli.app.console import err
     from emabench.cli.app.interrupt import StopRequest
+    from emabench.cli.show.plans import say_what_is_not_labelled
     from emabench.cli.show.progress import listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
@@ -47,6 +48,7 @@ def execute(
                 )
         except InterruptedRunError as error:
             raise InterruptedRunError(error.message, hint="the same command resumes it") from None
+        say_what_is_not_labelled(plans, [outcome.run for outcome in outcomes])
         ids = dict.fromkeys(outcome.run.id for outcome in outcomes)
         return outcomes, {run_id: store.run(run_id) for run_id in ids}
 

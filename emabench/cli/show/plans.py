@@ -65,10 +65,25 @@ def add_all(
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="write") as store:
-        return [
+        runs = [
             store.add_run(plan, force=force, priority=priority, max_attempts=max_attempts)
             for plan in plans
         ]
+    say_what_is_not_labelled(plans, runs)
+    return runs
+
+
+def say_what_is_not_labelled(plans: Sequence[PlannedRun], runs: Sequence[QueuedRun]) -> None:
+    """Write to stderr how many runs keep the label that they had, or go without one."""
+    from emabench.cli.app.console import err
+
+    pairs = zip(plans, runs, strict=True)
+    kept = sum(plan.name is not None and plan.name != run.name for plan, run in pairs)
+    if kept:
+        err().print(
+            f"note: {kept} of {len(runs)} runs exist and were not labelled {plans[0].name!r}; "
+            "--study joins runs that exist"
+        )
 
 
 def print_queued(plans: Sequence[PlannedRun], runs: Sequence[QueuedRun]) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from emabench.errors import FencedError
@@ -81,6 +81,33 @@ def write_metrics(
         claim.job_id,
         [{**asdict(point), "value": _storable(point.value)} for point in latest],
     )
+
+
+def forget_failures(session: Session, claim: Claim, step: int, *, resumed: bool) -> None:
+    """Count failures anew, since something new was saved.
+
+    A checkpoint of an attempt that was resumed is new. That of one that began anew is only where
+    no earlier attempt came so far: a job that loses what it saves does not go on for ever.
+
+    Raises:
+        FencedError: the attempt is no longer this worker's.
+    """
+    reached = session.scalar(
+        select(func.max(Attempt.step)).where(
+            Attempt.job_id == claim.job_id, Attempt.number < claim.attempt
+        )
+    )
+    if not resumed and reached is not None and step <= reached:
+        return
+    forgotten = session.execute(
+        update(Job)
+        .where(Job.id == claim.job_id, Job.attempt == claim.attempt, Job.state == JobState.RUNNING)
+        .values(failures=0)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).first()
+    if forgotten is None:
+        raise _fenced(claim)
 
 
 def write_results(

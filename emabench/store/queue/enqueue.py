@@ -155,7 +155,7 @@ def insert_run(
 def _queued_run(row: Experiment, *, existed: bool) -> QueuedRun:
     first, last = row.jobs[0], row.jobs[-1]
     pretrain = first.id if first.kind is JobKind.PRETRAIN else None
-    return QueuedRun(first.id, pretrain, last.id, existed, _state(row), first.kind)
+    return QueuedRun(first.id, pretrain, last.id, existed, _state(row), first.kind, row.name)
 
 
 def _state(row: Experiment) -> JobState:

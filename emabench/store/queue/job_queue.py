@@ -21,6 +21,7 @@ from emabench.store.queue.attempts import (
     begin_attempt,
     end_attempt,
     fail_attempt,
+    forget_failures,
     reap_attempt,
     write_metrics,
     write_results,
@@ -99,6 +100,17 @@ class JobQueue:
         """
         with self._database.write() as session:
             write_metrics(session, claim, points, cost)
+
+    def saved(self, claim: Claim, step: int, *, resumed: bool) -> None:
+        """Forget the failures of the job if more was saved than ever before.
+
+        Args:
+            claim: the right to do so.
+            step: the state after which was saved.
+            resumed: whether the attempt went on from what an earlier one had saved.
+        """
+        with self._database.write() as session:
+            forget_failures(session, claim, step, resumed=resumed)
 
     def finish(
         self,
