@@ -38,6 +38,11 @@ _LATEX_SIGN = re.compile(r"(?<![\w)\]])-(?=[\d.])|(?<= )-(?= )")
 _MARKUP = re.compile(r"[\\|*`<]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
 """What Markdown would take for markup; an underscore within a word is none."""
 
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters, marks that turn the direction of text, and bytes that are no text."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -115,23 +120,39 @@ def show_value(value: Any) -> str:
     """Write the value of a field for people: YAML's words, compact lists."""
     if value is None:
         return "null"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return visible(value) if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def visible(text: str) -> str:
+    """Return text with what a terminal would obey, or hide, as escapes like those of ``ascii``.
+
+    Names, hosts and reasons may come from somebody else's store. Line ends and tabs stay.
+    """
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def first_hidden(text: str) -> str | None:
+    """Return the first letter that ``visible`` escapes, or a line end; None in plain text."""
+    found = _UNSEEN.search(text.replace("\n", "\0"))
+    return None if found is None else text[found.start()]
 
 
 def _field(cell: Any) -> Any:
-    if cell is None or isinstance(cell, (str, int, float)):
+    if isinstance(cell, str):
+        return visible(cell)
+    if cell is None or isinstance(cell, (int, float)):
         return cell
     if isinstance(cell, Sequence):
-        return " ".join("" if part is None else str(part) for part in cell)
+        return " ".join("" if part is None else visible(str(part)) for part in cell)
     return json.dumps(cell, default=str)
 
 
 def _escaped(text: str) -> str:
-    return _MARKUP.sub(r"\\\g<0>", text).replace("\n", " ")
+    return _MARKUP.sub(r"\\\g<0>", visible(text)).replace("\n", " ")
 
 
 def _latex(text: str) -> str:
-    signed = _LATEX_SIGN.sub("\x00", "--" if text == "-" else text)
+    signed = _LATEX_SIGN.sub("\x00", "--" if text == "-" else visible(text))
     plain = "".join(_LATEX.get(letter, letter) for letter in signed).replace("\x00", "$-$")
     # A row that begins with a bracket or star would be an argument of the line break before it.
     return f"{{}}{plain}" if plain[:1] in ("[", "*") else plain

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from seeding import plan
+from seeding import complete, plan
 
 from emabench.store import RunStore
+from emabench.table import Table
 
 EXAMPLE = Path(__file__).parents[2] / "results.db.example"
 
@@ -64,3 +65,39 @@ def test_json_is_json_in_every_encoding(folder, encoding):
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["runs"][0]["name"] == label
     assert shell("emabench list --db u.db", PYTHONIOENCODING=encoding).returncode == 0
+
+
+EVIL = "a\x1b]0;title\x07b\x9b31mc\u202ed\x7f"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"], ["--markdown"]])
+def test_what_others_wrote_is_shown_and_not_obeyed(folder, emabench, form):
+    with RunStore.open("results.db", mode="write") as store:
+        run = complete(store, plan(name=EVIL))
+    for words in (["list", *form], ["show", run]):
+        result = emabench(words)
+        assert result.code == 0, result.err
+        assert not set("\x1b\x07\x9b\u202e\x7f") & set(result.out + result.err)
+    assert "title" in result.out
+    table = Table(("name", EVIL), ((EVIL, 1),))
+    for text in (table.to_csv(), table.to_markdown(), table.to_latex()):
+        assert "]0;title" in text
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        (EVIL, "the control character '\\x1b'"),
+        ("b\udcff", "is not UTF-8 text"),
+        ("two\nlines", "the control character '\\n'"),
+        ("\x00", "the control character '\\x00'"),
+        ("a\u202eb", "the control character '\\u202e'"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--name", "--db", "--data-dir"])
+def test_what_cannot_be_seen_is_refused_in_an_argument(folder, emabench, option, word, words):
+    result = emabench(["queue", option, word])
+    assert (result.code, result.out) == (2, "")
+    assert words in result.err
+    assert result.hint
+    assert not (folder / "results.db").exists()

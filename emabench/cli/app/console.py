@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
+
+from emabench.table import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from emabench.analysis.cautions import Caution
 
+_UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _WIDE = 100_000
 """Columns of a pipe: nothing is ever cut or wrapped there."""
 
@@ -44,13 +48,25 @@ def print_json(value: Any) -> None:
     Raises:
         ValueError: a number is not finite, which JSON cannot say.
     """
+    # JSON escapes the first control characters itself.
     unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=not unicode)
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(_UNSEEN_IN_JSON.sub(_json_escape, text) + "\n")
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _console(stream: TextIO) -> Console:
-    from rich.console import Console
+    from rich.console import Console as RichConsole
+
+    class Console(RichConsole):
+        """Shows what a text of others would have a terminal do, and does not do it."""
+
+        def print(self, *objects: Any, **settings: Any) -> None:
+            shown = (visible(each) if isinstance(each, str) else each for each in objects)
+            super().print(*shown, **settings)
 
     on_terminal = stream.isatty()
     plain = not on_terminal or bool(os.environ.get("NO_COLOR"))

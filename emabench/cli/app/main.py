@@ -13,6 +13,7 @@ import typer
 from emabench.cli.app.discovery import CommandFolder
 from emabench.cli.app.standard_streams import OutputError, leave_output, open_streams
 from emabench.errors import EmabenchError, InterruptedRunError, UsageError
+from emabench.table import first_hidden, visible
 from emabench.version import __version__
 
 _DEBUG = "--debug"
@@ -62,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _check_words(words: Sequence[str]) -> None:
-    """Refuse what is no text: Python keeps such bytes as halves of characters."""
+    """Refuse what is no text, of which Python keeps halves of characters, or cannot be seen."""
     for word in words:
         try:
             word.encode()
@@ -71,6 +72,12 @@ def _check_words(words: Sequence[str]) -> None:
                 f"the argument {word[:80]!r} is not UTF-8 text",
                 hint="rename the file, or type it again in a UTF-8 terminal",
             ) from None
+        hidden = first_hidden(word)
+        if hidden is not None:
+            raise UsageError(
+                f"the argument {word[:80]!a} has the control character {hidden!a}",
+                hint="write it without it",
+            )
 
 
 @app.callback()
@@ -148,7 +155,7 @@ def _report(error: EmabenchError) -> int:
 def _say(text: str) -> None:
     """Write one line to stderr; a closed stderr is nobody's concern any more."""
     try:
-        sys.stderr.write(" ".join(text.splitlines()) + "\n")
+        sys.stderr.write(visible(" ".join(text.splitlines())) + "\n")
         sys.stderr.flush()
     except OSError:
         pass

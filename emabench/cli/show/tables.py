@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from emabench.cli.app.console import out
-from emabench.table import Format, Table, show_value
+from emabench.table import Format, Table, show_value, visible
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -48,7 +48,7 @@ def rich_table(table: Table, title: str | None = None, *, narrow: str | None = N
     from rich.text import Text
 
     shown = RichTable(
-        title=title,
+        title=None if title is None else visible(title),
         box=box.SIMPLE_HEAD,
         title_justify="left",
         pad_edge=False,
@@ -57,7 +57,9 @@ def rich_table(table: Table, title: str | None = None, *, narrow: str | None = N
     whole = table.whole if narrow is None else table.right | {narrow}
     for header in table.headers:
         side: Literal["left", "right"] = "right" if header in table.right else "left"
-        shown.add_column(Text(header), justify=side, overflow="fold", no_wrap=header in whole)
+        shown.add_column(
+            Text(visible(header)), justify=side, overflow="fold", no_wrap=header in whole
+        )
     for row in table.rows:
         shown.add_row(*(Text(show_value(cell)) for cell in row))
     return shown
