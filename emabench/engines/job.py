@@ -20,7 +20,7 @@ from emabench.artifacts.layout import JOURNAL, attempt_folder, attempt_folders, 
 from emabench.engines.node import STOP_SIGNALS
 from emabench.engines.ticket import Ticket
 from emabench.queue.attempt import log_to_stderr, make, say
-from emabench.queue.failure import Trouble
+from emabench.queue.failure import Failure
 from emabench.queue.journal import Journal
 from emabench.queue.worker import Workplace
 
@@ -69,13 +69,13 @@ def main(root: Path) -> None:
         try:
             # An earlier attempt that was given up may not know it yet.
             with FileLock(folder.parent / "lock", timeout=_LOCK_SECONDS):
-                trouble = make(journal, claim, place, tell=journal.say, stop=stop)
+                failure = make(journal, claim, place, tell=journal.say, stop=stop)
         except Timeout:
-            trouble = Trouble(f"an earlier attempt at job {claim.job_id} does not end")
-            journal.fail(claim, reason=trouble.message, cost=None, retry=True)
-        if trouble is not None:
-            say(f"error: {trouble.message}")
-            journal.say(trouble)
+            failure = Failure(f"an earlier attempt at job {claim.job_id} does not end")
+            journal.fail(claim, reason=failure.message, cost=None, retry=True)
+        if failure is not None:
+            say(f"error: {failure.message}")
+            journal.say(failure)
 
 
 def _first_line() -> str:

@@ -12,7 +12,7 @@ from emabench.engines.exchange import NOW, SOFTLY, Exchange
 from emabench.engines.ticket import Ticket
 from emabench.errors import FencedError
 from emabench.queue.attempt import begin_log
-from emabench.queue.failure import Trouble
+from emabench.queue.failure import Failure
 from emabench.queue.ingest import Ingest, Shown
 from emabench.queue.journal import Failed, Finished, Released, read_words
 from emabench.queue.submission import Task
@@ -59,7 +59,7 @@ class RemoteJob:
     def __init__(self, task: Task, store: RunStore, exchange: Exchange) -> None:
         self.task = task
         self.handle: Handle | None = None
-        self.trouble: Trouble | None = None
+        self.failure: Failure | None = None
         self.ticket = Ticket.of(task, exchange.place)
         self._store, self._exchange = store, exchange
         self._ingest = Ingest(store, task.claim)
@@ -152,8 +152,8 @@ class RemoteJob:
         self._read += taken
         waited = time.monotonic() - self._submitted_at
         for shown in self._ingest.take(words, waited_s=waited):
-            if isinstance(shown, Trouble):
-                self.trouble = shown
+            if isinstance(shown, Failure):
+                self.failure = shown
             else:
                 yield shown
         if not self._exchange.is_shared:

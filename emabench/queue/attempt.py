@@ -17,7 +17,7 @@ from emabench.errors import (
 from emabench.events import Event, Listener
 from emabench.queue.attempt_writer import AttemptWriter
 from emabench.queue.event_lines import Narrator
-from emabench.queue.failure import Trouble
+from emabench.queue.failure import Failure
 from emabench.queue.submission import Task
 from emabench.queue.worker import Workplace, work
 from emabench.records import Claim
@@ -55,7 +55,7 @@ def make(
     *,
     tell: Listener,
     stop: Callable[[], bool],
-) -> Trouble | None:
+) -> Failure | None:
     """Make an attempt and narrate it; what went wrong is returned, not raised.
 
     Args:
@@ -78,9 +78,9 @@ def make(
     except (InterruptedRunError, KeyboardInterrupt) as error:
         say(f"{error or 'stopped at once'}; queued again")
     except EmabenchError as error:
-        return Trouble(error.message, error.hint, isinstance(error, StoreError))
+        return Failure(error.message, error.hint, isinstance(error, StoreError))
     except Exception as error:
-        return Trouble(f"{type(error).__name__}: {error}")
+        return Failure(f"{type(error).__name__}: {error}")
     else:
         say("done")
     return None

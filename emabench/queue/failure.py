@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Failure:
     """What went wrong; plain words cross processes and hosts.
 
     Attributes:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from emabench.errors import FencedError
 from emabench.events import EpochProgress, Notice, PhaseProgress, StepProgress
-from emabench.queue.failure import Trouble
+from emabench.queue.failure import Failure
 from emabench.queue.journal import (
     Beat,
     Begun,
@@ -22,7 +22,7 @@ from emabench.queue.journal import (
 from emabench.records import Claim
 from emabench.store.run_store import RunStore
 
-Shown = EpochProgress | Notice | PhaseProgress | StepProgress | Trouble
+Shown = EpochProgress | Notice | PhaseProgress | StepProgress | Failure
 
 
 class Ingest:

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from emabench.errors import EmabenchError, FencedError
 from emabench.events import EpochProgress, Notice, PhaseProgress, StepProgress
-from emabench.queue.failure import Trouble
+from emabench.queue.failure import Failure
 from emabench.records import Claim, CostReading, Environment, MetricPoint
 from emabench.store.queue.processes import ProcessIdentity
 
@@ -91,7 +91,7 @@ class Released:
 class Said:
     """Something for who watches, none of the store's concern."""
 
-    event: EpochProgress | Notice | PhaseProgress | Trouble
+    event: EpochProgress | Notice | PhaseProgress | Failure
     word: Literal["said"] = "said"
 
 
@@ -195,7 +195,7 @@ class Journal:
 
     def say(self, event: object) -> None:
         """Tell who watches; steps are told by the heartbeat."""
-        if isinstance(event, EpochProgress | Notice | PhaseProgress | Trouble):
+        if isinstance(event, EpochProgress | Notice | PhaseProgress | Failure):
             self._write(Said(event))
 
     def _write(self, word: Word) -> None:

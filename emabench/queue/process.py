@@ -20,7 +20,7 @@ from typing import Any
 from emabench.errors import EmabenchError, StoreError
 from emabench.events import Event
 from emabench.queue.attempt import begin_log, log_to_stderr, make, say
-from emabench.queue.failure import Trouble, cause_of_death
+from emabench.queue.failure import Failure, cause_of_death
 from emabench.queue.patience import patient, patiently
 from emabench.queue.submission import Task
 from emabench.records import RunningAttempt
@@ -70,7 +70,7 @@ class JobProcess:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.trouble: Trouble | None = None
+        self.failure: Failure | None = None
         begin_log(task)
         prepare()
         self._connection, theirs = _CONTEXT.Pipe(duplex=False)
@@ -103,8 +103,8 @@ class JobProcess:
         with contextlib.suppress(EOFError, OSError):
             while self._connection.poll():
                 said = self._connection.recv()
-                if isinstance(said, Trouble):
-                    self.trouble = said
+                if isinstance(said, Failure):
+                    self.failure = said
                 else:
                     yield said
 
@@ -166,21 +166,21 @@ def _main(task: Task, connection: Connection) -> None:
     log_to_stderr()
     os.environ.update(task.settings)
     stop = _StopSignal()
-    trouble = _work(task, _Sender(connection), stop)
-    if trouble is not None:
-        say(f"error: {trouble.message}")
-        _Sender(connection)(trouble)
+    failure = _work(task, _Sender(connection), stop)
+    if failure is not None:
+        say(f"error: {failure.message}")
+        _Sender(connection)(failure)
     connection.close()
 
 
-def _work(task: Task, send: _Sender, stop: _StopSignal) -> Trouble | None:
+def _work(task: Task, send: _Sender, stop: _StopSignal) -> Failure | None:
     try:
         opened = patiently(lambda: RunStore.open(task.store, mode="write"), stop=stop)
         with opened as store:
             queue = patient(store, stop=stop).queue
             return make(queue, task.claim, task.place, tell=send, stop=stop)
     except EmabenchError as error:
-        return Trouble(error.message, error.hint, isinstance(error, StoreError))
+        return Failure(error.message, error.hint, isinstance(error, StoreError))
 
 
 class _Sender:

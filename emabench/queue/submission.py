@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from emabench.artifacts.layout import LOG, attempt_folder
-from emabench.queue.failure import Trouble
+from emabench.queue.failure import Failure
 from emabench.queue.worker import Workplace
 from emabench.records import Claim, RunningAttempt
 
@@ -50,7 +50,7 @@ class Submission(Protocol):
         """What was submitted; its log exists."""
 
     @property
-    def trouble(self) -> Trouble | None:
+    def failure(self) -> Failure | None:
         """Why the attempt went wrong, as far as ``events`` has said so."""
 
     @property

@@ -203,10 +203,10 @@ class Supervisor:
 
     def _see_off(self, tally: Tally, ended: Submission) -> None:
         """Tell what became of an attempt that ended; record it if nobody did."""
-        claim, trouble, cause = ended.task.claim, ended.trouble, ended.cause_of_death
+        claim, failure, cause = ended.task.claim, ended.failure, ended.cause_of_death
         ended.close()
-        if trouble is not None and trouble.store_failed:
-            raise StoreError(trouble.message, hint=trouble.hint)
+        if failure is not None and failure.store_failed:
+            raise StoreError(failure.message, hint=failure.hint)
         try:
             job = self._store.job(claim.job_id)
         except NotFoundError:  # cancelled and removed meanwhile
@@ -220,7 +220,7 @@ class Supervisor:
             state, reason = JobState.QUEUED, mine[0].reason if mine else None
         elif state is JobState.RUNNING:
             state, reason = self._record_death(claim, cause)
-        hint = None if trouble is None else trouble.hint
+        hint = None if failure is None else failure.hint
         self._tell_end(tally, JobEnded(claim, state, reason, hint))
 
     def _record_death(self, claim: Claim, reason: str) -> tuple[JobState, str]:

@@ -1,4 +1,4 @@
-"""Work on one claimed job: run it, and write into a ledger what became of it."""
+"""Work on one claimed job: run it, and write down what became of it."""
 
 from __future__ import annotations
 

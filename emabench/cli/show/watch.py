@@ -77,9 +77,9 @@ def watch_on_terminal(look: Look, console: Console, *, interval: float) -> None:
     from emabench.cli.show.queue_view import QueueView
 
     with Live(console=console, auto_refresh=False) as live:
-        for queue, trouble in _looks(look, interval):
+        for queue, failure in _looks(look, interval):
             note = f"as of {datetime.now():%H:%M:%S}; Ctrl-C leaves"
-            view = QueueView(queue, note if trouble is None else f"not up to date: {trouble}")
+            view = QueueView(queue, note if failure is None else f"not up to date: {failure}")
             live.update(view, refresh=True)
 
 
@@ -100,9 +100,9 @@ def watch_as_json(look: Look, notes: Console, *, interval: float) -> None:
 
 
 def _snapshots(look: Look, notes: Console, interval: float) -> Iterator[QueueRecord]:
-    for queue, trouble in _looks(look, interval):
-        if trouble is not None:
-            notes.print(f"note: not up to date: {trouble}")
+    for queue, failure in _looks(look, interval):
+        if failure is not None:
+            notes.print(f"note: not up to date: {failure}")
             continue
         yield queue
         if not any(queue.counts.get(state, 0) for state in (JobState.QUEUED, JobState.RUNNING)):
@@ -121,14 +121,14 @@ def _looks(look: Look, interval: float) -> Iterator[tuple[QueueRecord, str | Non
     while True:
         _wait(interval)
         try:
-            queue, failures, trouble = look(), 0, None
+            queue, failures, failure = look(), 0, None
         except (SchemaVersionError, StoreLostError):
             raise
         except StoreError as error:
-            failures, trouble = failures + 1, error.message
+            failures, failure = failures + 1, error.message
             if failures == _PATIENCE:
                 raise
-        yield queue, trouble
+        yield queue, failure
 
 
 def _wait(seconds: float) -> None:

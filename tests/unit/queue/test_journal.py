@@ -10,7 +10,7 @@ from seeding import ENVIRONMENT, plan
 
 from emabench.errors import EmabenchError, FencedError
 from emabench.events import EpochProgress, StepProgress
-from emabench.queue.failure import Trouble
+from emabench.queue.failure import Failure
 from emabench.queue.ingest import Ingest
 from emabench.queue.journal import Beat, Finished, Journal, read_words
 from emabench.records import CostReading, JobState, MetricPoint
@@ -45,7 +45,7 @@ def written(tmp_path, claim, *, end=True):
         journal.record(claim, points, CostReading(train_s=1.0))
         if end:
             journal.finish(claim, results={"top1": 50.0}, cost=COST, correct={"top1": b"\0\1"})
-        journal.say(Trouble("something", "do this"))
+        journal.say(Failure("something", "do this"))
     return path.read_bytes()
 
 
@@ -62,7 +62,7 @@ def test_the_store_holds_what_the_worker_wrote(tmp_path, store, claim):
     assert end == len(content)
     ingest = Ingest(store, claim)
     shown = list(ingest.take(words, waited_s=5.0))
-    assert shown == [STEP, EPOCH, Trouble("something", "do this")]
+    assert shown == [STEP, EPOCH, Failure("something", "do this")]
     assert (ingest.begun, ingest.over, ingest.fenced) == (True, True, False)
     job = store.job(claim.job_id)
     assert job.state is JobState.DONE

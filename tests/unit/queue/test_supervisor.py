@@ -21,7 +21,7 @@ class Ended:
     """An attempt that nothing works on any more."""
 
     task: Task
-    trouble = None
+    failure = None
     waitables = ()
     has_ended = True
     cause_of_death = "ended"
