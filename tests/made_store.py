@@ -151,6 +151,7 @@ def _no_runs(store) -> dict[str, str]:
 
 def arm(method, scope, seed, study=None, **others):
     """Return the plan of a run, with the command that repeats it."""
+    others = {"pretrain__monitors__gradient_every": 5} | others  # four samples in 10 steps
     planned = plan(method=method, ema_scope=scope, seed=seed, epochs=EPOCHS, **others)
     command = f"emabench run --method {method} --ema-scope {scope} --seed {seed}"
     return replace(planned, study=study, command=command)

@@ -97,6 +97,7 @@ def _work_off(
     epochs: int,
     others: dict[str, Any],
 ) -> str:
+    others = {"pretrain__monitors__gradient_every": 5} | others  # four samples in 10 steps
     planned = plan(method=method, ema_scope=scope, seed=seed, **others)
     planned = replace(
         planned,
