@@ -382,26 +382,32 @@ def _announced(line: str) -> int:
         head = None
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise DataError(_NO_BUNDLE, hint="emabench export writes one")
-    if head.get("version") != VERSION or str(head.get("schema")) > tables.SCHEMA_REVISION:
+    version, schema = head.get("version"), str(head.get("schema"))
+    if type(version) is not int or version != VERSION or schema > tables.SCHEMA_REVISION:
         raise DataError(
-            f"the bundle was written by emabench {head.get('emabench')}, in version "
-            f"{head.get('version')} for schema {head.get('schema')}; "
-            f"this one reads version {VERSION} up to schema {tables.SCHEMA_REVISION}",
+            f"the bundle was written by emabench {_brief(head.get('emabench'))}, in version "
+            f"{_brief(version)} for schema {_brief(schema)}; this one reads "
+            f"version {VERSION} up to schema {tables.SCHEMA_REVISION}",
             hint="pip install --upgrade emabench",
         )
     runs = head.get("runs")
-    if not isinstance(runs, int):
+    if type(runs) is not int:
         raise damaged(1, "it does not say how many runs there are")
     return runs
 
 
 def damaged(line: int, said: str) -> DataError:
     """Return the error that names the line of a bundle and what is wrong with it."""
-    quoted = said if len(said) <= _SAID else f"{said[:_SAID]}…"
     return DataError(
-        f"line {line} of the bundle is damaged: {quoted}",
+        f"line {line} of the bundle is damaged: {_brief(said)}",
         hint="nothing was imported; copy it again, or export the runs again",
     )
+
+
+def _brief(said: object) -> str:
+    """Return what somebody else wrote on one line, and no longer than helps."""
+    text = " ".join(str(said).split())
+    return text if len(text) <= _SAID else f"{text[:_SAID]}…"
 
 
 def _refuse(constant: str) -> NoReturn:
