@@ -56,6 +56,10 @@ CHANGES = (
     # Sizes.
     Change(r"--seed 0\.\.", "one seed stands for all", (r"--seed 0\.\.\d", "--seed 0..0")),
     Change(r"--epochs [1-9]", "hours", append="--epochs 2"),
+    Change(
+        r"emabench (plot )?stability(?!.*(--quantity grad_(?!norm_cv)|--db))", "epochs of ten steps have no coefficient of variation",
+        append="--quantity grad_norm",
+    ),
     Change(r"emabench (run|queue).*--train-subset \d", "hours", append="--train-subset 200"),
     Change(r"emabench (run|queue|bench).*--batch-size", "few images", append="--batch-size 8"),
     Change(r"emabench eval (?!backbone)", "settings of runs are none of its", append="--train-subset 200 --test-subset 100"),
