@@ -184,11 +184,12 @@ _LOOKED_AT: dict[Any, str | None] = {}
 
 
 def _shape(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple((name, _shape(inner)) for name, inner in value.items())
-    if isinstance(value, list):
-        return (list, *map(_shape, value))
-    return type(value)
+    kind = type(value)
+    if kind is dict:
+        return (*value, *map(_shape, value.values()))
+    if kind is list:
+        return (kind, *map(_shape, value))
+    return kind
 
 
 def _why(spec: Any) -> str | None:
