@@ -56,6 +56,9 @@ def prepare(folder: Path, env: dict[str, str]) -> Prepared:
         shutil.copy(folder / "results.db", folder / name)
     for name in ("images", "flowers", "cifar10-jpeg"):
         _images(folder / name)
+    (folder / "photos").mkdir()  # no labels
+    for number, image in enumerate(sorted((folder / "flowers" / "train").rglob("*.png"))):
+        shutil.copy(image, folder / "photos" / f"{number}.png")
     (study,) = re.findall(r"```yaml\n(title: .*?)```", _page("how-to/studies"), re.S)
     (folder / "my-study.yaml").write_text(study)
     (spec,) = re.findall(r"```yaml\n(preset: .*?)```", _page("reference/specs"), re.S)
