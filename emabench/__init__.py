@@ -1,5 +1,35 @@
-"""emabench: what does a momentum encoder cost, and what does it buy?"""
+"""emabench: what does a momentum encoder cost, and what does it buy?
+
+The names below are public. They are loaded when they are first used, so that ``import emabench``
+itself loads nothing beyond the standard library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from emabench.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from emabench.spec.scope import EmaScope as EmaScope
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name from where it lives."""
+        from importlib import import_module
+
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+
+
+_HOMES = {"EmaScope": "emabench.spec.scope"}
+"""Where each public name lives; the imports above say the same to a type checker."""
+
+__all__ = ["EmaScope", "__version__"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
