@@ -92,7 +92,7 @@ def test_a_bench_tells_arms_apart_is_kept_and_is_no_run(emabench, benched):
         (["--method", "diet", "--ema-scope", "full"], "no target network"),
         (["--steps", "1"], "--steps"),
         (["--seconds", "0"], "--seconds"),
-        (["--dataset", "synthetic", "--data-dir", "x"], "is not read by synthetic"),
+        (["--dataset", "synthetic", "--data-dir", "x"], "does not apply to synthetic"),
     ],
 )
 def test_a_bench_that_cannot_be_is_refused_before_anything_is_stored(

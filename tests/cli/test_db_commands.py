@@ -143,7 +143,7 @@ def test_a_backup_is_not_put_beside_what_would_be_read_into_it(emabench, folder,
     Path("other.db").write_text("in use")
     Path(f"other.db{end}").write_text("changes of another store")
     refused = emabench(["db", "backup", "-o", "other.db", "--force"])
-    assert (refused.code, f"other.db{end} lies beside it" in refused.err) == (2, True)
+    assert (refused.code, f"other.db{end} is beside it" in refused.err) == (2, True)
     assert Path("other.db").read_text() == "in use"
 
 

@@ -150,7 +150,7 @@ def test_a_file_of_another_program_needs_its_backbone(emabench, run, queued):
         (["some/run"], 3, "there is no file some/run", "path"),
         (["ffff"], 3, "there is no run 'ffff'", "emabench list"),
         (["@last", "--network", "tagret"], 2, "evaluation.network='tagret'", "target"),
-        (["@last", "--set", "epochs=3"], 2, "epochs is no field of an evaluation", "knn.k"),
+        (["@last", "--set", "epochs=3"], 2, "epochs is not a field of an evaluation", "knn.k"),
         (["@last", "--set", "evaluation.knn.kk=3"], 2, "unknown field", "evaluation.knn.k"),
         (["@last", "--set", "evaluation.knn.k"], 2, "has no '='", "--set"),
         (["@last", "--dataset", "cifar1"], 2, "unknown data set", "cifar10"),

@@ -100,7 +100,7 @@ def test_ids_are_all_known_before_anything_is_done(command, emabench, store):
     letter = next(letter for letter in first if first.count(letter) > 1)
     ambiguous = emabench([command, queued[1].id, letter])
     assert (ambiguous.code, ambiguous.out) == (2, "")
-    assert f"'{letter}' begins several" in ambiguous.err
+    assert f"ids begin with '{letter}'" in ambiguous.err
     assert "choose one of" in ambiguous.hint
     assert store.runs() == before
 
@@ -262,10 +262,10 @@ def test_a_watch_on_a_terminal_is_left_quietly_with_ctrl_c(store):
     _, claim = running(store, method="moco")
     store.queue.beat(claim, PROGRESS)
     with on_terminal("status", "--watch", "--interval", "0.1") as program:
-        seen = program.wait_for("Ctrl-C leaves")
+        seen = program.wait_for("Ctrl-C quits")
         assert "30/120" in program.text
         assert "━" in program.text
-        program.wait_for("Ctrl-C leaves", after=seen)
+        program.wait_for("Ctrl-C quits", after=seen)
         program.interrupt()
         assert program.end() == 130
     assert "error" not in program.text
@@ -489,7 +489,7 @@ def test_rm_asks_on_a_terminal_and_says_what_is_lost(store, reply, left):
         assert program.end() == 0
     assert len(store.runs()) == left
     assert attempt_folder_of(runs[0]).exists() is (left == 2)
-    assert ("nothing is removed" in program.text) is (left == 2)
+    assert ("nothing was removed" in program.text) is (left == 2)
 
 
 # reap

@@ -60,10 +60,10 @@ def test_a_named_backbone_is_whole_and_what_a_run_should_know_is_said(emabench, 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"checkpoint_path": "evil.pth"}, "'checkpoint_path' is no option"),
-        ({"pretrained": True}, "'pretrained' is no option"),
-        ({"pretrained_cfg": {"url": "http://127.0.0.1:9/w"}}, "'pretrained_cfg' is no option"),
-        ({"layers": [{"hf_hub_id": "a/b"}]}, "'hf_hub_id' is no option"),
+        ({"checkpoint_path": "evil.pth"}, "'checkpoint_path' is not an option"),
+        ({"pretrained": True}, "'pretrained' is not an option"),
+        ({"pretrained_cfg": {"url": "http://127.0.0.1:9/w"}}, "'pretrained_cfg' is not an option"),
+        ({"layers": [{"hf_hub_id": "a/b"}]}, "'hf_hub_id' is not an option"),
         ({"pretrained_cfg_overlay": {"file": "evil.pth"}}, "'pretrained_cfg_overlay' is no"),
     ],
 )

@@ -87,7 +87,7 @@ class StoreTable(DeclarativeBase):
 
 
 class Experiment(StoreTable):
-    """A pretraining with its evaluation, or an evaluation of its own: one row per run or those."""
+    """A pretraining with its evaluation, or a separate evaluation: one row per run or those."""
 
     __tablename__ = "experiments"
     __table_args__ = (UniqueConstraint("fingerprint", "repeat"),)
@@ -108,7 +108,7 @@ class Experiment(StoreTable):
     identity: Mapped[dict[str, Any]]
     """What its figures depend on beside the spec, such as the hash of the images."""
     warnings: Mapped[list[str]]
-    """What the user was told when it was planned."""
+    """The notes that the user saw when it was planned."""
     created_at: Mapped[datetime] = mapped_column(index=True)
     """When it was planned."""
 

@@ -76,7 +76,7 @@ def test_budget_bounds_disk_and_memory(tmp_path: Path, monkeypatch: pytest.Monke
     for is_cached in (False, True):
         mode, told = settled(2**20 + 1, tmp_path, is_cached=is_cached)
         assert mode is CacheMode.NONE
-        assert "decoded anew for every batch" in told[0]
+        assert "decoded again for every batch" in told[0]
 
 
 def test_memory_stands_in_for_a_disk_that_cannot_be_written(

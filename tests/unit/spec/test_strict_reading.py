@@ -33,7 +33,7 @@ MERGED = "a0: &a0 {k: v}\n" + "".join(
         ("pretrain:\n  ema: {scope: full}\n  ema: {decay: 1}", "the key 'ema' twice in line 3"),
         ('a: {x: 1, "x": 2}', "the key 'x' twice in line 1"),
         ("a: &a {x: 1}\nb:\n  <<: *a\n  <<: *a", "the key '<<' twice in line 4"),
-        ("<<: 3", "merges what is no mapping"),
+        ("<<: 3", "merges what is not a mapping"),
         ("? [a]\n: b", "a list or a mapping as a key"),
         (BOMB, "more than 10000 values"),
         (MERGED, "more than 10000 values"),

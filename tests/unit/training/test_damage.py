@@ -203,7 +203,7 @@ def test_weights_without_a_digest_load_with_one_note(tmp_path, model):
 
 def test_a_pipe_is_no_file_of_weights(tmp_path):
     os.mkfifo(tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match="no regular file"):
+    with pytest.raises(WeightsError, match="not a regular file"):
         read_header(tmp_path / "w.safetensors")
 
 
