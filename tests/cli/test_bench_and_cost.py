@@ -145,7 +145,7 @@ def test_cost_predicts_by_what_the_store_has_measured(emabench, benched):
     assert rows[1]["train_s"] == pytest.approx(scaled)
     assert "training" in emabench([*flags, "--from-store"]).out
     elsewhere = emabench([*flags, "--from-store", "--set", "views=joint"])
-    assert "measured nothing like it" in elsewhere.err
+    assert "no measurement like it" in elsewhere.err
 
 
 def test_cost_of_no_training_and_of_no_store_is_one_line(emabench):

@@ -69,7 +69,7 @@ def test_notes_go_to_stderr_and_stdout_keeps_only_data(store, emabench):
     result = emabench(["compare", "--json", "--metric", "top1,peak_memory"])
     assert rows_of(result)[0]["metrics"]["top1"]["values"] == [70.0]
     assert "note: 1 queued left out" in result.err
-    assert "of each seed the newest counts" in result.err
+    assert "the newest of each seed counts" in result.err
     assert "peak_memory: peak resident memory" in result.err
 
 

@@ -62,7 +62,7 @@ def test_a_sound_store_is_sound_and_unchanged(emabench, folder, runs):
     [
         (
             "UPDATE jobs SET state = 'running' WHERE position = 0",
-            "is running, its running attempts",
+            "is running, but its running attempts",
         ),
         ("UPDATE attempts SET state = 'running'", "is not running, but an attempt at it is"),
         ("UPDATE jobs SET attempt = 2", "says 2 attempts, 1 are there"),

@@ -369,7 +369,7 @@ def test_there_is_nothing_to_cancel_in_what_is_done(emabench, store):
     result = emabench(["cancel", "@last", "@last"])
     assert result.code == 0
     assert [line.partition(": ")[2] for line in result.out.splitlines()] == [
-        "nothing to do, it is done"
+        "nothing to do: it is done"
     ] * 2
     assert not any(
         job["changed"] for job in answer(emabench(["cancel", "@last", "--json"]))["jobs"]
@@ -386,7 +386,7 @@ def test_a_run_that_failed_is_queued_again(emabench, store):
     assert result.out.count(": queued again\n") == 2
     assert states(store, run) == ["queued", "queued"]
     again = emabench(["retry", run.id])
-    assert (again.code, again.out.count("nothing to do, it is queued\n")) == (0, 2)
+    assert (again.code, again.out.count("nothing to do: it is queued\n")) == (0, 2)
 
 
 def test_an_evaluation_takes_the_pretraining_that_it_needs_along(emabench, store):

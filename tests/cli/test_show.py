@@ -88,7 +88,7 @@ def test_a_run_is_named_by_a_unique_beginning_or_as_the_last(store, emabench, mo
     ("name", "message", "hint"),
     [
         ("ffff", "there is no run 'ffff'", "emabench list shows the runs"),
-        ("@last", "holds no runs", "emabench run makes one"),
+        ("@last", "has no runs", "emabench run makes one"),
     ],
 )
 def test_a_run_that_is_not_there(store, emabench, name, message, hint):

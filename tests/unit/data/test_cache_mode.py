@@ -29,7 +29,7 @@ def test_bytes_are_read(text: str, count: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "-1", "4 X", "1e9", "MiB", "1,5G"])
 def test_what_is_no_number_of_bytes_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError, match="no number of bytes") as caught:
+    with pytest.raises(UsageError, match="not a number of bytes") as caught:
         parse_bytes(text)
     assert "--cache-budget" in (caught.value.hint or "")
 

@@ -295,7 +295,7 @@ def test_a_folder_behind_two_links_counts_once(make_tree: MakeTree, tmp_path: Pa
     (store / "back").symlink_to(tmp_path / "store")
     (root / "ape" / "one").symlink_to(tmp_path / "store")
     (root / "bee" / "two").symlink_to(store)
-    with pytest.warns(RuntimeWarning, match="counts already: ape/one/deep/back, bee/two"):
+    with pytest.warns(RuntimeWarning, match="is included already: ape/one/deep/back, bee/two"):
         data = load(root)
     assert files_of(data) == 19
 
@@ -351,7 +351,7 @@ def test_a_flat_folder_has_no_labels(make_tree: MakeTree) -> None:
 def test_a_folder_of_nothing_but_hidden_files_is_empty(tmp_path: Path) -> None:
     (tmp_path / "images" / ".git").mkdir(parents=True)
     (tmp_path / "images" / ".x.png").touch()
-    with pytest.raises(DataError, match="empty, there is no class folder"):
+    with pytest.raises(DataError, match="empty, it has no class folders"):
         load(tmp_path / "images")
     with pytest.raises(NotFoundError):
         load(tmp_path / "nothing")

@@ -181,7 +181,7 @@ def test_what_is_left_out_is_said(store):
     store.add_run(plan(seed=1))
     chosen = select(store.runs(), smoke=False)
     assert chosen.notes[0] == "1 queued left out"
-    assert "of each seed the newest counts" in chosen.notes[1]
+    assert "the newest of each seed counts" in chosen.notes[1]
 
 
 def test_nothing_to_draw_is_explained(store):

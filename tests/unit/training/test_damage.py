@@ -184,7 +184,7 @@ def test_swapped_weights_are_noticed(tmp_path, model):
     notes = []
     online = write_weights(tmp_path / "online.safetensors", model, spec)
     check_origin(online, PretrainSpec(seed=1, device="cpu", threads=2), notes.append)
-    with pytest.raises(WeightsError, match="another training"):
+    with pytest.raises(WeightsError, match="not those of the training"):
         check_origin(online, PretrainSpec(seed=2), notes.append)
     target = online.replace(tmp_path / "target.safetensors")
     with pytest.raises(WeightsError, match="not those of the target network"):
