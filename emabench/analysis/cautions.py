@@ -100,7 +100,9 @@ def outdated_figures(outdated: Iterable[Outdated], metrics: Iterable[str]) -> li
             words = _counted(each.runs, f"is older than {names} and left out")
             message = f"{each.metric} of {words}: {_ids(each.runs)}"
             again = any(map(is_repeated, each.revisions))
-            way = "run them again: only" if again else "emabench eval gives it as of today: only"
+            way = (
+                "run them again: only" if again else "emabench eval gives the current figure: only"
+            )
             hint = f"{way} the evaluation is repeated; {_WHAT_CHANGED}"
             found.append(Caution("revisions", message, _run_ids(each.runs), hint=hint))
     return found

@@ -522,7 +522,7 @@ def test_a_heart_that_stands_still_is_reaped_and_one_that_beats_is_not(emabench,
     beating, claim = running(store, seed=1)
     with Heartbeat(store.queue, claim, seconds=0.05):
         result = emabench(["reap", "--stale-after", "1"])
-    assert f"waits up to 1.0 s for the next heartbeat of {silent.id}, {beating.id}" in result.err
+    assert f"waiting up to 1.0 s for the next heartbeat of {silent.id}, {beating.id}" in result.err
     assert result.out == (
         f"{silent.id} pretrain simclr none 0, attempt 1: its heartbeat stopped, queued again\n"
     )

@@ -32,7 +32,7 @@ def command(
     """
     if not ids and not failed:
         raise UsageError(
-            "there is nothing to retry", hint="give ids, or --failed for all that failed"
+            "nothing was given to retry", hint="give ids, or --failed for all that failed"
         )
     from emabench.cli.options.job_ids import chosen_jobs, existing_store, print_changes
     from emabench.records import JobState, RunQuery

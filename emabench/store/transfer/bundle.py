@@ -156,7 +156,7 @@ _TYPES: dict[type, Any] = {
         _text_to(lambda text: base64.b64decode(text, validate=True)),
         _written_as(lambda bits: base64.b64encode(bits).decode("ascii")),
     ],
-    JSON: Annotated[dict[str, Any], _or("is no dict")],
+    JSON: Annotated[dict[str, Any], _or("is not a dict")],
 }
 """By the type of a column, what a line may hold there."""
 

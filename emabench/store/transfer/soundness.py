@@ -110,7 +110,7 @@ def _numbers(session: Session) -> list[str]:
         .group_by(Job.id, Job.attempt)
     )
     return [
-        f"job {job} says it has {number} attempts, but there are {count}, the last with "
+        f"job {job} counts {number} attempts, but the store has {count}, the last with "
         f"number {last}"
         for job, number, count, last in session.execute(counted)
         if (number, number) != (count, last or 0)
