@@ -25,8 +25,8 @@ SMOKE = ["run", "--preset", "smoke", "--dry-run"]
         (["--set", "optimizer.name=adahessian"], "second derivatives", "adamw"),
         (["--set", "optimizer.name=lars", "--set", "optimizer.weight_decay=0"], "lars", "always"),
         (["--name", "b\udcff"], "not UTF-8", "UTF-8"),
-        (["--name", "b\x1b[31m"], "the control character '\\x1b'", "without it"),
-        (["--study", "b\nc"], "the control character '\\n'", "without it"),
+        (["--name", "b\x1b[31m"], "the control character '\\x1b'", "leave it out"),
+        (["--study", "b\nc"], "the control character '\\n'", "leave it out"),
         (["--set", "data.data_dir=a\x07"], "the control character '\\x07'", ""),
     ],
 )
