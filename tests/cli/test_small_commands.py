@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from emabench.data.sources.catalogue import list_datasets
+from emabench.data.images import list_datasets
 from emabench.methods import load_method, method_names
 from emabench.spec import ExperimentSpec
 from emabench.spec.settings import experiment_at, preset_names

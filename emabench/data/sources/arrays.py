@@ -52,10 +52,18 @@ _TORCHVISION: dict[str, tuple[Any, str]] = {
 
 
 @dataclass(frozen=True)
-class _Arrays:
+class ImageArrays:
+    """A data set as arrays, before anything is done to it.
+
+    Attributes:
+        classes: names of the classes; a label is an index into them.
+        train: images uint8 ``[N, S, S]`` (grey) or ``[N, S, S, 3]`` (RGB), S from 8 to 1024, and
+            labels int64 ``[N]``.
+        test: likewise, of the same size.
+    """
+
     classes: tuple[str, ...]
     train: tuple[np.ndarray, np.ndarray]
-    """Images uint8 ``[N, S, S]`` or ``[N, S, S, 3]``, and labels int64 ``[N]``."""
     test: tuple[np.ndarray, np.ndarray]
 
 
@@ -71,8 +79,8 @@ def load_embedded(spec: DataSpec, cache: ImageCache) -> Source:
             hint="for your own images, set dataset=folder",
         )
     read = fashion_mini.read_split
-    arrays = _Arrays(fashion_mini.CLASSES, read("train"), read("test"))
-    return _to_source(arrays, spec, cache)
+    arrays = ImageArrays(fashion_mini.CLASSES, read("train"), read("test"))
+    return array_source(arrays, spec, cache)
 
 
 def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
@@ -96,7 +104,7 @@ def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
             "which need no download",
         ) from error
     classes = tuple(train.classes)
-    arrays = _Arrays(classes, _pixels(train), _pixels(test))
+    arrays = ImageArrays(classes, _pixels(train), _pixels(test))
     for images, labels in (arrays.train, arrays.test):
         if len(images) != len(labels) or not np.isin(labels, np.arange(len(classes))).all():
             raise DataError(
@@ -104,7 +112,7 @@ def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
                 f"labels in {len(classes)} classes",
                 hint=f"remove what was unpacked there and keep {place}, or let it be downloaded",
             )
-    return _to_source(arrays, spec, cache)
+    return array_source(arrays, spec, cache)
 
 
 def _read_quietly(reader: Any, folder: Path) -> tuple[Any, Any]:
@@ -138,7 +146,8 @@ def _pixels(split: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(split.data), np.asarray(split.targets, dtype=np.int64)
 
 
-def _to_source(arrays: _Arrays, spec: DataSpec, cache: ImageCache) -> Source:
+def array_source(arrays: ImageArrays, spec: DataSpec, cache: ImageCache) -> Source:
+    """Return arrays as a data set of the size that the spec asks for, with its content hash."""
     digest = hashlib.blake2b(repr(arrays.classes).encode(), digest_size=16)
     for images, labels in (arrays.train, arrays.test):
         digest.update(f"{images.shape}".encode())

@@ -24,7 +24,9 @@ FAMILIES = (RESNET, VIT, CONVNEXT, EFFICIENTNET, MOBILENET, REGNET, SWIN)
 
 def find_family(name: str) -> Family | None:
     """Return the family of a timm model name, or None if it stays one block."""
-    module = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
+    package, _, module = timm.models.model_entrypoint(name).__module__.rpartition(".")
+    if package != "timm.models":
+        return None  # a plugin, whatever its file is called
     if module == "efficientnet" and name.startswith("mobilenet"):
         return MOBILENET  # timm defines the MobileNets other than V3 and V4 there
     return next((family for family in FAMILIES if module in family.modules), None)
