@@ -15,7 +15,7 @@ def command(plugin: PluginOption = None, json: JsonOption = False) -> None:
 
     Examples:
         emabench datasets
-        emabench datasets --plugin my_data.py
+        emabench datasets --plugin dots.py
         emabench run --dataset folder --data-dir images
     """
     from rich import box

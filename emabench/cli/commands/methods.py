@@ -27,7 +27,7 @@ def command(
     Examples:
         emabench methods
         emabench methods moco --json
-        emabench methods --plugin my_method.py
+        emabench methods --plugin simdist.py
     """
     from emabench.cli.app.console import err, print_json
     from emabench.methods import METHOD_PLUGINS, method_names
