@@ -72,11 +72,10 @@ def resolved(method: str, scope: str, **fields: Any) -> ExperimentSpec:
         scope: the EMA scope.
         fields: more fields of ``pretrain``, with ``__`` for a dot.
     """
-    axes = [("threads", [1]), ("method.name", [method]), ("ema.scope", [scope])]
-    axes += [("precision", ["fp32"]), ("device", ["cpu"])]
-    axes += [(path.replace("__", "."), [value]) for path, value in fields.items()]
-    full: list[tuple[str, list[Any]]] = [(f"pretrain.{path}", values) for path, values in axes]
-    (spec,) = experiments(full, preset="smoke")
+    given = {"method__name": method, "ema__scope": scope, "threads": 1, "precision": "fp32"}
+    given |= {"device": "cpu", **fields}
+    axes = [(f"pretrain.{path.replace('__', '.')}", [value]) for path, value in given.items()]
+    (spec,) = experiments(axes, preset="smoke")
     return ExperimentSpec.parse(experiment.resolve(spec, command="emabench run").spec)
 
 

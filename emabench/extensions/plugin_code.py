@@ -25,8 +25,10 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PREFIX = "emabench_plugin_"
 """Begins the names of modules that are made of files: none of an installed package begins so."""
 
-_loaded: dict[PluginCode, tuple[types.ModuleType | PluginError, str]] = {}
-"""What was loaded last of each place, and its digest."""
+_loaded: dict[tuple[str, str], types.ModuleType | PluginError] = {}
+"""What each file, by its name and digest, or each module came to: a file may lie anywhere."""
+_digests: dict[str, str] = {}
+"""The digest of what was loaded last from each place."""
 
 
 @dataclass(frozen=True)
@@ -112,23 +114,20 @@ class PluginCode:
             PluginError: it cannot be loaded.
         """
         digest = self.digest()
-        before = _loaded.get(self)
-        if before is not None and before[1] != digest and not self.is_file:
+        if not self.is_file and _digests.get(self.place, digest) != digest:
             raise PluginError(
                 f"plugin {self} was changed after it was imported", hint="start Python again"
             )
-        if before is None or before[1] != digest:
+        key = (self.stem if self.is_file else self.place, digest)
+        if key not in _loaded:
+            again = self.place in _digests
             try:
-                with (
-                    contextlib.redirect_stdout(sys.stderr),
-                    _names_kept(again=before is not None),
-                ):
-                    made = self._executed(digest) if self.is_file else self._imported()
+                with contextlib.redirect_stdout(sys.stderr), _names_kept(again=again):
+                    _loaded[key] = self._executed(digest) if self.is_file else self._imported()
             except (Exception, SystemExit) as error:
-                _loaded[self] = self._broken(error), digest
-            else:
-                _loaded[self] = made, digest
-        found, digest = _loaded[self]
+                _loaded[key] = self._broken(error)
+        _digests[self.place] = digest
+        found = _loaded[key]
         if isinstance(found, PluginError):
             raise found
         return found, digest
