@@ -197,6 +197,8 @@ def resolve(
             concerned |= dict.fromkeys(evaluated.revisions, True)
         if revisions := named(concerned):
             identity[EVALUATION] = revisions
+    for problem in METHOD_PLUGINS.problems():
+        on_event(Notice(problem))
     plugins = _plugins(pretrain, evaluated_on=fields["evaluation"].get("data"))
     if plugins:
         identity[PLUGINS] = [str(plugin.reference) for plugin in plugins]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -27,7 +29,12 @@ def known_backbone(name: str) -> bool:
         UnknownNameError: neither timm nor a plugin has it.
         PluginError: the plugin cannot be loaded, or several have it.
     """
-    if BACKBONE_PLUGINS.find(name) is not None:
+    found = BACKBONE_PLUGINS.find(name)
+    if found is not None:
+        if timm.models.model_entrypoint(name) is not found.value:  # its file was changed, and back
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                timm.models.register_model(found.value)
         return True
     if not _is_built_in(name):
         BACKBONE_PLUGINS.get(name, lambda: [PIXELS, *SMALL_NETWORKS, *timm.list_models()])
@@ -47,10 +54,19 @@ def _module_of(name: str) -> str:
 
 def _registered_by(module: ModuleType, code: PluginCode) -> dict[str, Constructor]:
     """Return the models of timm that a module, or a package, registered itself."""
+    registered = [timm.models.model_entrypoint(name) for name in timm.list_models()]
+    # Of a file that was changed timm has the last state alone, and the module its own.
+    own = [
+        function
+        for function in vars(module).values()
+        if inspect.isfunction(function)
+        and timm.is_model(function.__name__)
+        and not _is_built_in(function.__name__)
+    ]
     return {
-        name: timm.models.model_entrypoint(name)
-        for name in timm.list_models()
-        if f"{_module_of(name)}.".startswith(f"{module.__name__}.")
+        each.__name__: each
+        for each in (*registered, *own)
+        if f"{each.__module__}.".startswith(f"{module.__name__}.")
     }
 
 
