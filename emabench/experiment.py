@@ -36,6 +36,7 @@ from emabench.evaluation.resolve_evaluation import (
 )
 from emabench.evaluation.weights_file import check_origin, load_weights
 from emabench.events import CheckpointSaved, Listener, Notice
+from emabench.extensions.plugin_reference import PLUGINS
 from emabench.extensions.plugin_shelf import Plugin
 from emabench.extensions.plugins_at_hand import command_with, plugins_used
 from emabench.methods import METHOD_PLUGINS, load_method
@@ -52,7 +53,6 @@ from emabench.spec import (
     SpecModel,
     fingerprint,
 )
-from emabench.spec.plugin_reference import PLUGINS
 from emabench.spec.revisions import EVALUATION, PRETRAINING, counted_identities, named
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import save_checkpoint, saved_states

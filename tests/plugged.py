@@ -21,7 +21,7 @@ def example_files() -> dict[str, str]:
 
 def write_examples(folder: Path, *names: str) -> list[str]:
     """Write example files into a folder, and return their paths; without names, the plugins."""
-    chosen = names or ("simdist.py", "dots.py", "tinynet.py")
+    chosen = names or ("simdist.py", "dots.py", "twoconvs.py")
     for name in chosen:
         (folder / name).write_text(example_files()[name])
     return [str(folder / name) for name in chosen]

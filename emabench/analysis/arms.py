@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from emabench.extensions.plugin_reference import PLUGINS, PluginKind, references_in
 from emabench.records import RunRecord
-from emabench.spec.plugin_reference import PLUGINS, PluginKind, references_in
 from emabench.spec.revisions import EVALUATION, PRETRAINING, names_in
 from emabench.table import show_value
 

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from emabench.extensions.plugin_code import PluginCode
-from emabench.spec.plugin_reference import PluginKind, is_plugin_name
+from emabench.extensions.plugin_reference import PluginKind, is_plugin_name
 
 
 @dataclass(frozen=True)

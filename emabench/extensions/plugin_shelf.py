@@ -12,7 +12,7 @@ from emabench.errors import PluginError, UnknownNameError
 from emabench.extensions.installed_plugins import EntryPointPlugin, installed_plugins
 from emabench.extensions.named_plugins import named_plugins
 from emabench.extensions.plugin_code import PluginCode
-from emabench.spec.plugin_reference import PluginKind, PluginReference, is_plugin_name
+from emabench.extensions.plugin_reference import PluginKind, PluginReference, is_plugin_name
 
 T = TypeVar("T")
 

@@ -10,13 +10,13 @@ from emabench.errors import MissingPluginError, PluginError, UnknownNameError
 from emabench.extensions.installed_plugins import installed_plugins
 from emabench.extensions.named_plugins import named_plugins
 from emabench.extensions.plugin_code import PluginCode
-from emabench.extensions.plugin_shelf import Plugin, PluginShelf
-from emabench.spec.plugin_reference import (
+from emabench.extensions.plugin_reference import (
     PluginKind,
     PluginReference,
     parse_references,
     references_in,
 )
+from emabench.extensions.plugin_shelf import Plugin, PluginShelf
 
 
 def any_plugins() -> bool:

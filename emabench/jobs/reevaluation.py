@@ -26,13 +26,13 @@ from emabench.evaluation.resolve_evaluation import (
 from emabench.evaluation.weights_file import check_fit, digest, read_header
 from emabench.events import Listener, Notice
 from emabench.experiment import bind_device
+from emabench.extensions.plugin_reference import PLUGINS
 from emabench.extensions.plugins_at_hand import command_with, expect_plugins, plugins_used
 from emabench.networks.backbone import Backbone, build_backbone, chosen_stem
 from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.records import PlannedRun, RunRecord
 from emabench.spec import DataSpec, EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.paths import SHORT_NAMES, nest, value_at
-from emabench.spec.plugin_reference import PLUGINS
 from emabench.spec.revisions import EVALUATION, named
 from emabench.spec.scope import PROJECTOR
 from emabench.spec.settings import overlay, without

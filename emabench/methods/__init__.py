@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from emabench.errors import PluginError
 from emabench.extensions.plugin_code import PluginCode
+from emabench.extensions.plugin_reference import PluginKind
 from emabench.extensions.plugin_shelf import PluginShelf
-from emabench.spec.plugin_reference import PluginKind
 
 if TYPE_CHECKING:
     from emabench.methods._method import Method

@@ -12,8 +12,8 @@ import timm
 from torch import nn
 
 from emabench.extensions.plugin_code import PluginCode
+from emabench.extensions.plugin_reference import PluginKind
 from emabench.extensions.plugin_shelf import PluginShelf
-from emabench.spec.plugin_reference import PluginKind
 from emabench.spec.pretrain import SMALL_NETWORKS
 
 PIXELS = "pixels"
@@ -54,19 +54,19 @@ def _module_of(name: str) -> str:
 
 def _registered_by(module: ModuleType, code: PluginCode) -> dict[str, Constructor]:
     """Return the models of timm that a module, or a package, registered itself."""
-    registered = [timm.models.model_entrypoint(name) for name in timm.list_models()]
+    found: dict[str, Any] = {
+        name: timm.models.model_entrypoint(name) for name in timm.list_models()
+    }
     # Of a file that was changed timm has the last state alone, and the module its own.
-    own = [
-        function
-        for function in vars(module).values()
-        if inspect.isfunction(function)
-        and timm.is_model(function.__name__)
-        and not _is_built_in(function.__name__)
-    ]
+    found |= {
+        name: function
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if name == function.__name__ and timm.is_model(name) and not _is_built_in(name)
+    }
     return {
-        each.__name__: each
-        for each in (*registered, *own)
-        if f"{each.__module__}.".startswith(f"{module.__name__}.")
+        name: function
+        for name, function in found.items()
+        if f"{function.__module__}.".startswith(f"{module.__name__}.")
     }
 
 

@@ -77,8 +77,10 @@ def furnish(folder: Path, prepared: Prepared, page: str) -> None:
     if (ROOT / "results.db.example").exists():
         shutil.copy(ROOT / "results.db.example", folder)
     (folder / "tests").symlink_to(ROOT / "tests")
-    for name, source in saved_files(page).items():
-        (folder / name).write_text(source)
+    plugins = [_page(f"how-to/{name}") for name in ("own-method", "own-data", "own-backbone")]
+    for text in (*plugins, page):
+        for name, source in saved_files(text).items():
+            (folder / name).write_text(source)
 
 
 def saved_files(page: str) -> dict[str, str]:

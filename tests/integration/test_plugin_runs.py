@@ -21,12 +21,11 @@ from emabench.cost.meter import CostMeter
 from emabench.device import Device
 from emabench.engines.exchange import Exchange
 from emabench.engines.local import run_all, serve
-from emabench.errors import InterruptedRunError, MissingPluginError, PluginError
+from emabench.errors import InterruptedRunError, MissingPluginError
 from emabench.events import JobEnded, JobProgress, JobStarted
 from emabench.extensions.named_plugins import PLUGINS_VARIABLE, use_plugins
 from emabench.extensions.plugin_code import PluginCode
 from emabench.jobs.peak_memory import measure_alone
-from emabench.queue.journal import Journal
 from emabench.queue.worker import Workplace, work
 from emabench.records import JobState, RunQuery
 from emabench.spec import ExperimentSpec
@@ -70,7 +69,7 @@ def specs(count=1, **fields):
         "probe_images": 0,
         "monitors__representation_images": 0,
         "method__name": "simdist",
-        "backbone__name": "tinynet",
+        "backbone__name": "twoconvs",
         "data__dataset": "dots",
         "data__train_subset": 64,
         "data__test_subset": 20,
@@ -102,12 +101,12 @@ def test_a_run_names_the_plugins_that_it_uses_and_no_others(plugins):
     use_plugins([*map(str, sorted(plugins.glob("*.py")))])
     plan = resolve()
     assert plan.identity["plugins"] == [
-        f"backbone:tinynet@{digest(plugins / 'tinynet.py')}",
+        f"backbone:twoconvs@{digest(plugins / 'twoconvs.py')}",
         f"dataset:dots@{digest(plugins / 'dots.py')}",
         f"method:simdist@{digest(plugins / 'simdist.py')}",
     ]
     assert str(plugins) not in json.dumps(dict(plan.identity))
-    named = [f" --plugin {plugins / f'{name}.py'}" for name in ("tinynet", "dots", "simdist")]
+    named = [f" --plugin {plugins / f'{name}.py'}" for name in ("twoconvs", "dots", "simdist")]
     assert plan.command == f"emabench run{''.join(named)}"
     only_data = resolve(**{**BUILT_IN, "data__dataset": "dots", "data__image_size": 32})
     assert only_data.identity["plugins"] == [f"dataset:dots@{digest(plugins / 'dots.py')}"]
@@ -127,7 +126,7 @@ def test_the_place_of_a_plugin_does_not_count_and_its_code_does(plugins, tmp_pat
     plugins.rename(elsewhere)
     use_plugins(map(str, elsewhere.glob("*.py")))
     assert resolve().fingerprint == before.fingerprint
-    for name in ("simdist", "dots", "tinynet"):
+    for name in ("simdist", "dots", "twoconvs"):
         file = elsewhere / f"{name}.py"
         source = file.read_text()
         file.write_text(source + "# changed\n")
@@ -143,7 +142,9 @@ def test_a_plugin_that_is_broken_is_told_of(plugins):
     (spec,) = specs()
     experiment.resolve(spec, command="emabench run", on_event=notes.append)
     texts = [getattr(note, "message", "") for note in notes]
-    assert sum("plugin broken.py cannot be loaded: ZeroDivisionError" in text for text in texts) == 1
+    assert (
+        sum("plugin broken.py cannot be loaded: ZeroDivisionError" in text for text in texts) == 1
+    )
 
 
 def test_a_checkpoint_of_other_code_is_not_resumed(plugins, tmp_path):
@@ -263,10 +264,26 @@ def emabench(*arguments, cwd, env=None, code=0):
     return done
 
 
-SMALL = (
-    "--preset smoke --dataset dots --image-size 16 --train-subset 64 --test-subset 20 "
-    "--batch-size 16 --epochs 1 --backbone tinynet --ema-scope projector"
-).split()
+SMALL = [
+    "--preset",
+    "smoke",
+    "--dataset",
+    "dots",
+    "--image-size",
+    "16",
+    "--train-subset",
+    "64",
+    "--test-subset",
+    "20",
+    "--batch-size",
+    "16",
+    "--epochs",
+    "1",
+    "--backbone",
+    "twoconvs",
+    "--ema-scope",
+    "projector",
+]
 
 
 @pytest.mark.slow
@@ -289,17 +306,17 @@ def test_each_command_loads_what_it_needs_and_reading_loads_nothing(plugins, tmp
         assert not mark.exists(), words
 
     # The method is gone: everything about the weights still works.
-    rest = {PLUGINS_VARIABLE: os.pathsep.join(str(plugins / f) for f in ("dots.py", "tinynet.py"))}
+    rest = {PLUGINS_VARIABLE: os.pathsep.join(str(plugins / f) for f in ("dots.py", "twoconvs.py"))}
     emabench("eval", "@last", "--set", "evaluation.knn.k=5", cwd=here, env=rest)
     code = emabench("weights", "@last", "-o", "w.safetensors", cwd=here, env=rest).stdout
     loaded = subprocess.run(
         [sys.executable, "-c", f"{code}\nprint(type(model).__name__)"],
         cwd=here, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert loaded.stdout == "TinyNet\n"
+    assert loaded.stdout == "TwoConvs\n"
     for words, missing in (
-        ("eval @last --set evaluation.knn.k=6", "backbone tinynet"),
-        ("weights @last -o v.safetensors", "backbone tinynet"),
+        ("eval @last --set evaluation.knn.k=6", "backbone twoconvs"),
+        ("weights @last -o v.safetensors", "backbone twoconvs"),
     ):
         done = emabench(*words.split(), cwd=here, env={PLUGINS_VARIABLE: ""}, code=1)
         error, hint = done.stderr.splitlines()
@@ -311,7 +328,7 @@ def test_each_command_loads_what_it_needs_and_reading_loads_nothing(plugins, tmp
 def test_a_bench_and_its_memory_process_have_the_plugins(plugins, tmp_path, monkeypatch):
     monkeypatch.setenv("PLUGIN_MARK", str(tmp_path / "marks"))
     flags = ["--plugin", str(plugins / "simdist.py"), "--plugin", str(plugins / "dots.py")]
-    flags += ["--plugin", str(plugins / "tinynet.py")]
+    flags += ["--plugin", str(plugins / "twoconvs.py")]
     words = [*SMALL[:-2], "--method", "simdist", "--ema-scope", "none,projector", "--steps", "2"]
     env = {PLUGINS_VARIABLE: ""}
     done = emabench("bench", *words, *flags, "--json", cwd=tmp_path, env=env)
@@ -332,7 +349,7 @@ def test_the_memory_of_an_arm_is_measured_with_the_plugins(plugins):
 @pytest.mark.slow
 def test_the_processes_of_several_devices_have_the_plugins(plugins, tmp_path, monkeypatch):
     monkeypatch.setenv("PLUGIN_MARK", str(tmp_path / "marks"))
-    file = plugins / "tinynet.py"
+    file = plugins / "twoconvs.py"
     file.write_text(file.read_text().replace("nn.BatchNorm2d(width)", "nn.Identity()"))
     path = str(tmp_path / "r.db")
     with RunStore.open(path, mode="write") as store:
@@ -351,11 +368,11 @@ def a_wheel(folder):
     """Write the examples as a wheel, with entry points, and return its path."""
     source = folder / "source"
     modules = {name.removesuffix(".py"): FILES[name] for name in ("simdist.py", "dots.py")}
-    modules["tinynet"] = FILES["tinynet.py"]
+    modules["twoconvs"] = FILES["twoconvs.py"]
     points = {
         "methods": {"simdist": "wheellab.simdist:SimDist"},
         "datasets": {"dots": "wheellab.dots:dots"},
-        "backbones": {"tinynet": "wheellab.tinynet"},
+        "backbones": {"twoconvs": "wheellab.twoconvs"},
     }
     install(source, "wheellab", modules, points)
     (source / "wheellab-1.2.dist-info" / "WHEEL").write_text(

@@ -17,9 +17,9 @@ from emabench.data.sources.catalogue import DatasetInfo, built_in_datasets
 from emabench.data.sources.source import Source
 from emabench.errors import DataError, EmabenchError, SpecError
 from emabench.extensions.plugin_code import PluginCode
+from emabench.extensions.plugin_reference import PluginKind
 from emabench.extensions.plugin_shelf import PluginShelf
 from emabench.spec.data import DataSpec
-from emabench.spec.plugin_reference import PluginKind
 
 _SIZES = range(8, 1025)
 

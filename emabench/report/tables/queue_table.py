@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emabench.extensions.plugin_reference import PluginReference
 from emabench.records import JobRecord, JobState, QueueRecord, RunningAttempt
 from emabench.spec.paths import SHORT_NAMES, value_at
-from emabench.spec.plugin_reference import PluginReference
 from emabench.table import UNKNOWN, Table, duration, fixed, significant
 
 _WHAT = ("method", "ema_scope", "seed")

@@ -12,9 +12,9 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, selectinload
 
 from emabench.errors import UsageError
+from emabench.extensions.plugin_reference import needed_by
 from emabench.records import JobKind, JobState, PlannedRun, QueuedRun
 from emabench.spec.fingerprint import fingerprint
-from emabench.spec.plugin_reference import needed_by
 from emabench.spec.revisions import EVALUATION
 from emabench.store.queue.attempts import end_dependants
 from emabench.store.queue.locking import lock_jobs, with_dependants, with_needed

@@ -12,15 +12,15 @@ from emabench.errors import NotFoundError, PluginError, UnknownNameError
 from emabench.extensions.installed_plugins import installed_plugins
 from emabench.extensions.named_plugins import named_plugins, use_plugins
 from emabench.extensions.plugin_code import PluginCode
+from emabench.extensions.plugin_reference import PluginKind
 from emabench.extensions.plugins_at_hand import has_plugins
 from emabench.methods import METHOD_PLUGINS, load_method
 from emabench.networks.backbone import build_backbone
 from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.spec import BackboneSpec
-from emabench.spec.plugin_reference import PluginKind
 
 SIMDIST = example_files()["simdist.py"]
-TINYNET = example_files()["tinynet.py"]
+TINYNET = example_files()["twoconvs.py"]
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_a_file_gives_a_method_of_its_name_and_nothing_else(tmp_path):
     name(*write_examples(tmp_path))
     assert [each.name for each in METHOD_PLUGINS.entries()] == ["simdist"]
     assert [each.name for each in DATASET_PLUGINS.entries()] == ["dots"]
-    assert [each.name for each in BACKBONE_PLUGINS.entries()] == ["tinynet"]
+    assert [each.name for each in BACKBONE_PLUGINS.entries()] == ["twoconvs"]
     assert load_method("simdist").__name__ == "SimDist"
     found = METHOD_PLUGINS.find("simdist")
     digest = PluginCode.parse(str(tmp_path / "simdist.py")).digest()
@@ -120,7 +120,7 @@ def test_an_entry_point_leads_to_a_method_a_data_set_and_a_backbone(tmp_path, mo
     modules = {
         "soft": SIMDIST,
         "dots": example_files()["dots.py"],
-        "net": TINYNET.replace("def tinynet", "def labnet"),
+        "net": TINYNET.replace("def twoconvs", "def labnet"),
     }
     points = {
         "methods": {"softer": "goodlab.soft:SimDist"},
@@ -156,7 +156,10 @@ def test_a_named_plugin_may_not_take_a_built_in_name(tmp_path):
 
 def test_a_package_that_takes_a_built_in_name_is_left_out(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    points = {"methods": {"simclr": "cuckoo.soft:SimDist"}, "backbones": {"resnet18": "cuckoo.soft"}}
+    points = {
+        "methods": {"simclr": "cuckoo.soft:SimDist"},
+        "backbones": {"resnet18": "cuckoo.soft"},
+    }
     install(tmp_path, "cuckoo", {"soft": SIMDIST}, points)
     assert load_method("simclr").__module__ == "emabench.methods.simclr"
     assert build_backbone(BackboneSpec(name="resnet18"), 32).block_names[0] == "stem"
@@ -180,7 +183,7 @@ def test_a_backbone_may_not_replace_one_of_timm(tmp_path):
     import timm
 
     before = timm.models.model_entrypoint("resnet26")
-    name(write(tmp_path / "thief.py", TINYNET.replace("def tinynet", "def resnet26")))
+    name(write(tmp_path / "thief.py", TINYNET.replace("def twoconvs", "def resnet26")))
     assert BACKBONE_PLUGINS.problems() == [
         "plugin thief.py registers the backbone resnet26, which exists"
     ]
@@ -193,7 +196,10 @@ def test_a_backbone_may_not_replace_one_of_timm(tmp_path):
         ("import no_such_module_at_all\n", "ModuleNotFoundError: No module named"),
         ("def broken(:\n", "SyntaxError"),
         ("raise SystemExit(3)\n", "SystemExit: 3"),
-        (SIMDIST + "\n\nclass Another(SimDist):\n    pass\n", "has several methods: Another, SimDist"),
+        (
+            SIMDIST + "\n\nclass Another(SimDist):\n    pass\n",
+            "has several methods: Another, SimDist",
+        ),
     ],
 )
 def test_a_broken_plugin_breaks_only_itself(tmp_path, source, reason):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from seeding import plan
 
-from emabench.records import JobKind
-from emabench.spec.plugin_reference import (
+from emabench.extensions.plugin_reference import (
     PluginKind,
     PluginReference,
     needed_by,
     references_in,
 )
+from emabench.records import JobKind
 
 DIGEST = "0123456789abcdef" * 2
 METHOD, NET = f"method:soft@{DIGEST}", f"backbone:net@{DIGEST}"
