@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from emabench.version import __version__
 
 if TYPE_CHECKING:
+    from emabench import plugin as plugin
+    from emabench import testing as testing
     from emabench.spec.scope import EmaScope as EmaScope
 else:
 
@@ -20,15 +22,20 @@ else:
 
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(_HOMES[name]), name)
+        home = import_module(_HOMES[name])
+        value = home if _HOMES[name] == f"{__name__}.{name}" else getattr(home, name)
         globals()[name] = value
         return value
 
 
-_HOMES = {"EmaScope": "emabench.spec.scope"}
-"""Where each public name lives; the imports above say the same to a type checker."""
+_HOMES = {
+    "EmaScope": "emabench.spec.scope",
+    "plugin": "emabench.plugin",
+    "testing": "emabench.testing",
+}
+"""Where each public name lives, or which module it is; a type checker reads it above."""
 
-__all__ = ["EmaScope", "__version__"]
+__all__ = ["EmaScope", "__version__", "plugin", "testing"]
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
 from emabench.device import Device
 from emabench.errors import InterruptedRunError, SpecError
-from emabench.extensions.named_plugins import PLUGINS_VARIABLE, settings_text
+from emabench.extensions.named_plugins import named_plugins, with_plugins
 from emabench.methods import load_method
 from emabench.networks.backbone import Backbone, build_backbone
 from emabench.records import MetricPoint
@@ -182,9 +181,7 @@ class _Contract:
         text = cls.plugin
         if text.endswith(".py"):
             text = str(Path(inspect.getfile(cls)).parent / text)
-        with pytest.MonkeyPatch.context() as patch:
-            before = os.environ.get(PLUGINS_VARIABLE, "").split(os.pathsep)
-            patch.setenv(PLUGINS_VARIABLE, settings_text([text, *before]))
+        with with_plugins([text, *(code.place for code in named_plugins())]):
             yield
 
 

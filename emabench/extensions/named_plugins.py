@@ -6,7 +6,8 @@ They stand in the environment of the process, so that the processes it starts ha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from emabench.errors import NotFoundError, PluginError
 from emabench.extensions.plugin_code import PluginCode
@@ -47,6 +48,25 @@ def use_plugins(names: Iterable[str]) -> None:
         PluginError: one is no Python file.
     """
     os.environ[PLUGINS_VARIABLE] = settings_text(names)
+
+
+@contextmanager
+def with_plugins(names: Iterable[str]) -> Iterator[None]:
+    """Use these plugins inside the block, as ``use_plugins`` does, and those of before after it.
+
+    Raises:
+        NotFoundError: there is no such file or module.
+        PluginError: one is no Python file.
+    """
+    before = os.environ.get(PLUGINS_VARIABLE)
+    use_plugins(names)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[PLUGINS_VARIABLE]
+        else:
+            os.environ[PLUGINS_VARIABLE] = before
 
 
 def named_plugins() -> list[PluginCode]:
