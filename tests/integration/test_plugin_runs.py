@@ -35,8 +35,8 @@ from emabench.store import RunStore
 FILES = example_files()
 MARK = """
 import os, pathlib
-if "PLUGIN_MARK" in os.environ:
-    with pathlib.Path(os.environ["PLUGIN_MARK"]).open("a") as file:
+if "EMABENCH_TEST_MARK" in os.environ:
+    with pathlib.Path(os.environ["EMABENCH_TEST_MARK"]).open("a") as file:
         file.write(f"{__name__} {os.getpid()}\\n")
 """
 """Tells who loads a plugin."""
@@ -227,7 +227,7 @@ def outcome(store, artifacts):
 
 @pytest.mark.slow
 def test_workers_train_with_plugins_and_go_on_after_a_kill(plugins, tmp_path, monkeypatch):
-    monkeypatch.setenv("PLUGIN_MARK", str(tmp_path / "marks"))
+    monkeypatch.setenv("EMABENCH_TEST_MARK", str(tmp_path / "marks"))
     outcomes = {}
     for name in ("quiet", "killed"):
         path, artifacts = str(tmp_path / f"{name}.db"), tmp_path / name
@@ -296,14 +296,19 @@ def test_each_command_loads_what_it_needs_and_reading_loads_nothing(plugins, tmp
     assert f"--plugin {plugins / 'simdist.py'}" in run["command"]
 
     mark = tmp_path / "marks"
-    env = {"PLUGIN_MARK": str(mark), PLUGINS_VARIABLE: named}
-    for words in (
+    env = {"EMABENCH_TEST_MARK": str(mark), PLUGINS_VARIABLE: named}
+    reading = (
         "list --smoke", "show @last", "status", "compare --smoke --metric top1", "du",
         "export -o runs.jsonl", "import runs.jsonl --db other.db", "show @last --db other.db",
         "logs @last", "report -o report.html --smoke", "db check",
-    ):  # fmt: skip
-        emabench(*words.split(), cwd=here, env=env)
-        assert not mark.exists(), words
+    )  # fmt: skip
+    code = "import sys; from emabench.cli.app.main import run\n"
+    code += "for words in sys.argv[1:]: assert run(words.split()) == 0, words\n"
+    subprocess.run(
+        [sys.executable, "-c", code, *reading], cwd=here, env={**os.environ, **env},
+        check=True, capture_output=True,
+    )  # fmt: skip
+    assert not mark.exists()
 
     # The method is gone: everything about the weights still works.
     rest = {PLUGINS_VARIABLE: os.pathsep.join(str(plugins / f) for f in ("dots.py", "twoconvs.py"))}
@@ -326,7 +331,7 @@ def test_each_command_loads_what_it_needs_and_reading_loads_nothing(plugins, tmp
 
 @pytest.mark.slow
 def test_a_bench_and_its_memory_process_have_the_plugins(plugins, tmp_path, monkeypatch):
-    monkeypatch.setenv("PLUGIN_MARK", str(tmp_path / "marks"))
+    monkeypatch.setenv("EMABENCH_TEST_MARK", str(tmp_path / "marks"))
     flags = ["--plugin", str(plugins / "simdist.py"), "--plugin", str(plugins / "dots.py")]
     flags += ["--plugin", str(plugins / "twoconvs.py")]
     words = [*SMALL[:-2], "--method", "simdist", "--ema-scope", "none,projector", "--steps", "2"]
@@ -348,12 +353,14 @@ def test_the_memory_of_an_arm_is_measured_with_the_plugins(plugins):
 
 @pytest.mark.slow
 def test_the_processes_of_several_devices_have_the_plugins(plugins, tmp_path, monkeypatch):
-    monkeypatch.setenv("PLUGIN_MARK", str(tmp_path / "marks"))
-    file = plugins / "twoconvs.py"
-    file.write_text(file.read_text().replace("nn.BatchNorm2d(width)", "nn.Identity()"))
+    monkeypatch.setenv("EMABENCH_TEST_MARK", str(tmp_path / "marks"))
+    source = FILES["twoconvs.py"].replace("def twoconvs", "def plain_convs")
+    file = plugins / "plain_convs.py"
+    file.write_text(source.replace("nn.BatchNorm2d(width)", "nn.Identity()"))
+    use_plugins(map(str, plugins.glob("*.py")))
     path = str(tmp_path / "r.db")
     with RunStore.open(path, mode="write") as store:
-        queue_all(store, planned(devices=2))
+        queue_all(store, planned(devices=2, backbone__name="plain_convs"))
         serve(
             store, path, [CPU], place=Workplace(tmp_path / "a"), idle_exit=True,
             on_event=lambda event: None, stop=lambda: False,
@@ -379,11 +386,11 @@ def a_wheel(folder):
         "Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
     files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
-    record = "wheellab-1.2.dist-info/RECORD"
+    record = Path("wheellab-1.2.dist-info/RECORD")
     (source / record).write_text("".join(f"{file.as_posix()},,\n" for file in [*files, record]))
     wheel = folder / "wheellab-1.2-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        for file in [*files, Path(record)]:
+        for file in [*files, record]:
             archive.write(source / file, file.as_posix())
     return wheel
 
