@@ -19,10 +19,11 @@ from emabench import experiment
 from emabench.artifacts.layout import attempt_folders
 from emabench.cost.meter import CostMeter
 from emabench.device import Device
+from emabench.engines import local
 from emabench.engines.exchange import Exchange
 from emabench.engines.local import run_all, serve
 from emabench.errors import InterruptedRunError, MissingPluginError
-from emabench.events import JobEnded, JobProgress, JobStarted
+from emabench.events import JobEnded, JobProgress
 from emabench.extensions.named_plugins import PLUGINS_VARIABLE, use_plugins
 from emabench.extensions.plugin_code import PluginCode
 from emabench.jobs.peak_memory import measure_alone
@@ -417,9 +418,10 @@ def test_plugins_of_a_wheel_are_run_queued_and_worked_on(tmp_path):
     status = emabench("status", cwd=tmp_path)
     assert "1 queued job needs the plugin method simdist (" in status.stdout
     emabench("work", "--device", "cpu", "--idle-exit", cwd=tmp_path, env=env)
-    runs = json.loads(emabench("list", "--smoke", "--json", cwd=tmp_path).stdout)["runs"]
-    assert [each["state"] for each in runs] == ["done", "done"]
-    assert {len(job["attempts"]) for each in runs for job in each["jobs"]} == {1}
+    with RunStore.open(str(tmp_path / "results.db"), mode="read") as store:
+        runs = store.runs(RunQuery(smoke=True))
+    assert [run.state for run in runs] == [JobState.DONE] * 2
+    assert {job.attempt for run in runs for job in run.jobs} == {1}
 
     # The same code as a file is the same plugin only if it is the same bytes: a package is more.
     (tmp_path / "simdist.py").write_text(FILES["simdist.py"])
@@ -431,45 +433,32 @@ def test_plugins_of_a_wheel_are_run_queued_and_worked_on(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.external
-def test_nodes_of_ray_have_the_plugins_or_give_the_job_back(plugins, tmp_path):
+def test_nodes_of_ray_have_the_plugins_or_give_the_job_back(plugins, tmp_path, monkeypatch):
     pytest.importorskip("ray")
-    path = tmp_path / "r.db"
-    files = tmp_path / "files"
-    with ray_running(), RunStore.open(str(path), mode="write") as store:
+    path, files, ends = str(tmp_path / "r.db"), tmp_path / "files", []
+
+    def keep(event):
+        if isinstance(event, JobEnded):
+            ends.append(event)
+
+    def work_off(engine, slots):
+        serve(
+            store, path, slots, place=Workplace(files, heartbeat_s=BEAT), engine=engine,
+            idle_exit=True, stop=lambda: False, on_event=keep,
+        )  # fmt: skip
+
+    here = os.environ[PLUGINS_VARIABLE]
+    monkeypatch.delenv(PLUGINS_VARIABLE)  # what a node says itself would win
+    with ray_running(), RunStore.open(path, mode="write") as store:
+        monkeypatch.setenv(PLUGINS_VARIABLE, here)
         queue_all(store, planned(2))
         with on_ray(store, Exchange(str(files)), tmp_path / "engine") as engine:
-            options = {
-                "place": Workplace(files, heartbeat_s=BEAT),
-                "engine": engine,
-                "idle_exit": True,
-                "stop": lambda: False,
-            }
-            ends = []
-
-            def keep(event):
-                if isinstance(event, JobStarted) and not ends:
-                    os.environ[PLUGINS_VARIABLE] = here
-                if isinstance(event, JobEnded):
-                    ends.append(event)
-
-            # The driver has the plugins, and sends nodes to a place where they are not.
-            here = os.environ[PLUGINS_VARIABLE]
-            moved = plugins.rename(tmp_path / "moved")
-            digests = [str(path) for path in moved.glob("*.py")]
-            use_plugins(digests)
-            good = os.environ[PLUGINS_VARIABLE]
-            from emabench.engines import local
-
-            before = local._settings
-            local._settings = lambda: {**before(), PLUGINS_VARIABLE: here}
-            try:
-                serve(store, str(path), [CPU], on_event=keep, **options)
-            finally:
-                local._settings = before
-            os.environ[PLUGINS_VARIABLE] = good
+            with monkeypatch.context() as patch:  # nodes on which the files are not
+                patch.setattr(local, "_settings", lambda: {PLUGINS_VARIABLE: "/nowhere/simdist.py"})
+                work_off(engine, [CPU])
             assert [end.state for end in ends] == [JobState.QUEUED]
-            assert "method simdist" in ends[0].reason or "is not here" in ends[0].reason
-            serve(store, str(path), [CPU, CPU], on_event=lambda event: None, **options)
+            assert "is not here" in ends[0].reason
+            work_off(engine, [CPU, CPU])
         runs = store.runs(RunQuery(smoke=True))
         assert [run.state for run in runs] == [JobState.DONE] * 2
         assert all(job.failures == 0 for run in runs for job in run.jobs)
