@@ -1,4 +1,4 @@
-"""Code of plugins in comparisons: other code is another arm, and goes along with what it belongs to."""
+"""Code of plugins in comparisons: other code is another arm, unless it belongs to the factor."""
 
 from __future__ import annotations
 
