@@ -50,10 +50,7 @@ class CommandFolder(NamedCommands):
         self.help = laid_out(self.help)
         for name in command_names():
             self.commands[name] = TyperCommand(
-                name=name,
-                short_help=summary(name),
-                rich_help_panel=panel(name),
-                rich_markup_mode=None,
+                name=name, short_help=summary(name), rich_markup_mode=None
             )
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -63,7 +60,7 @@ class CommandFolder(NamedCommands):
             rows = [
                 (name.ljust(width), command.get_short_help_str(formatter.width))
                 for name, command in self.commands.items()
-                if command.rich_help_panel == heading
+                if panel(name) == heading
             ]
             with formatter.section(heading):
                 formatter.write_dl(rows)
