@@ -20,6 +20,7 @@ from emabench.spec import ExperimentSpec
 from emabench.spec.settings import experiments
 from emabench.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("uncounted")
 CPU = Device(torch.device("cpu"), "fp32")
 SCOPES = {
     "none": set(),

@@ -44,6 +44,7 @@ def train(plan, artifacts, *, profile=False):
     return outcome, points, folder
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_a_trace_shows_the_steps_and_changes_no_weight(tmp_path):
     _, points, plain = train(plan_of(batch_size=16), tmp_path / "plain")
     _, same, traced = train(plan_of(batch_size=16), tmp_path / "traced", profile=True)
