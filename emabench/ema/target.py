@@ -86,6 +86,13 @@ class TargetNetwork(nn.Module):
         ).requires_grad_(False)
         for rate in drop_rates(self.copies):
             rate.set(0.0)
+        if buffers == "ema":
+            for name, buffer in self.copies.named_buffers():
+                if not buffer.isfinite().all():  # a mask, whose average would be NaN
+                    raise UsageError(
+                        f"buffer {name!r} is infinite and has no average",
+                        hint="choose buffers 'own' or 'copy'",
+                    )
         self._buffers_policy = buffers
         self._detach = detach
         # In a tuple, so that torch does not take the online encoder for a part of the target.

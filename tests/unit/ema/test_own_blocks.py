@@ -270,6 +270,17 @@ def test_the_copies_start_in_train_mode_and_follow_the_target_alone():
     assert not any(module.training for module in target.copies.modules())
 
 
+def test_buffers_without_an_average_are_not_averaged():
+    blocks = make_blocks()
+    blocks["head"].register_buffer("mask", torch.tensor([0.0, float("-inf")]))
+    with pytest.raises(UsageError, match=r"buffer 'head\.mask' is infinite") as refused:
+        emabench.TargetNetwork(blocks, "head", buffers="ema")
+    assert "'own' or 'copy'" in refused.value.hint
+    target = emabench.TargetNetwork(blocks, "head", buffers="copy")
+    target.update(0.5)
+    assert target.copies["head"].mask.tolist() == [0.0, float("-inf")]
+
+
 def test_frozen_weights_stay_and_whole_numbers_are_copied():
     class Counted(nn.Linear):
         def __init__(self):

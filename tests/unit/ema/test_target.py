@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from naive_target import naive_target
 from torch import nn
 
 from emabench.ema import DecaySchedule, TargetNetwork
@@ -48,15 +49,6 @@ def perturb(encoder):
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-
-
-def naive_target(encoder, averaged, views):
-    """Run the whole mixed network again, on copies, so that nothing of it is disturbed."""
-    activation = views
-    with torch.no_grad():
-        for name, block in encoder.blocks.items():
-            activation = copy.deepcopy(averaged.get(name, block)).train()(activation)
-    return activation
 
 
 @pytest.mark.parametrize(("family", "scope"), CASES)
