@@ -270,6 +270,18 @@ def test_the_copies_start_in_train_mode_and_follow_the_target_alone():
     assert not any(module.training for module in target.copies.modules())
 
 
+@pytest.mark.parametrize("mode", [True, False])
+def test_an_online_block_that_runs_again_keeps_its_mode_and_its_statistics(mode):
+    blocks = {"first": nn.Linear(4, 4), "second": nn.BatchNorm1d(3)}
+    encoder = emabench.Encoder(blocks).train(mode)
+    target = emabench.TargetNetwork(encoder, "first")
+    activations = encoder(torch.randn(5, 3, 4))
+    before = copy.deepcopy(blocks["second"].state_dict())
+    assert torch.equal(target(activations), activations[-1])
+    after = blocks["second"].state_dict()
+    assert all(torch.equal(value, before[key]) for key, value in after.items())
+
+
 def test_buffers_without_an_average_are_not_averaged():
     blocks = make_blocks()
     blocks["head"].register_buffer("mask", torch.tensor([0.0, float("-inf")]))
