@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from emabench.version import __version__
 
 if TYPE_CHECKING:
+    from emabench.ema.target import TargetNetwork as TargetNetwork
+    from emabench.networks.cut import cut as cut
+    from emabench.networks.encoder import Encoder as Encoder
     from emabench.spec.scope import EmaScope as EmaScope
 else:
 
@@ -25,10 +28,15 @@ else:
         return value
 
 
-_HOMES = {"EmaScope": "emabench.spec.scope"}
+_HOMES = {
+    "EmaScope": "emabench.spec.scope",
+    "Encoder": "emabench.networks.encoder",
+    "TargetNetwork": "emabench.ema.target",
+    "cut": "emabench.networks.cut",
+}
 """Where each public name lives; the imports above say the same to a type checker."""
 
-__all__ = ["EmaScope", "__version__"]
+__all__ = ["EmaScope", "Encoder", "TargetNetwork", "__version__", "cut"]
 
 
 def __dir__() -> list[str]:

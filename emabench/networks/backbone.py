@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from emabench.errors import SpecError, UnknownNameError
 from emabench.networks.backbone_options import check_options
+from emabench.networks.cut import ramp
 from emabench.networks.drop_rates import keep_asked_for
-from emabench.networks.families import Family, find_family, is_exact
+from emabench.networks.exactness import is_exact
+from emabench.networks.families import Family, find_family
 from emabench.spec import BackboneSpec
 from emabench.spec.pretrain import SMALL_NETWORKS
 
@@ -159,7 +161,7 @@ def unseen_edge(model: nn.Module, image_size: int) -> str | None:
     was_training = model.training
     try:
         with torch.no_grad():
-            model.eval()(_ramp(image_size))
+            model.eval()(ramp(3, image_size, image_size))
     finally:
         hook.remove()
         model.train(was_training)
@@ -192,19 +194,9 @@ def _cut(model: nn.Module, family: Family, image_size: int) -> dict[str, nn.Modu
 
     Options can make of a model what its family does not know.
     """
-    was_training = model.training
     blocks = family.blocks(model)
-    for module in (model, *blocks.values()):
-        module.eval()
-    exact = is_exact(model, blocks, _ramp(image_size))
-    for module in (model, *blocks.values()):
-        module.train(was_training)
+    exact = is_exact(model, blocks, ramp(3, image_size, image_size))
     return blocks if exact else {"backbone": model}
-
-
-def _ramp(image_size: int) -> Tensor:
-    """Return an image [1, 3, S, S] that is not blank, and takes nothing from a random stream."""
-    return torch.linspace(-1, 1, 3 * image_size**2).view(1, 3, image_size, image_size)
 
 
 def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
@@ -212,7 +204,7 @@ def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
     was_training = model.training
     try:
         with torch.no_grad():
-            features = model.eval()(_ramp(image_size))
+            features = model.eval()(ramp(3, image_size, image_size))
     except Exception as error:  # as above
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(

@@ -84,7 +84,8 @@ class Learner(nn.Module):
             self.method = method(options, backbone.feature_dim, data)
         self.backbone = (backbone,)  # in a tuple: its weights are registered by the encoder
         self.feature_dim = backbone.feature_dim
-        self.encoder = Encoder(backbone, projector).to(memory_format=torch.channels_last)
+        blocks = {**backbone.blocks, PROJECTOR: projector}
+        self.encoder = Encoder(blocks).to(memory_format=torch.channels_last)
         scope = EmaScope.parse(spec.ema.scope, self.encoder.block_names)
         detach = bool(scope.averaged) or spec.ema.target_gradient == "detach"
         self.target = TargetNetwork(self.encoder, scope, buffers=spec.ema.buffers, detach=detach)
