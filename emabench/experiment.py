@@ -124,12 +124,17 @@ def resolve(
         if method.trains:
             build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
             check_device(pretrain.optimizer, device.kind)
-        if pretrain.devices > 1:
-            heads = (
-                method.build_projector(options, backbone.feature_dim),
-                method(options, backbone.feature_dim, TrainingSet(1, 1)),
-            )
-            _check_devices(pretrain, device, backbone.model, *heads)
+        if pretrain.devices > 1 or pretrain.optimizer.predictor_lr != 1:
+            projector = method.build_projector(options, backbone.feature_dim)
+            heads = method(options, backbone.feature_dim, TrainingSet(1, 1))
+            if pretrain.optimizer.predictor_lr != 1 and not hasattr(heads, "predictor"):
+                raise SpecError(
+                    f"optimizer.predictor_lr={pretrain.optimizer.predictor_lr:g}: method "
+                    f"{pretrain.method.name} has no predictor",
+                    hint="leave it out, or take a method with one, such as byol",
+                )
+            if pretrain.devices > 1:
+                _check_devices(pretrain, device, backbone.model, projector, heads)
     scope = EmaScope.parse(pretrain.ema.scope, [*backbone.block_names, PROJECTOR])
     if scope.averaged and not method.target_views:
         raise SpecError(
@@ -139,6 +144,11 @@ def resolve(
         )
     fields = spec.model_dump(mode="json", exclude={"weights", "bench"})
     evaluated = dataset
+    if spec.evaluation.network == "average" and pretrain.ema.evaluation_decay is None:
+        raise SpecError(
+            "evaluation.network=average: no average is kept",
+            hint="set ema.evaluation_decay, 0.999 for example",
+        )
     if spec.evaluation.enabled:
         data, evaluated = evaluated_images(spec, dataset, on_event)
         fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)

@@ -269,12 +269,21 @@ def _network(
                 )
             )
             asked = "online"
+    if (
+        asked == "average"
+        and source.pretrain is not None
+        and spec.pretrain.ema.evaluation_decay is None
+    ):
+        raise SpecError(
+            f"{source.title} keeps no average of its weights",
+            hint="leave --network out; runs with ema.evaluation_decay set keep one",
+        )
     if source.file is not None:
         return source.file, asked
     file = weights_file(artifacts, source.reference, asked)
     if file.stem != asked:
         raise NotFoundError(
-            f"{source.title} has no weights of its target: {file.parent} holds only {file.name}",
+            f"{source.title} has no weights of its {asked} network: {file.parent} holds only {file.name}",
             hint="leave --network out to evaluate the online network",
         )
     return file, asked

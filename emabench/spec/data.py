@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from emabench.spec.model import SpecModel
 
@@ -15,6 +15,7 @@ Strength = Annotated[float, Field(ge=0)]
 class DataSpec(SpecModel):
     """The data set, the stored size of its images, and the subsets that are used."""
 
+    added_later = ("white",)
     dataset: str = "fashion-mini"
     """Name of the data set: see ``emabench datasets``."""
     data_dir: str | None = None
@@ -34,14 +35,6 @@ class DataSpec(SpecModel):
     """Draws the subsets, and the split of a folder that has none. Not the seed of the run."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of a folder without ``test/`` or ``val/`` that is held out as its test set."""
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``white`` out where nobody sets it: it is the same run as one from before it."""
-        fields: dict[str, Any] = serialize(self)
-        if fields.get("white", 0) is None:
-            del fields["white"]
-        return fields
 
 
 class ViewSpec(SpecModel):

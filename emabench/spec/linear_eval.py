@@ -37,8 +37,9 @@ class LinearEvalSpec(SpecModel):
 
     enabled: bool = True
     """Whether the weights are evaluated at all: not where no image has a label."""
-    network: Literal["online", "target"] = "online"
-    """Whose backbone gives the features."""
+    network: Literal["online", "target", "average"] = "online"
+    """Whose backbone gives the features: that of the online or the target network, or the average
+    that ``ema.evaluation_decay`` keeps."""
     data: DataSpec | None = None
     """Images to evaluate on: every field of ``data``; None: those of the pretraining. A field that
     is left out is that of the pretraining; for another data set only the image size is. They are

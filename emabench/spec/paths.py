@@ -10,6 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from emabench.errors import SpecError
+from emabench.spec.added_fields import ADDED_LATER
 from emabench.spec.experiment import ExperimentSpec
 from emabench.spec.grid import expand_values
 from emabench.spec.model import SpecModel, model_at
@@ -125,12 +126,15 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def value_at(fields: Mapping[str, Any], path: str) -> Any:
-    """Return the value at a dotted path of nested fields; None where nothing is."""
+    """Return the value at a dotted path of a spec's fields; None where nothing is.
+
+    Of a field that was added later, what a spec from before it means.
+    """
     inner: Any = fields
     for name in path.split("."):
-        if not isinstance(inner, Mapping):
-            return None
-        inner = inner.get(name)
+        if not isinstance(inner, Mapping) or name not in inner:
+            return ADDED_LATER.get(path)
+        inner = inner[name]
     return inner
 
 

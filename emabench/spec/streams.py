@@ -10,7 +10,16 @@ import hashlib
 from typing import Literal
 
 Stream = Literal[
-    "init", "order", "augment", "dropout", "probe", "monitor", "subset", "split", "holdout"
+    "init",
+    "order",
+    "augment",
+    "dropout",
+    "probe",
+    "monitor",
+    "subset",
+    "split",
+    "holdout",
+    "average",
 ]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from emabench.cost.steps import StepClock
-from emabench.ema import TargetNetwork
+from emabench.ema import TargetNetwork, WeightAverage
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet, Views
 from emabench.networks.backbone import build_backbone
@@ -62,6 +62,7 @@ class Learner(nn.Module):
         clock: times the phases of a forward pass.
 
     Attributes:
+        average: of the backbone's weights, for the evaluation alone; None where none is kept.
         world: the processes that train it together; this one alone until it is set.
     """
 
@@ -88,6 +89,8 @@ class Learner(nn.Module):
         scope = EmaScope.parse(spec.ema.scope, self.encoder.block_names)
         detach = bool(scope.averaged) or spec.ema.target_gradient == "detach"
         self.target = TargetNetwork(self.encoder, scope, buffers=spec.ema.buffers, detach=detach)
+        decay = spec.ema.evaluation_decay
+        self.average = None if decay is None else WeightAverage(backbone.model, decay)
         self._both_roles = detach and not method.stop_gradient
         # Without batch statistics one pass over all views is the same as one for each, only faster.
         self._joint = spec.views == "joint" or not has_batch_statistics(self.encoder, self.method)
@@ -101,6 +104,16 @@ class Learner(nn.Module):
     def online_parts(self) -> nn.ModuleDict:
         """Return what the optimiser trains: the encoder, and the method's own weights."""
         return nn.ModuleDict({"encoder": self.encoder, "method": self.method})
+
+    @property
+    def ema_bytes(self) -> int:
+        """Bytes that all averages hold, parameters and buffers."""
+        return self.target.ema_bytes + (0 if self.average is None else self.average.nbytes)
+
+    def update_bytes(self, every: int) -> int:
+        """Bytes that the averages move per step, where the target moves every so many steps."""
+        kept = 0 if self.average is None else self.average.update_bytes
+        return self.target.update_bytes // every + kept
 
     def compile_blocks(self) -> None:
         """Have every block compiled when it is first run, online and copied ones."""

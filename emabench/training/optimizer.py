@@ -18,7 +18,11 @@ _FUSED = ("sgd", "momentum", "adam", "adamw")
 
 
 def build_optimizer(
-    spec: OptimizerSpec, model: nn.Module, batch_size: int, constant_lr: Collection[str] = ()
+    spec: OptimizerSpec,
+    model: nn.Module,
+    batch_size: int,
+    constant_lr: Collection[str] = (),
+    predictor: str | None = None,
 ) -> torch.optim.Optimizer:
     """Build a timm optimiser over the parameters of a model.
 
@@ -28,6 +32,7 @@ def build_optimizer(
         batch_size: images per step.
         constant_lr: names of modules whose parameter groups get ``constant_lr: True``, which
             ``LearningRate`` keeps at the peak.
+        predictor: name of the module whose learning rate ``predictor_lr`` multiplies.
 
     Plain ``sgd`` is without Nesterov's acceleration unless ``options`` ask for it: the published
     recipes are, timm's own default is not.
@@ -52,7 +57,7 @@ def build_optimizer(
         options["fused"] = True
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
-            _groups(spec, model, constant_lr),
+            _groups(spec, model, constant_lr, predictor),
             opt=spec.name,
             lr=peak_lr(spec, batch_size),
             weight_decay=spec.weight_decay,
@@ -124,21 +129,27 @@ def peak_lr(spec: OptimizerSpec, batch_size: int) -> float:
 
 
 def _groups(
-    spec: OptimizerSpec, model: nn.Module, constant_lr: Collection[str]
+    spec: OptimizerSpec,
+    model: nn.Module,
+    constant_lr: Collection[str],
+    predictor: str | None,
 ) -> list[dict[str, Any]]:
     """Group the parameters by whether they take weight decay, and by their learning rate."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decays = spec.decay_bias_and_norm or parameter.ndim > 1
         constant = any(name.startswith(f"{module}.") for module in constant_lr)
-        groups.setdefault((decays, constant), []).append(parameter)
+        predicts = predictor is not None and name.startswith(f"{predictor}.")
+        factor = spec.predictor_lr if predicts else 1.0
+        groups.setdefault((decays, constant, factor), []).append(parameter)
     return [
         {
             "params": parameters,
             "weight_decay": spec.weight_decay if decays else 0.0,
             "constant_lr": constant,
+            "lr_scale": factor,  # timm's schedule multiplies by it
         }
-        for (decays, constant), parameters in groups.items()
+        for (decays, constant, factor), parameters in groups.items()
     ]
 
 
@@ -177,4 +188,4 @@ class LearningRate:
         self._schedule.step_update(step)
         for group in self._optimizer.param_groups:  # a loaded state brings new ones
             if group["constant_lr"]:
-                group["lr"] = self._peak
+                group["lr"] = self._peak * group.get("lr_scale", 1.0)

@@ -8,12 +8,13 @@ from itertools import chain, count, islice
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from emabench.cost.meter import CostMeter
-from emabench.data.augmentation.augment import Augmenter
+from emabench.data.augmentation.augment import Augmenter, normalize
 from emabench.data.images import Dataset
 from emabench.data.loader import Batch, EpochLoader
+from emabench.data.reading import read_batches
 from emabench.device import Device
 from emabench.ema import DecaySchedule
 from emabench.errors import InterruptedRunError, TrainingError
@@ -72,13 +73,19 @@ class Trainer:
         self.online = self.learner.online_parts()
         constant = [f"method.{name}" for name in self.learner.method.constant_lr]
         self._optimizer = build_optimizer(
-            spec.optimizer, self.online, spec.batch_size, constant_lr=constant
+            spec.optimizer,
+            self.online,
+            spec.batch_size,
+            constant_lr=constant,
+            predictor="method.predictor",
         )
         self.steps_per_epoch = self.loader.steps_per_epoch
         self.total_steps = spec.epochs * self.steps_per_epoch
         if spec.max_steps is not None:
             self.total_steps = min(self.total_steps, spec.max_steps)
-        self._decay = DecaySchedule(spec.ema, self.total_steps)
+        self._decay = DecaySchedule(spec.ema, self.total_steps, spec.batch_size)
+        every = spec.ema.every
+        self._ema_every = self.steps_per_epoch if every == "epoch" else every
         self._lr = LearningRate(
             spec.schedule, self._optimizer, self.steps_per_epoch, self.total_steps
         )
@@ -99,8 +106,8 @@ class Trainer:
         meter.flops_per_step = step_flops(self.learner, spec.batch_size, dataset.image_size)
         if spec.compile:
             self.learner.compile_blocks()
-        meter.ema_bytes = self.learner.target.ema_bytes
-        meter.ema_bytes_moved = self.learner.target.update_bytes
+        meter.ema_bytes = self.learner.ema_bytes
+        meter.ema_bytes_moved = self.learner.update_bytes(self._ema_every)
         self.learner.world = world
         self._forward = world.wrap(self.learner)
 
@@ -213,7 +220,10 @@ class Trainer:
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         with phase("ema_update"):
-            self.learner.target.update(self._decay(self.step))
+            if (self.step + 1) % self._ema_every == 0:
+                self.learner.target.update(self._decay(self.step))
+            if self.learner.average is not None:
+                self.learner.average.update()
         self.learner.method.remember(output.targets)
         if self._spec.probe_images:
             features = output.features(part.stop - part.start)
@@ -303,6 +313,27 @@ class Trainer:
             batch_size=self._spec.batch_size,
         )
         return self._probe.top1(features, labels)
+
+    def average(self) -> nn.Module | None:
+        """Return the averaged backbone with BatchNorm statistics of its own; None if none is kept.
+
+        They are measured on all training images that fill a batch of the training's size, in an
+        order of their own, without augmentation.
+        """
+        average = self.learner.average
+        if average is None:
+            return None
+        images, size = self._dataset.train, self._spec.batch_size
+        generator = torch.Generator().manual_seed(derive(self._spec.seed, "average"))
+        order = torch.randperm(len(images), generator=generator).numpy()
+        rows = (order[start : start + size] for start in range(0, len(images) - size + 1, size))
+        mean, std = self._dataset.mean, self._dataset.std
+        with self._device.autocast():
+            average.settle_statistics(
+                normalize(torch.from_numpy(batch).to(self._device.torch), mean, std)
+                for batch in read_batches(images.images, rows)
+            )
+        return average.module
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the rest of the training depends on: tensors and plain values."""

@@ -16,7 +16,7 @@ from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.errors import EmabenchError, NotFoundError, UnknownNameError, UsageError
 from emabench.output_file import check_output
 
-_NETWORKS = ("online", "target")
+_NETWORKS = ("online", "target", "average")
 
 
 def command(
@@ -27,7 +27,7 @@ def command(
         Path, typer.Option("--output", "-o", metavar="FILE", help="Safetensors file to write.")
     ],
     network: Annotated[
-        str, typer.Option("--network", metavar="online|target", help="Whose backbone.")
+        str, typer.Option("--network", metavar="online|target|average", help="Whose backbone.")
     ] = "online",
     force: OverwriteOption = False,
     json: JsonOption = False,
