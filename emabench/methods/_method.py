@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from emabench.errors import SpecError
 from emabench.spec import SpecModel
@@ -79,6 +79,14 @@ class Method(nn.Module):
 
     def begin_epoch(self, epoch: int, projector: nn.Module) -> None:
         """Prepare an epoch, counted from 0: freeze a layer of the projector, for example."""
+
+    def begin_step(self, generator: Generator) -> None:
+        """Prepare a step: draw what the loss needs at random.
+
+        Args:
+            generator: on the CPU; at one step of one seed it gives the same numbers in every run,
+                in every EMA scope, and on every device.
+        """
 
     @abstractmethod
     def loss(self, online: Views, target: Views) -> Tensor:

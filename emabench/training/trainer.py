@@ -67,6 +67,7 @@ class Trainer:
             for view in spec.augmentation.views()
         ]
         self._generator = torch.Generator()  # on the CPU: every device sees the same views
+        self._generator_of_loss = torch.Generator()
         self.image_size = dataset.image_size
         self.data = TrainingSet(len(dataset.train), len(dataset.classes))
         self.learner = Learner(spec, dataset.image_size, self.data, meter.clock).to(device.torch)
@@ -200,6 +201,8 @@ class Trainer:
         """
         self._generator.manual_seed(derive(self._spec.seed, "augment", self.step))
         torch.manual_seed(derive(self._spec.seed, "dropout", self.step))
+        self._generator_of_loss.manual_seed(derive(self._spec.seed, "loss", self.step))
+        self.learner.method.begin_step(self._generator_of_loss)
         phase = self._meter.clock.phase
         with phase("augment"):
             part = self._world.part(len(batch.labels))

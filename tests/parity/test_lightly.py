@@ -132,3 +132,16 @@ def test_swav(oracle, with_queue):
     theirs = oracle.SwaVLoss(temperature=T, sinkhorn_iterations=3, sinkhorn_epsilon=0.05)
     expected = theirs(list(online), [], list(earlier) if with_queue else None)
     same(method.loss(online, online), expected.squeeze(), online)
+
+
+def test_lejepa_given_the_same_slices(oracle, monkeypatch):
+    from lightly.loss import lejepa_loss
+
+    online = views(0)
+    method = make("lejepa", output_dim=E, slices=64, regularization_weight=0.05)
+    method.begin_step(torch.Generator().manual_seed(3))
+    regularity = oracle.SIGReg(num_vectors=64).double()
+    monkeypatch.setattr(regularity, "_generate_unit_vectors", lambda *_: method.slices)
+    both = torch.stack(online)
+    invariance = lejepa_loss.lejepa_invariance_loss(all_proj=both, global_proj=both)
+    same(method.loss(online, online), 0.05 * regularity(both) + 0.95 * invariance, online)
