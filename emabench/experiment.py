@@ -26,6 +26,7 @@ from emabench.data.load_with_progress import load_data
 from emabench.device import Device
 from emabench.errors import SpecError
 from emabench.evaluation.accuracies import accuracies
+from emabench.evaluation.few_shot import check_few_shot
 from emabench.evaluation.resolve_evaluation import (
     check_holdout,
     check_size,
@@ -196,6 +197,7 @@ def resolve(
         identity[PRETRAINING] = revisions
     if evaluates and spec.evaluation.enabled:
         check_holdout(spec.evaluation.linear, evaluated)
+        check_few_shot(spec.evaluation.few_shot, evaluated.train, evaluated.classes)
         concerned = knn_revisions(spec.evaluation.knn, evaluated)
         if evaluated is not dataset:
             concerned |= dict.fromkeys(evaluated.revisions, True)

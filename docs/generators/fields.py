@@ -55,7 +55,8 @@ def type_in_words(annotation: Any, metadata: list[Any] | None = None) -> str:
         many = "list of " if Ellipsis in inner else f"{len(inner)} "
         if isinstance(inner[0], type) and issubclass(inner[0], BaseModel):
             return f"{many}groups"
-        return f"{many}{WORDS[inner[0]]}s"
+        kind, _, limit = type_in_words(inner[0]).partition(" ")
+        return f"{many}{kind}s {limit}".rstrip()
     return WORDS[origin or annotation] + _bounds_in_words(bounds)
 
 

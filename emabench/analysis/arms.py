@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emabench.records import RunRecord
-from emabench.spec.added_fields import ADDED_LATER
+from emabench.spec.paths import ADDED_LATER
 from emabench.spec.revisions import EVALUATION, PRETRAINING, names_in
 from emabench.table import show_value
 

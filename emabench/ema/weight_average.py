@@ -1,4 +1,4 @@
-"""An average of the backbone's weights for the evaluation alone: no target, and no gradient sees it.
+"""An average of the backbone's weights for the evaluation alone: the training does not see it.
 
 Whether a momentum encoder helps because its targets do, or because averaged weights evaluate better
 (arXiv 2411.18704), is asked by keeping such an average beside any EMA scope, ``none`` too.

@@ -18,7 +18,7 @@ from emabench.networks.heads import mlp
 
 
 class LeJEPA(Method):
-    """LeJEPA; with a target, the views agree with its mean, the regulariser is the online views'."""
+    """LeJEPA; with a target, the online views agree with its mean and are regularised."""
 
     class Options(TargetOptions):
         """Projector, weight of the regulariser, and how it is computed."""

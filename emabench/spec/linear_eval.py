@@ -35,6 +35,7 @@ class LinearSpec(SpecModel):
 class LinearEvalSpec(SpecModel):
     """The evaluation of the weights that a pretraining left behind."""
 
+    added_later = ("few_shot",)
     enabled: bool = True
     """Whether the weights are evaluated at all: not where no image has a label."""
     network: Literal["online", "target", "average"] = "online"
@@ -48,5 +49,9 @@ class LinearEvalSpec(SpecModel):
     """Draws the held-out images of the linear probe; None is the seed of the pretraining."""
     knn: KnnSpec = KnnSpec()
     linear: LinearSpec = LinearSpec()
+    few_shot: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Labelled images a class, for example ``[1, 5, 10]``: gives ``few_shot_5`` and so on, the mean
+    top-1 of the nearest class mean over ten draws that are the same for every run, and
+    ``few_shot_5_sd``, their spread."""
     batch_size: Annotated[int, Field(ge=1)] = 512
     """Images per forward pass of the feature extraction."""

@@ -10,7 +10,6 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from emabench.errors import SpecError
-from emabench.spec.added_fields import ADDED_LATER
 from emabench.spec.experiment import ExperimentSpec
 from emabench.spec.grid import expand_values
 from emabench.spec.model import SpecModel, model_at
@@ -34,6 +33,15 @@ SHORT_NAMES = {
     "precision": "pretrain.precision",
 }
 """The fields that have a flag of their own, by the flag's name."""
+ADDED_LATER: Mapping[str, Any] = {
+    "profile": False,
+    "pretrain.compile": False,
+    "pretrain.devices": 1,
+    "pretrain.ema.every": 1,
+    "pretrain.optimizer.predictor_lr": 1.0,
+}
+"""Fields that the language of specs got later, with what a spec without them means: runs with and
+without them are in one arm, and ``--where`` finds both. Those that then mean null are left out."""
 
 
 def full_path(text: str) -> str:

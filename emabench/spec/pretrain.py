@@ -209,7 +209,7 @@ class PretrainSpec(SpecModel):
             )
         if self.ema.every != 1 and self.ema.decay == 0 and self.ema.schedule == "cosine":
             raise ValueError(
-                f"ema.every={self.ema.every} with ema.decay=0 copies the online network only at first "
-                f"under the cosine schedule to {self.ema.final_decay:g}: set ema.schedule=constant"
+                f"ema.every={self.ema.every} with ema.decay=0: under the cosine schedule to "
+                f"{self.ema.final_decay:g} only the first update copies; set ema.schedule=constant"
             )
         return self

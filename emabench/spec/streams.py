@@ -20,6 +20,7 @@ Stream = Literal[
     "split",
     "holdout",
     "average",
+    "few_shot",
     "loss",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -222,6 +223,6 @@ def lejepa(online, target, *, slices, weight, knots=17, largest=3.0):
                 real = torch.cos(frequency * projected).mean()
                 imaginary = torch.sin(frequency * projected).mean()
                 heights.append(((real - normal) ** 2 + imaginary**2) * normal)
-            area = sum((a + b) / 2 * width for a, b in zip(heights, heights[1:], strict=False))
+            area = sum((a + b) / 2 * width for a, b in itertools.pairwise(heights))
             regularity = regularity + len(view) * area / slices.shape[1] / len(online)
     return weight * regularity + (1 - weight) * invariance
