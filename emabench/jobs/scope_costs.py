@@ -120,7 +120,7 @@ def _cost(plan: PlannedRun) -> ScopeCost:
         ema_scope=spec.ema.scope,
         steps=steps,
         images=steps * spec.batch_size,
-        flops_per_step=step_flops(learner, spec.batch_size, dataset.image_size),
+        flops_per_step=step_flops(learner, spec.batch_size),
         copied_parameters=sum(each.numel() for each in learner.target.copies.parameters()),
         ema_bytes=learner.ema_bytes,
         ema_bytes_moved=learner.update_bytes(per_epoch if every == "epoch" else every),

@@ -2,7 +2,7 @@
 
 Balestriero and LeCun, "LeJEPA: Provable and Scalable Self-Supervised Learning Without the
 Heuristics", arXiv 2511.08544. Defaults are those of the authors' minimal example, with two views
-in place of its four.
+in place of its four; local views join as in the paper.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class LeJEPA(Method):
         max_frequency: Annotated[float, Field(gt=0)] = 3.0
 
     stop_gradient: ClassVar[bool] = False
+    takes_local_views: ClassVar[bool] = True
     frequencies: Tensor
     slices: Tensor
 

@@ -62,10 +62,15 @@ class Trainer:
         self._world = world
         self._spec, self._dataset, self._device, self._meter = spec, dataset, device, meter
         self.loader = EpochLoader(dataset.train, spec.batch_size, spec.seed, device.torch)
+        statistics = (dataset.mean, dataset.std, device.torch)
+        augmentation = spec.augmentation
         self._augmenters = [
-            Augmenter(view, dataset.image_size, dataset.mean, dataset.std, device.torch)
-            for view in spec.augmentation.views()
+            Augmenter(view, dataset.image_size, *statistics) for view in augmentation.views()
         ]
+        if augmentation.local_views.count:
+            assert augmentation.local_views.size is not None
+            local = Augmenter(augmentation.local_view(), augmentation.local_views.size, *statistics)
+            self._augmenters += [local] * augmentation.local_views.count
         self._generator = torch.Generator()  # on the CPU: every device sees the same views
         self._generator_of_loss = torch.Generator()
         self.image_size = dataset.image_size
@@ -97,14 +102,14 @@ class Trainer:
         self._gradients = GradientMonitor(
             self.learner.encoder.block_names, spec.monitors.gradient_every, world.mean
         )
-        self._watched = WatchedImages(spec, dataset, self._augmenters, device)
+        self._watched = WatchedImages(spec, dataset, self._augmenters[:2], device)
         self._checkpoints = CheckpointClock(spec)
         self.step = 0
         self.online_top1: float | None = None
         self.representation: dict[str, float] = {}
         self._epoch_losses: list[float] = []
         self._windows = 0
-        meter.flops_per_step = step_flops(self.learner, spec.batch_size, dataset.image_size)
+        meter.flops_per_step = step_flops(self.learner, spec.batch_size)
         if spec.compile:
             self.learner.compile_blocks()
         meter.ema_bytes = self.learner.ema_bytes
@@ -208,7 +213,7 @@ class Trainer:
             part = self._world.part(len(batch.labels))
             views = {
                 view: self._augmenters[view](batch.images, self._generator, part)
-                for view in self.learner.views
+                for view in self.learner.sizes
             }
         with self._device.autocast():
             output = self._forward(views, self._labels_of(batch))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ class Family:
         arguments: keyword arguments of ``timm.create_model`` that fit a model, given by name, to
             a stem and an image size in pixels.
         edits: new modules by their path in the model, which fit a built model to a stem.
+        any_size: keyword arguments for models that shall take images of any size.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Family:
     blocks: Callable[[Any], dict[str, nn.Module]]
     arguments: Callable[[str, str, int], dict[str, Any]] = _no_arguments
     edits: Callable[[Any, str], dict[str, nn.Module]] = _no_edits
+    any_size: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Part(nn.Module):
