@@ -240,3 +240,30 @@ def test_a_uniform_embedding_has_the_loss_of_chance():
     assert make("simclr").loss(ones, ones).item() == pytest.approx(math.log(2 * N - 1))
     normal = F.normalize(torch.ones(N, E, dtype=torch.double), dim=1)
     assert make("byol").loss((normal, normal), (normal, normal)).item() == pytest.approx(0)
+
+
+def test_local_views_meet_every_target_and_have_none():
+    online, target, center = views(0, 5), views(1), torch.zeros(E, dtype=torch.double)
+    both = (*online, *target)
+    dino = make("dino", prototypes=E)
+    same_value_and_gradient(
+        dino.loss(online, target), written_out.dino(online, target, center), online
+    )
+    swav = make("swav", prototypes=E, queue_size=8)
+    same_value_and_gradient(swav.loss(online, target), written_out.swav(online, target), online)
+    lejepa = make("lejepa", **STATELESS["lejepa"])
+    expected = written_out.lejepa(online, target, slices=lejepa.slices, weight=0.3)
+    same_value_and_gradient(lejepa.loss(online, target), expected, both)
+
+
+def test_dinos_target_warms_up_from_epoch_to_epoch():
+    method = make("dino", prototypes=E, first_target_temperature=0.04, target_warmup_epochs=4)
+    projector = method.build_projector(method.options, E)
+    found = []
+    for epoch in range(6):
+        method.begin_epoch(epoch, projector)
+        found.append(method.target_temperature)
+    assert found == pytest.approx([0.04, 0.05, 0.06, 0.07, 0.07, 0.07])
+    plain = make("dino", prototypes=E)
+    plain.begin_epoch(0, projector)
+    assert plain.target_temperature == 0.07

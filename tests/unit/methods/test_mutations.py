@@ -94,16 +94,17 @@ BROKEN = {
     "dino": (
         ("target - self.center", "target + self.center"),
         ("scores / self.options.temperature", "scores"),
-        ("self.options.target_temperature).softmax", "1.0).softmax"),
-        ("first + second", "first + first"),
+        ("self.target_temperature).softmax", "1.0).softmax"),
+        ("online, target, self._cross_entropy", "online[:1], target, self._cross_entropy"),
+        ("online, target, self._cross_entropy", "online, target[:1], self._cross_entropy"),
         ("1 - self.options.center_decay", "self.options.center_decay"),
     ),
     "swav": (
-        ("online[0] / self.options.temperature", "-online[0] / self.options.temperature"),
-        ("(first + second) / 2", "first"),
+        ("(scores / self.options.temperature", "(-scores / self.options.temperature"),
+        ("online, assigned, self._cross_entropy", "online[:1], assigned, self._cross_entropy"),
         ("scores / epsilon", "scores"),
         ("logits.log_softmax(dim=0)", "logits"),
-        ("self._assigned(target, 1)", "self._assigned(target, 0)"),
+        ("self._assigned(target, view)", "self._assigned(target, 0)"),
     ),
 }
 """For each method: what stands in its file, and what a slip would make of it."""

@@ -152,13 +152,17 @@ def ressl(online, target, queue):
     return total / len(online[0])
 
 
+def other_views(online, target):
+    return [(a, b) for b in range(len(target)) for a in range(len(online)) if a != b]
+
+
 def dino(online, target, center):
-    total = 0.0
-    for a, b in ((0, 1), (1, 0)):
+    total, pairs = 0.0, other_views(online, target)
+    for a, b in pairs:
         for scores, key in zip(online[a], target[b], strict=True):
             wanted = ((key - center) / 0.07).softmax(0).detach()
             total = total + cross_entropy(scores / T, wanted)
-    return total / (2 * len(online[0]))
+    return total / (len(pairs) * len(online[0]))
 
 
 def assignment(scores):
@@ -177,12 +181,12 @@ def assignment(scores):
 
 
 def swav(online, target, queue=None):
-    total = 0.0
-    for a, b in ((0, 1), (1, 0)):
+    total, pairs = 0.0, other_views(online, target)
+    for a, b in pairs:
         scores = target[b] if queue is None else torch.cat([target[b], queue[b]])
         for prediction, wanted in zip(online[a], assignment(scores), strict=False):
             total = total + cross_entropy(prediction / T, wanted)
-    return total / (2 * len(online[0]))
+    return total / (len(pairs) * len(online[0]))
 
 
 def classification(online, labels, smoothing):
