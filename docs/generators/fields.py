@@ -74,6 +74,8 @@ def _bounds_in_words(metadata: list[Any]) -> str:
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
     for path, field in described(model, prefix):
+        if field.description is None:  # as in the group that it lies in
+            continue
         shown = path.removeprefix("pretrain.")
         if path in REPEATED:
             yield code(f"{shown}.*"), "as there", "`null`", prose(field.description)

@@ -71,7 +71,7 @@ class BackboneSpec(SpecModel):
 class OptimizerSpec(SpecModel):
     """The optimiser of the online network."""
 
-    added_later = ("predictor_lr",)
+    added_later = ("final_weight_decay", "predictor_lr")
     name: str = "sgd"
     """Name of a timm optimiser, for example ``sgd``, ``lars``, ``adamw``."""
     lr: NotNegative = 0.3
@@ -82,6 +82,9 @@ class OptimizerSpec(SpecModel):
     """Momentum of the optimiser."""
     weight_decay: NotNegative = 1e-4
     """L2 penalty of the optimiser."""
+    final_weight_decay: NotNegative | None = None
+    """Penalty of the last step, to which it moves along a half cosine, as DINO's from 0.04 to 0.4
+    (arXiv 2104.14294); None keeps it constant."""
     decay_bias_and_norm: bool = True
     """Whether biases and normalisation parameters take weight decay too."""
     clip_grad_norm: Positive | None = None

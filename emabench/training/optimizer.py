@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -70,7 +71,8 @@ def build_optimizer(
             f"optimizer {spec.name} cannot be built: {reason}",
             hint="check optimizer.options, and what the optimiser asks of the machine",
         ) from error
-    if optimizer.defaults.get("always_adapt") is False and spec.weight_decay == 0:
+    never = spec.weight_decay == 0 and not spec.final_weight_decay
+    if optimizer.defaults.get("always_adapt") is False and never:
         raise SpecError(
             f"optimizer {spec.name} does not adapt its steps to the weights at weight_decay 0",
             hint="set optimizer.options.always_adapt=true, or a weight_decay above 0",
@@ -146,11 +148,38 @@ def _groups(
         {
             "params": parameters,
             "weight_decay": spec.weight_decay if decays else 0.0,
+            "decays": decays,
             "constant_lr": constant,
             "lr_scale": factor,  # timm's schedule multiplies by it
         }
         for (decays, constant, factor), parameters in groups.items()
     ]
+
+
+class WeightDecay:
+    """Half a cosine from the first penalty to the last one, over the global step, without state.
+
+    Args:
+        spec: the optimiser; without a final penalty nothing is ever changed.
+        optimizer: of ``build_optimizer``.
+        total_steps: optimiser steps of the whole run.
+    """
+
+    def __init__(
+        self, spec: OptimizerSpec, optimizer: torch.optim.Optimizer, total_steps: int
+    ) -> None:
+        self._first, self._last = spec.weight_decay, spec.final_weight_decay
+        self._optimizer, self._total_steps = optimizer, total_steps
+
+    def set(self, step: int) -> None:
+        """Give every group that takes weight decay that of a global step, counted from 0."""
+        if self._last is None:
+            return
+        progress = min(1.0, step / max(1, self._total_steps - 1))
+        value = self._last - (self._last - self._first) * (1 + math.cos(math.pi * progress)) / 2
+        for group in self._optimizer.param_groups:  # a loaded state brings new ones
+            if group["decays"]:
+                group["weight_decay"] = value
 
 
 class LearningRate:

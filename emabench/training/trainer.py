@@ -28,7 +28,7 @@ from emabench.spec import PretrainSpec
 from emabench.spec.streams import derive
 from emabench.training.checkpoint import CheckpointClock
 from emabench.training.learner import Learner, StepOutput
-from emabench.training.optimizer import LearningRate, build_optimizer
+from emabench.training.optimizer import LearningRate, WeightDecay, build_optimizer
 from emabench.training.step_flops import step_flops
 from emabench.training.watched import WatchedImages
 from emabench.training.world import ALONE, World
@@ -95,6 +95,7 @@ class Trainer:
         self._lr = LearningRate(
             spec.schedule, self._optimizer, self.steps_per_epoch, self.total_steps
         )
+        self._weight_decay = WeightDecay(spec.optimizer, self._optimizer, self.total_steps)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(spec.seed, "probe"))
             self._probe = OnlineProbe(self.learner.feature_dim, max(1, len(dataset.classes)))
@@ -221,6 +222,7 @@ class Trainer:
             self._backward(output)
         with phase("optimizer"):
             self._lr.set(self.step)
+            self._weight_decay.set(self.step)
             if self._spec.optimizer.clip_grad_norm is not None:
                 torch.nn.utils.clip_grad_norm_(
                     self.online.parameters(), self._spec.optimizer.clip_grad_norm

@@ -1,6 +1,7 @@
 """A stale teacher, a decay for another batch, a fast predictor, and an average for evaluation."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -199,6 +200,24 @@ def test_the_constant_rate_of_a_predictor_is_multiplied_too():
 def test_a_method_without_predictor_has_none_that_learns_faster():
     with pytest.raises(SpecError, match="method simclr has no predictor"):
         planned(pretrain__method__name="simclr", pretrain__optimizer__predictor_lr=2.0)
+
+
+def test_the_weight_decay_moves_along_a_cosine_for_those_that_have_one():
+    trainer = trainer_of(
+        pretrain_spec(
+            method__name="dino", optimizer__name="adamw", optimizer__weight_decay=0.04,
+            optimizer__final_weight_decay=0.4, optimizer__decay_bias_and_norm=False,
+        )
+    )  # fmt: skip
+    last = trainer.total_steps - 1
+    for step in steps(trainer, trainer.total_steps):
+        value = 0.4 + 0.5 * (0.04 - 0.4) * (1 + math.cos(math.pi * (step - 1) / last))
+        found = {
+            all(p.ndim > 1 for p in group["params"]): group["weight_decay"]
+            for group in trainer._optimizer.param_groups
+        }
+        assert found == {True: pytest.approx(value), False: 0.0}
+    assert value == pytest.approx(0.4)
 
 
 def test_a_decay_for_another_batch_is_raised_to_the_ratio():
