@@ -206,7 +206,7 @@ def check_compiler(device: Device) -> None:
     compilers = (os.environ.get("CXX"), "g++", "clang++", "cl")
     if device.kind == "cpu" and not any(shutil.which(name) for name in compilers if name):
         raise UsageError(
-            "compile=true needs a C++ compiler on a CPU, and there is none",
+            "compile=true needs a C++ compiler on a CPU, and none was found",
             hint="install g++, or leave compile at false",
         )
 

@@ -1,4 +1,4 @@
-"""What is told while runs are executed: frozen, picklable, for whoever shows or records it."""
+"""What is reported while runs are executed: frozen, picklable, for whoever shows or records it."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def resolve(
     spec = spec.model_copy(update={"pretrain": pretrain})
     if spec.weights is not None:
         raise SpecError(
-            "weights: a run evaluates those of its own pretraining",
+            "weights: a run evaluates its own",
             hint="emabench eval evaluates other weights",
         )
     if spec.bench is not None:
@@ -160,7 +160,7 @@ def resolve(
         off = LinearEvalSpec(enabled=False)
         fields["evaluation"] = off.model_dump(mode="json", exclude={"data", "seed"})
     if spec.profile:
-        notes.append("it is profiled: what it costs is compared with nothing")
+        notes.append("it is profiled, so its costs are left out of comparisons")
     steps_per_epoch = len(dataset.train) // pretrain.batch_size
     epochs = pretrain.epochs if method.trains else 0
     notes += [
@@ -343,7 +343,7 @@ def _check_devices(spec: PretrainSpec, device: Device, *networks: nn.Module) -> 
     """Check that a run on several devices is the same run as on one.
 
     Raises:
-        SpecError: it would not be, or there are not so many.
+        SpecError: it would not be, or there are not that many.
     """
     count = spec.devices
     if spec.batch_size % count:
@@ -408,7 +408,7 @@ def _without_labels(spec: PretrainSpec, method: type[Method]) -> list[str]:
         raise SpecError(
             f"method {spec.method.name} needs labels, and the images of {spec.data.data_dir} have "
             "none",
-            hint="put them into a folder per class, or take another method",
+            hint="put them into a folder per class, or choose another method",
         )
     if not spec.probe_images:
         return []

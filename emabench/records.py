@@ -11,7 +11,7 @@ from typing import Any
 FEWEST_GRADIENT_SAMPLES = 4
 """Of an epoch, for a coefficient of variation: with one of two at zero it is always 1.41."""
 DEFAULT_MAX_ATTEMPTS = 3
-"""A job that failed so many times is not tried again."""
+"""A job that failed this many times is not tried again."""
 
 
 class JobKind(StrEnum):
@@ -196,10 +196,10 @@ class MetricPoint:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A pretraining with its evaluation, or an evaluation of its own, as a reader sees it."""
+    """A pretraining with its evaluation, or a separate evaluation, as a reader sees it."""
 
     id: str
-    """Id of its first job: of the pretraining, unless it is an evaluation of its own."""
+    """Id of its first job: of the pretraining, unless it is a separate evaluation."""
     name: str | None
     smoke: bool
     command: str | None
@@ -231,7 +231,7 @@ class RunRecord:
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether it is an evaluation of its own, of weights that its spec names."""
+        """Whether it is a separate evaluation, of weights that its spec names."""
         return self.kind is JobKind.LINEAR_EVAL
 
     @property
@@ -247,7 +247,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class RunQuery:
-    """Which runs of a store somebody asks for; what is not given asks for nothing."""
+    """Which runs of a store somebody asks for; what is left out asks for nothing."""
 
     where: Mapping[str, Any] = field(default_factory=dict)
     """Complete field paths and the values that the resolved spec must have there; device,
@@ -257,7 +257,7 @@ class RunQuery:
     study: str | None = None
     """The study that the runs belong to."""
     ids: tuple[str, ...] = ()
-    """Ids, unique beginnings of some, or ``@last``: these runs, evaluations of their own and
+    """Ids, unique beginnings of some, or ``@last``: these runs, separate evaluations and
     benches in this order, each once, whatever else is asked."""
     smoke: bool = False
     """Whether smoke runs are wanted too."""
@@ -285,7 +285,7 @@ ANY_RUN = RunQuery()
 
 @dataclass(frozen=True)
 class WantedValues:
-    """Which figures of runs somebody wants beside their records; unless told, none."""
+    """Which figures of runs somebody wants beside their records; by default, none."""
 
     means: tuple[str, ...] = ()
     """Names of metrics: the mean over training of each."""
@@ -329,11 +329,11 @@ class PlannedRun:
 
     spec: Mapping[str, Any]
     """The resolved experiment, as nested plain values: ``pretrain``, ``evaluation``, ``smoke``, and
-    for an evaluation of its own ``weights``."""
+    for a separate evaluation ``weights``."""
     identity: Mapping[str, Any]
     """What beside the spec identifies the run: ``device_kind``, ``precision``, ``threads`` and
     ``data`` (the content hash of the images); ``evaluation_data`` where it is evaluated on others;
-    ``weights`` (their SHA-256) for an evaluation of its own; ``revisions`` and
+    ``weights`` (their SHA-256) for a separate evaluation; ``revisions`` and
     ``evaluation_revisions``, where a fix changed a number of such a run."""
     fingerprint: str
     """Identifies spec and identity together."""
@@ -361,7 +361,7 @@ class PlannedRun:
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether it is an evaluation of its own: one job, on weights that are there already."""
+        """Whether it is a separate evaluation: one job, on weights that are there already."""
         return self.spec.get("weights") is not None
 
 
@@ -371,7 +371,7 @@ class QueuedRun:
 
     id: str
     pretrain_job: str | None
-    """None: it is an evaluation of its own, or a bench."""
+    """None: it is a separate evaluation, or a bench."""
     eval_job: str
     """The last job; where nothing is evaluated it is the pretraining."""
     existed: bool
@@ -404,7 +404,7 @@ class Claim:
     threads: int | None = None
     """CPU threads that the run was resolved for."""
     weights: str | None = None
-    """SHA-256 of the weights that an evaluation of its own was resolved for."""
+    """SHA-256 of the weights that a separate evaluation was resolved for."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ FEW_PAIRS = 3
 """Fewer pairs than that say next to nothing."""
 _SHOWN = 6
 """Ids in one message; the rest is counted."""
-_WHAT_CHANGED = "docs/explanation/changed-numbers.md tells what changed"
+_WHAT_CHANGED = "docs/explanation/changed-numbers.md says what changed"
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,15 @@ def failed_runs(runs: Iterable[RunRecord]) -> list[Caution]:
         return []
     reason = next((job.reason for run in failed for job in run.jobs if job.reason), None)
     why = f" ({reason})" if reason else ""
-    words = _counted(failed, "failed and count nowhere", "failed and counts nowhere")
+    words = _counted(failed, "failed and do not count", "failed and does not count")
     message = f"{words}: {_ids(failed)}{why}"
     return [
-        Caution("failed", message, _run_ids(failed), hint="emabench logs tells why; retry repeats")
+        Caution(
+            "failed",
+            message,
+            _run_ids(failed),
+            hint="emabench logs says why; emabench retry tries again",
+        )
     ]
 
 
@@ -65,7 +70,7 @@ def smoke_runs(runs: Iterable[RunRecord]) -> list[Caution]:
     if not found:
         return []
     words = _counted(found, "are smoke tests", "is a smoke test")
-    message = f"{words}, which tell whether the program works and nothing else: {_ids(found)}"
+    message = f"{words}, which only show that the program works: {_ids(found)}"
     return [Caution("smoke", message, _run_ids(found))]
 
 
@@ -74,7 +79,7 @@ def unreadable_runs(runs: Iterable[RunRecord]) -> list[Caution]:
     found = [run for run in runs if run.unreadable is not None]
     if not found:
         return []
-    words = _counted(found, "are unreadable and count nowhere", "is unreadable and counts nowhere")
+    words = _counted(found, "are unreadable and do not count", "is unreadable and does not count")
     message = f"{words}: {_ids(found)} ({found[0].unreadable})"
     hint = "emabench rm removes a run"
     return [Caution("unreadable", message, _run_ids(found), hint=hint)]
@@ -95,7 +100,9 @@ def outdated_figures(outdated: Iterable[Outdated], metrics: Iterable[str]) -> li
             words = _counted(each.runs, f"is older than {names} and left out")
             message = f"{each.metric} of {words}: {_ids(each.runs)}"
             again = any(map(is_repeated, each.revisions))
-            way = "run them again: only" if again else "emabench eval gives it as of today: only"
+            way = (
+                "run them again: only" if again else "emabench eval gives the current figure: only"
+            )
             hint = f"{way} the evaluation is repeated; {_WHAT_CHANGED}"
             found.append(Caution("revisions", message, _run_ids(each.runs), hint=hint))
     return found
@@ -126,10 +133,10 @@ def unlike_revisions(
         return []
     has, lacks = (label, other) if mine - theirs else (other, label)
     message = (
-        f"{has} was trained after {', '.join(sorted(mine ^ theirs))}; {lacks} is not concerned, or "
-        "was trained before"
+        f"{has} was trained after {', '.join(sorted(mine ^ theirs))}; {lacks} did not need "
+        "it, or was trained before"
     )
-    hint = f"run {lacks} again: what is of before is repeated; {_WHAT_CHANGED}"
+    hint = f"run {lacks} again: what was trained before is repeated; {_WHAT_CHANGED}"
     return [Caution("revisions", message, _run_ids([*runs, *others]), hint=hint)]
 
 
@@ -162,7 +169,7 @@ def dirty_trees(runs: Iterable[RunRecord]) -> list[Caution]:
     if not found:
         return []
     message = f"{_counted(found, 'come from a dirty tree', 'comes from a dirty tree')}: their code "
-    return [Caution("dirty", f"{message}is no commit: {_ids(found)}", _run_ids(found))]
+    return [Caution("dirty", f"{message}is not a commit: {_ids(found)}", _run_ids(found))]
 
 
 def disturbed_costs(runs: Sequence[RunRecord], measured: MetricValues) -> list[Caution]:
@@ -174,9 +181,9 @@ def disturbed_costs(runs: Sequence[RunRecord], measured: MetricValues) -> list[C
         found.append(
             Caution(
                 "busy",
-                f"{words}, so that costs are too high: {_ids(busy)}",
+                f"{words}, so their costs are too high: {_ids(busy)}",
                 _run_ids(busy),
-                hint="work with one job per device, or compare costs with emabench bench",
+                hint="run one job per device, or compare costs with emabench bench",
             )
         )
     interrupted = [run for run in runs if _attempts(run) > 1]
@@ -234,14 +241,14 @@ _KINDS = (
     _Kind(
         "devices",
         "costs were measured on different devices",
-        "; their means and ratios are not of one machine",
+        "; their means and ratios mix machines",
         lambda e: [_hardware(e)],
         only_costs=True,
     ),
     _Kind(
         "threads",
         "costs were measured with different numbers of threads",
-        "; their ratios are not of one machine",
+        "; their ratios mix thread counts",
         lambda e: [str(e.threads)],
         only_costs=True,
     ),

@@ -152,8 +152,12 @@ def _unknown_metrics(
     if not lost:
         return []
     known = sorted({name for run in runs for name in run.results})
-    hint = f"the runs hold {', '.join(known)} and costs" if known else "emabench show tells"
-    message = f"no run holds {' or '.join(lost)}"
+    hint = (
+        f"the runs have {', '.join(known)} and costs"
+        if known
+        else "emabench show says what a run has"
+    )
+    message = f"no run has {' or '.join(lost)}"
     if not held:
         raise NotFoundError(f"nothing to compare: {message}", hint=hint)
     return [Caution("no-values", message, hint=hint)]
@@ -166,10 +170,10 @@ def _without_baseline(arms: Arms, terms: Terms) -> list[Caution]:
     factor = terms.factor.name
     values = dict.fromkeys(show_value(terms.factor.value(arm.fields)) for arm in arms.arms)
     if len(values) == 1:
-        message = f"nothing is compared: all runs have {factor} {next(iter(values))}"
+        message = f"nothing to compare: all runs have {factor} {next(iter(values))}"
         hint = f"run another {factor}, or compare by another field with --by"
     else:
-        message = f"nothing is compared: no {factor} is the baseline"
+        message = f"nothing to compare with: no {factor} is the baseline"
         hint = f"--baseline takes one of {', '.join(values)}"
     return [Caution("no-baseline", message, hint=hint)]
 
@@ -191,7 +195,7 @@ def _about_rows(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[C
             if seeds
         ]
         message = f"{row.label} and {other} do not pair up: {', '.join(lacks)}"
-        found.append(Caution("unpaired", message, hint="run the seeds that are missing"))
+        found.append(Caution("unpaired", message, hint="run the missing seeds"))
     found += _unknown_values(rows)
     pairs = {
         row.label: max((c.baseline.n for c in row.metrics.values() if c.baseline), default=0)
@@ -208,7 +212,7 @@ def _about_rows(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[C
         and cell.verdict is Verdict.INCONCLUSIVE
     ]
     if flat:
-        message = f"all differences are equal, which tells no spread: {', '.join(flat)}"
+        message = f"all differences are equal, so their spread is unknown: {', '.join(flat)}"
         found.append(Caution("no-spread", message, hint="run more seeds, or test on more images"))
     return found
 
@@ -249,8 +253,8 @@ def _notes(arms: Arms, terms: Terms, baseline: str | None) -> list[str]:
     first = next((m.name for m in terms.metrics if m.role == "accuracy"), None)
     if first is not None and first not in terms.margins and len(arms.arms) > 1:
         notes.append(
-            f"without a margin nothing is equivalent or not worse: --margin {first}=0.5, "
-            "fixed before the runs"
+            "without a margin no verdict says equivalent or not worse: set --margin "
+            f"{first}=0.5, before the runs"
         )
     return notes
 

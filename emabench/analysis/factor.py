@@ -59,9 +59,7 @@ class Factor:
         inner = [each for each in all_paths() if each.startswith(f"{path}.")]
         if inner:
             near = ", ".join(each.removeprefix("pretrain.") for each in inner[:4])
-            raise UsageError(
-                f"--by {text}: that is a group of fields", hint=f"name one of them: {near}"
-            )
+            raise UsageError(f"--by {text} is a group of fields", hint=f"name one of them: {near}")
         names = {whole: short for short, whole in SHORT_NAMES.items()}
         of_identity = {p: name for name, paths in TOLD_BY_IDENTITY.items() for p in paths}
         short = names.get(path, path.removeprefix("pretrain."))

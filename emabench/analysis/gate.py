@@ -13,7 +13,7 @@ from emabench.analysis.metrics import MetricInfo, parse_metric
 from emabench.analysis.verdicts import paired_in_words
 from emabench.errors import UsageError
 
-_EXAMPLE = "write for example --fail-if 'top1:-0.5' or --fail-if 'throughput:-5%'"
+_EXAMPLE = "for example --fail-if 'top1:-0.5' or --fail-if 'throughput:-5%'"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def parse_margins(texts: Sequence[str], metrics: Sequence[MetricInfo]) -> dict[s
     for text in (part.strip() for each in texts for part in each.split(",")):
         name, equals, number = text.rpartition("=")
         if not equals:
-            raise UsageError(f"--margin {text!r} has no '='", hint="write for example top1=0.5")
+            raise UsageError(f"--margin {text!r} has no '='", hint="for example top1=0.5")
         name = _bare(name.strip())
         if name not in known:
             raise UnknownNameError("metric in --margin", name, known)
@@ -62,11 +62,11 @@ def number_of(text: str, what: str, metric: MetricInfo) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise UsageError(f"{what}: {text!r} is no number", hint="write for example top1=0.5")
+        raise UsageError(f"{what}: {text!r} is not a number", hint="for example top1=0.5")
     if is_share and metric.kind == "difference":
         raise UsageError(
             f"{what}: {metric.name} is compared by its difference",
-            hint=f"leave out the %, so that {number:g} is in the unit of {metric.name}",
+            hint=f"leave out the %: {number:g} is in the unit of {metric.name}",
         )
     if not is_share and metric.kind == "ratio":
         raise UsageError(
@@ -84,5 +84,5 @@ def _bare(name: str) -> str:
 def _width(text: str, number: str, metric: MetricInfo) -> float:
     width = number_of(number, f"--margin {text}", metric)
     if width <= 0:
-        raise UsageError(f"--margin {text}: a margin is above 0", hint="write for example top1=0.5")
+        raise UsageError(f"--margin {text}: a margin must be above 0", hint="for example top1=0.5")
     return width

@@ -67,7 +67,7 @@ def parse_metrics(text: str) -> list[MetricInfo]:
     if not all(names):
         raise UsageError(
             f"--metric {text!r} has an empty part",
-            hint="write for example --metric top1,throughput",
+            hint="for example --metric top1,throughput",
         )
     found = {metric.name: metric for metric in map(parse_metric, names)}
     return list(found.values())
@@ -90,12 +90,12 @@ def parse_metric(text: str) -> MetricInfo:
         if metric.role != "monitor" and metric.higher_is_better != higher:
             better = "max" if metric.higher_is_better else "min"
             raise UsageError(
-                f"--metric {text}: of {name} {'less' if higher else 'more'} is better",
+                f"--metric {text}: for {name}, {'less' if higher else 'more'} is better",
                 hint=f"write {name}, or {better}:{name}",
             )
         return replace(metric, higher_is_better=higher)
     if not name:
-        raise UsageError(f"--metric {text!r} names nothing", hint="write for example min:loss")
+        raise UsageError(f"--metric {text!r} names no metric", hint="for example min:loss")
     if name in CostReading().as_dict():
         unit = "s" if name.endswith("_s") else ""
         return replace(_costs(name, unit), higher_is_better=higher)
@@ -108,17 +108,16 @@ def _known(name: str) -> MetricInfo:
         if not (colon and block):
             raise UsageError(
                 f"--metric {name}: of which block?",
-                hint="write for example grad_cv:projector; 'emabench stability' shows all blocks",
+                hint="for example grad_cv:projector; 'emabench stability' shows all blocks",
             )
         series = f"{_BLOCK_SERIES}:{block}"
         return MetricInfo(name, "", "difference", False, _result(name), series=series)
     if re.fullmatch(r"few_shot_[1-9]\d*", name):
         return _accuracy(name)
     if name not in _METRICS:
-        error = UnknownNameError(
-            "metric", name, [*_METRICS, "few_shot_<n>", f"{BLOCK_METRIC}:<block>"]
-        )
-        error.hint = f"{error.hint}; any other figure goes with its direction: max:{name}"
+        known = [*_METRICS, "few_shot_<n>", f"{BLOCK_METRIC}:<block>"]
+        error = UnknownNameError("metric", name, known)
+        error.hint = f"{error.hint}; any other figure needs its direction: max:{name}"
         raise error
     return _METRICS[name]
 

@@ -92,7 +92,7 @@ def diff_runs(
     """Compare two runs field by field.
 
     Args:
-        first: a run, or an evaluation of its own.
+        first: a run, or a separate evaluation.
         second: another one.
         correct: which test images they classified rightly, by run and result, where it is known.
     """

@@ -16,7 +16,7 @@ list                                 --smoke  yes       yes       yes
 
 A profiled run shows neither cost nor accuracy unless it is named, for tracing slowed its steps. A
 run is repeated where a newer one has its arm and seed. Collapsed runs take part like any other; a
-caution names them. Evaluations of their own and benches are no runs. ``show`` and ``diff`` take the
+caution names them. Separate evaluations and benches are no runs. ``show`` and ``diff`` take the
 one or two runs that are named, of every kind, and so have nothing to ask. A run whose spec cannot
 be read takes part in nothing but ``list``.
 
@@ -160,7 +160,7 @@ def select(
     shown = {run.id for arm in arms for run in arm.runs.values()}
     repeats = [LeftOut(run, "repeated") for run in chosen if run.id not in shown]
     if repeats:
-        notes.append(f"{len(repeats)} repeated runs left out: of each seed the newest counts")
+        notes.append(f"{len(repeats)} repeated runs left out: the newest of each seed counts")
     differing = differing_fields(arms)
     arms.sort(key=lambda arm: _place(arm, differing, by))
     labels = arm_labels(arms, differing)
@@ -231,7 +231,7 @@ def _nothing(to: Purpose, left_out: Sequence[LeftOut], counts: str) -> NotFoundE
     drawn = to == "draw"
     hint = "emabench list shows the runs and their states"
     if not kinds:
-        why, hint = "no run fits", "emabench run makes one; loosen --where, --name"
+        why, hint = "no run matches", "emabench run makes one; loosen --where, --name"
     elif kinds == {"smoke"}:
         why = f"{len(left_out)} smoke runs left out" if drawn else "only smoke runs left out"
         hint = f"--smoke {'takes' if drawn else 'compares'} them too"
@@ -242,7 +242,7 @@ def _nothing(to: Purpose, left_out: Sequence[LeftOut], counts: str) -> NotFoundE
     else:
         why = f"{counts} left out, no run is done"
         if kinds <= {"smoke", "failed"}:
-            hint = "emabench logs tells why; emabench retry --failed tries again"
+            hint = "emabench logs says why; emabench retry --failed tries again"
         elif kinds <= {"smoke", "queued"}:
             hint = "emabench work runs what is queued; emabench list shows it"
     return NotFoundError(f"nothing to {to}: {why}", hint=hint)

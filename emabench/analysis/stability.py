@@ -147,13 +147,13 @@ def stability(
     lacking = sum(not blocks for blocks in found.values())
     if not arms.runs and arms.notes:
         raise NotFoundError(
-            f"no run holds {quantity}: {'; '.join(arms.notes)}",
+            f"no run has {quantity}: {'; '.join(arms.notes)}",
             hint="emabench list shows the runs and their states",
         )
     if lacking == len(found):
         raise NotFoundError(
-            f"no run holds {quantity}",
-            hint="runs measure it on every monitors.gradient_every-th step; two or more pairs an "
+            f"no run has {quantity}",
+            hint="runs measure it every monitors.gradient_every steps; two or more pairs an "
             "epoch give a spread, four samples a coefficient of variation",
         )
     gathered = (_arm(arm, found) for arm in arms.arms)

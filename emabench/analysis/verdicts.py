@@ -185,7 +185,7 @@ def _advice(accuracy: Judged, cost: Judged, needed: int | None) -> str:
     if min(pairs) == 1:
         return "one pair has no interval: run 3 seeds or more"
     if any(each.paired is not None and is_flat(each.paired) for each in (accuracy, cost)):
-        return "the differences are all equal, so nothing tells how far they spread"
+        return "the differences are all equal, so their spread is unknown"
     if accuracy.margin is None:
         return "a margin may settle it, see --margin"
     return "more than 1000 more seeds would be needed"

@@ -66,15 +66,15 @@ def no_log(root: Path, jobs: Sequence[JobRecord], attempt: int | None) -> NotFou
     which = jobs[0].id
     if attempt is not None and attempt > last:
         made = {0: "none was made", 1: "1 was made"}.get(last, f"{last} were made")
-        return NotFoundError(f"there is no attempt {attempt} at job {which}", hint=f"{made} so far")
+        return NotFoundError(f"job {which} has no attempt {attempt}", hint=f"{made} so far")
     if last == 0:
         return NotFoundError(
             f"job {which} has no log yet: it is {jobs[0].state}",
-            hint="emabench logs -f waits for it; emabench work begins what is queued",
+            hint="emabench logs -f waits for it; emabench work starts what is queued",
         )
     return NotFoundError(
         f"the log of job {which} is not in {root}",
-        hint="--artifacts says where the files lie; another host may have them, or prune took it",
+        hint="--artifacts says where the files are; they may be on another host, or pruned",
     )
 
 

@@ -44,7 +44,7 @@ def find_prunable(
     Args:
         files: what lies in the folder. To be read before the runs: a job is in the store before
             it has files, so that no file of a new job is taken for one of no job.
-        runs: all runs of the store, and all evaluations of their own.
+        runs: all runs of the store, and all separate evaluations.
         is_readable: whether training could go on from a checkpoint; asked only where an older
             one would be given up for it.
         kinds: which ones are wanted.

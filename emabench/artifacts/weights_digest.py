@@ -59,11 +59,11 @@ def check_digest(file: IO[bytes]) -> bool:
         return False
     entry = _ENTRY.search(header)
     if entry is None:
-        raise ValueError("its digest is not one")
+        raise ValueError("its digest is malformed")
     unsigned = header[: entry.start(1)] + _ZEROS + header[entry.end(1) :]
     digest = hashlib.sha256(length + unsigned)
     while block := file.read(2**20):
         digest.update(block)
     if digest.hexdigest().encode() != entry[1]:
-        raise ValueError("its digest is that of other content")
+        raise ValueError("its digest is of other content")
     return True

@@ -40,7 +40,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for who writes into it
-            raise DataError(f"{path}: no regular file", hint="remove it, or put the image there")
+            raise DataError(f"{path}: not a regular file", hint="remove it, or put the image there")
         if status.st_size > _MOST_BYTES:
             raise _bad(path, f"{status.st_size:,} bytes are more than {_MOST_BYTES:,}")
         content = path.read_bytes()

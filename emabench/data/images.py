@@ -95,8 +95,8 @@ def load_dataset(
         raise UnknownNameError("data set", spec.dataset, names)
     if spec.white is not None and spec.dataset != "folder":
         raise SpecError(
-            f"data.white={spec.white} is not read by {spec.dataset}",
-            hint="leave it out: it is for grey images of 16 bits in a folder",
+            f"data.white={spec.white} does not apply to {spec.dataset}",
+            hint="leave it out: it is for 16-bit grey images in a folder",
         )
     cache = ImageCache(cache_folder(cache_dir))
     if spec.dataset == "folder":

@@ -10,7 +10,7 @@ from emabench.spec.data import DataSpec
 
 
 def load_data(spec: DataSpec, on_event: Listener) -> Dataset:
-    """Load a data set; what it warns of is told as a notice.
+    """Load a data set; its warnings become notices.
 
     Raises:
         UsageError: the data set does not exist, or a field does not go with it.

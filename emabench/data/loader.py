@@ -52,7 +52,7 @@ class EpochLoader:
     def __init__(self, images: ImageSet, batch_size: int, seed: int, device: torch.device) -> None:
         if batch_size > len(images):
             raise SpecError(
-                f"batch_size={batch_size}, but there are {len(images)} images",
+                f"batch_size={batch_size}, but there are only {len(images)} images",
                 hint=f"set batch_size to at most {len(images)}",
             )
         if batch_size < 1:

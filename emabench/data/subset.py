@@ -21,7 +21,7 @@ def chosen_rows(labels: np.ndarray, count: int | None, seed: int, split: str) ->
         Sorted indices, int64 ``[count]``.
 
     Raises:
-        DataError: there are not so many.
+        DataError: there are not that many.
     """
     if count is None or count == len(labels):
         return None

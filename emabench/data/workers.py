@@ -90,7 +90,7 @@ def _joined(futures: list[Future[np.ndarray]]) -> np.ndarray:
 def _ended() -> DataError:
     _pool.cache_clear()
     return DataError(
-        "a process that decodes images was ended by the system",
+        "a process that decodes images was killed by the system",
         hint="is memory short? --cache disk decodes each image once",
     )
 

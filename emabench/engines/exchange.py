@@ -92,7 +92,7 @@ class Exchange:
         """
         if not self.read(job_id, attempt, LOG):
             raise EngineError(
-                f"the folder of artifacts {self.place} is not the driver's on this machine",
+                f"on this machine, the artifacts folder {self.place} is not the driver's",
                 hint="--artifacts takes a folder that all machines share, or a URL such as s3://…",
             )
         if self.is_shared:

@@ -71,7 +71,7 @@ def main(root: Path) -> None:
             with FileLock(folder.parent / "lock", timeout=_LOCK_SECONDS):
                 failure = make(journal, claim, place, tell=journal.say, stop=stop)
         except Timeout:
-            failure = Failure(f"an earlier attempt at job {claim.job_id} does not end")
+            failure = Failure(f"an earlier attempt at job {claim.job_id} has not ended")
             journal.fail(claim, reason=failure.message, cost=None, retry=True)
         if failure is not None:
             say(f"error: {failure.message}")

@@ -86,7 +86,7 @@ def serve(
         engine: works on the jobs; None is this machine, with a process for each.
         on_event: listens.
         stop: asked often whether to stop.
-        max_jobs: start at most so many attempts.
+        max_jobs: start at most this many attempts.
         idle_exit: leave once nothing is left to do; else wait for more.
         fail_fast: stop once a job failed for good.
         stale_after: seconds without a heartbeat after which an attempt is dead.
@@ -142,7 +142,7 @@ class WholeQueue:
     Args:
         store: open for writing.
         slots: of the worker.
-        on_event: told, once, when the worker begins to wait.
+        on_event: called once when the worker begins to wait.
         idle_exit: whether an empty queue is the end.
     """
 
@@ -171,7 +171,7 @@ class WholeQueue:
             return False
         if not self._idle_exit and not self._waits:
             self._waits = True
-            self._on_event(Notice("nothing is left to do: waiting for jobs; Ctrl-C leaves"))
+            self._on_event(Notice("nothing left to do: waiting for jobs; Ctrl-C quits"))
         return self._idle_exit
 
 
@@ -181,7 +181,7 @@ class ChosenRuns:
     Args:
         store: open for writing.
         runs: the runs.
-        on_event: told, once, of each job that is waited for.
+        on_event: called once for each job that is waited for.
     """
 
     def __init__(self, store: RunStore, runs: Sequence[QueuedRun], on_event: Listener) -> None:

@@ -45,7 +45,7 @@ class RayEngine:
             except (OSError, RuntimeError, ValueError) as error:
                 raise EngineError(
                     f"cannot reach the Ray cluster {address or ''}: {str(error).splitlines()[0]}",
-                    hint="ray status tells whether one runs; --address says where",
+                    hint="'ray status' says whether one is running; --address says where",
                 ) from None
 
     def __enter__(self) -> Self:
@@ -109,7 +109,7 @@ class _RayTask:
         except errors.WorkerCrashedError:
             return "its Ray worker died"
         except errors.OutOfMemoryError:
-            return "Ray ended it since the node ran out of memory"
+            return "Ray ended it because the node ran out of memory"
         except errors.RayError as error:
             return f"its node died ({type(error).__name__})"
 

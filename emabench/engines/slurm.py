@@ -26,7 +26,7 @@ from emabench.records import RunningAttempt
 from emabench.store.run_store import RunStore
 
 _NOTICE_SECONDS = 120
-"""So long before its time is up a job is told."""
+"""How long before its time is up a job is warned."""
 _ASK_SECONDS = 10.0
 """Slurm's controller is not asked more often: it serves the whole cluster."""
 _SETTLE_SECONDS = 60.0
@@ -128,8 +128,8 @@ class SlurmEngine:
         except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
             said = " ".join(str(error).split())
             raise EngineError(
-                f"Slurm takes no job: {said}",
-                hint="--partition, --time-limit and --sbatch say what",
+                f"Slurm refused the job: {said}",
+                hint="--partition, --time-limit and --sbatch say what to ask for",
             ) from None
         for job, handle in zip(jobs, sent, strict=True):
             job.handle = _SlurmTask(handle, self._states)

@@ -1,4 +1,4 @@
-"""What a node is told of an attempt: plain values, and nothing that leads to the store."""
+"""What a node learns about an attempt: plain values, and nothing that leads to the store."""
 
 from __future__ import annotations
 

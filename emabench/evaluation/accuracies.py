@@ -64,8 +64,8 @@ def accuracies(
     if probe.edge is not None:
         on_event(
             Notice(
-                f"linear probe: the best of the penalties is the {probe.edge}, "
-                f"{probe.weight_decay:g}, so that one beyond it may be better: add some to "
+                f"linear probe: the best penalty is the {probe.edge} one, "
+                f"{probe.weight_decay:g}, so one beyond it may be better: add some to "
                 "evaluation.linear.weight_decays"
             )
         )

@@ -37,7 +37,7 @@ def extract_features(
         std: per-channel standard deviation of the training images, in 0..1.
         device: where and in which precision to compute.
         batch_size: images per forward pass.
-        on_progress: told how many of how many images are done.
+        on_progress: called with the images done and their total.
 
     Returns:
         Features [N, D] in float32 and labels [N], both on the device.
@@ -78,8 +78,9 @@ def check_features(features: Tensor, model: nn.Module, *, part: str) -> None:
         for name, value in model.state_dict().items()
         if value.is_floating_point() and not value.isfinite().all()
     ]
-    reason = f": {broken[0]} holds numbers that are not" if broken else " or too large"
+    reason = f": {broken[0]} has numbers that are not" if broken else " or too large"
     raise WeightsError(
         f"the features of {bad} of {len(features)} {part} images are not finite{reason}",
-        hint="such weights come of a training that diverged, or of a damaged file; evaluate others",
+        hint="such weights come from a training that diverged or from a damaged file; "
+        "evaluate others",
     )

@@ -50,8 +50,8 @@ def settle_evaluation(
     if not images.classes:
         raise SpecError(
             "the images to evaluate on have no labels",
-            hint="set evaluation.data.data_dir to a folder of others, with a folder per class, or "
-            "evaluation.enabled=false",
+            hint="set evaluation.data.data_dir to a folder of labelled images, one folder per "
+            "class, or evaluation.enabled=false",
         )
     notes = []
     neighbours = min(spec.knn.k, len(images.train))
@@ -72,8 +72,8 @@ def check_holdout(spec: LinearSpec, images: Dataset) -> None:
     count = len(images.train)
     if count < 2:
         raise SpecError(
-            "a single training image cannot be evaluated on",
-            hint="two are needed at least: evaluate on more training images",
+            "one training image is not enough for an evaluation",
+            hint="evaluate on at least two training images",
         )
     if len(set(spec.weight_decays)) > 1 and np.bincount(images.train.labels).max() < 2:
         raise SpecError(

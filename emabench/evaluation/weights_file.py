@@ -65,14 +65,16 @@ def check_origin(file: Path, spec: PretrainSpec, on_note: Callable[[str], None])
     Args:
         file: the weights.
         spec: of the pretraining that they should be of.
-        on_note: told of a file that carries no digest.
+        on_note: called for a file without a digest.
 
     Raises:
         WeightsError: they are those of another network or run, or damaged.
     """
     header = read_header(file)
     if not header.has_digest:
-        on_note(f"{file} is of an earlier version, without a digest: damage may go unnoticed")
+        on_note(
+            f"{file} was written by an earlier version, without a digest: damage may go unnoticed"
+        )
         return
     whose = header.network
     if file.name in WEIGHTS and whose != file.stem:
@@ -83,7 +85,7 @@ def check_origin(file: Path, spec: PretrainSpec, on_note: Callable[[str], None])
         return  # of a version whose specs this one does not read: the digest is right
     if key != spec.training_key():
         raise WeightsError(
-            f"the weights {file} are those of another training than the one of its folder",
+            f"the weights {file} are not those of the training that its folder belongs to",
             hint="put the right file back, or repeat the run with --force",
         )
 
@@ -182,17 +184,20 @@ def _spec_in(metadata: Mapping[str, str], file: Path) -> Mapping[str, Any] | Non
 def _readable(file: Path) -> Iterator[None]:
     """Turn whatever goes wrong while a file is read into an error that names it."""
     if file.exists() and not file.is_file():  # opening a pipe would wait for somebody to write
-        raise WeightsError(f"cannot read the weights {file}: no regular file", hint="name a file")
+        raise WeightsError(
+            f"cannot read the weights {file}: not a regular file", hint="name a file"
+        )
     try:
         yield
     except FileNotFoundError:
         raise WeightsError(
-            f"the weights {file} are gone", hint="evaluate a file that is there"
+            f"the weights {file} are gone", hint="evaluate a file that exists"
         ) from None
     except Exception as error:  # safetensors and JSON let many kinds through on damaged files
         reason = error.strerror if isinstance(error, OSError) else None
         raise WeightsError(
-            f"cannot read the weights {file}: {reason or 'this is no complete safetensors file'}",
+            f"cannot read the weights {file}: "
+            f"{reason or 'this is not a complete safetensors file'}",
             hint="safetensors.torch.save_file(model.state_dict(), file) writes one",
         ) from None
 

@@ -194,7 +194,7 @@ def _take_turns(
     on_event: Listener,
     stop: Callable[[], bool],
 ) -> None:
-    """Make so many timed rounds, and those between them that only look at the phases."""
+    """Make this many timed rounds, and those between them that only look at the phases."""
     done = 0
     for number in itertools.count():
         # Where nothing runs ahead of the program, timing the phases delays nothing.

@@ -33,7 +33,7 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class _Order:
-    """What every process is told."""
+    """What every process needs to know."""
 
     spec: PretrainSpec
     folder: Path
@@ -131,7 +131,7 @@ def pretrain(
     if isinstance(outcome, _Failed):
         raise _error(outcome)
     if outcome is None:
-        raise EmabenchError(f"a process of the {spec.devices} died: {launch.reason}")
+        raise EmabenchError(f"one of the {spec.devices} processes died: {launch.reason}")
     return outcome
 
 
@@ -145,7 +145,7 @@ class _Launch(threading.Thread):
     def __init__(self, order: _Order) -> None:
         super().__init__(name="launcher", daemon=True)
         self._order = order
-        self.reason = "nothing was said"
+        self.reason = "it gave no reason"
 
     def run(self) -> None:
         """Start the processes and wait for their end."""

@@ -1,4 +1,4 @@
-"""An evaluation of its own: finished weights, of a run or a file, as one job.
+"""A separate evaluation: finished weights, of a run or a file, as one job.
 
     resolve_evaluation     weights and what the user asks for → a resolved spec with an identity
 
@@ -74,7 +74,7 @@ def resolve_evaluation(
     _check_paths(source, changes)
     spec = _spec(source, changes)
     if not spec.evaluation.enabled:
-        raise SpecError("evaluation.enabled=false: then nothing is done", hint="leave it out")
+        raise SpecError("evaluation.enabled=false leaves nothing to do", hint="leave it out")
     if "pretrain.device" not in changes:
         spec = _on_this_machine(spec, on_event)
     device = bind_device(spec.pretrain)
@@ -191,12 +191,12 @@ def _check_paths(source: _Source, changes: Mapping[str, Any]) -> None:
         short = path.removeprefix("pretrain.")
         if not path.startswith("pretrain.backbone."):
             raise SpecError(
-                f"{short} is no field of an evaluation",
+                f"{short} is not a field of an evaluation",
                 hint="set a field of evaluation, for example evaluation.knn.k=20",
             )
         if source.pretrain is not None:
             raise SpecError(
-                f"{short}: {source.title} says itself which backbone it has: "
+                f"{short}: {source.title} already says which backbone it has: "
                 f"{value_at({'pretrain': source.pretrain}, BACKBONE)}",
                 hint="leave it out",
             )

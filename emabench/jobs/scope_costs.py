@@ -77,7 +77,7 @@ def scope_costs(
     method = load_method(spec.pretrain.method.name)
     if not method.trains:
         raise SpecError(
-            f"method {spec.pretrain.method.name} trains nothing: it has no step that costs",
+            f"method {spec.pretrain.method.name} trains nothing, so it has no steps to count",
             hint="choose another with --method",
         )
     if scopes is None:

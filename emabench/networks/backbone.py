@@ -136,7 +136,8 @@ def chosen_stem(spec: BackboneSpec, image_size: int) -> str:
     if family is None:
         if spec.stem not in ("auto", "original"):
             raise SpecError(
-                f"backbone {spec.name} has no stem {spec.stem!r}: its family is not cut",
+                f"backbone {spec.name} has no stem {spec.stem!r}: its family is not cut into "
+                "blocks",
                 hint="use backbone.stem=original",
             )
         return "original"

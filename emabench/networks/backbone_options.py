@@ -38,8 +38,8 @@ _REFUSED = {
     **dict.fromkeys(_LOADING, _FRESH),
     "in_chans": "images always have three channels: leave it out",
     "num_classes": "a backbone has no classifier: leave it out",
-    "features_only": "a backbone gives one vector an image: leave it out",
-    "out_indices": "a backbone gives one vector an image: leave it out",
+    "features_only": "a backbone gives one vector per image: leave it out",
+    "out_indices": "a backbone gives one vector per image: leave it out",
     "device": "set the field device of the spec",
     "dtype": "set the field precision of the spec",
 }
@@ -60,7 +60,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         return
     for key in _keys(options):
         if key in _REFUSED:
-            raise SpecError(f"backbone.options: {key!r} is no option", hint=_REFUSED[key])
+            raise SpecError(f"backbone.options: {key!r} is not an option", hint=_REFUSED[key])
     known = _parameters(_model_class(name)) - set(_REFUSED)
     for key in options:
         if key not in known:

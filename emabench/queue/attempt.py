@@ -37,7 +37,7 @@ def begin_log(task: Task) -> None:
             file.write(f"{_stamp()} {line}\n")
     except OSError as error:
         raise CheckpointError(
-            f"cannot write to the folder of artifacts {task.place.artifacts}: {error.strerror}",
+            f"cannot write to the artifacts folder {task.place.artifacts}: {error.strerror}",
             hint="choose another one with --artifacts",
         ) from None
 

@@ -134,7 +134,7 @@ class Journal:
         try:
             self._file = path.open("xb")
         except FileExistsError:
-            raise FencedError(f"somebody has begun this attempt before: {path}") from None
+            raise FencedError(f"somebody has started this attempt already: {path}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -194,7 +194,7 @@ class Journal:
         self._write(Released(reason, cost))
 
     def say(self, event: object) -> None:
-        """Tell who watches; steps are told by the heartbeat."""
+        """Notify whoever watches; the heartbeat reports steps."""
         if isinstance(event, EpochProgress | Notice | PhaseProgress | Failure):
             self._write(Said(event))
 

@@ -40,7 +40,7 @@ def patiently(
         do: what to do; one transaction, or the opening of a store.
         stop: asked often whether to wait no longer.
         seconds: how long to wait at most.
-        say: told once that it waits, and once that it goes on.
+        say: called once when it waits, and once when it goes on.
 
     Raises:
         StoreUnreachableError: the server did not come back.

@@ -39,7 +39,7 @@ def reap(
     Args:
         store: open for writing.
         seconds: how long to watch the heartbeats, by this process's monotonic clock; 0 does not.
-        on_wait: told of the attempts that are watched, before they are.
+        on_wait: called with the attempts that are about to be watched.
     """
     running = store.queue.running()
     yield from _declare(store, [a for a in running if a.process_gone], "its process is gone")

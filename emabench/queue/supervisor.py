@@ -126,7 +126,7 @@ class Supervisor:
         Args:
             source: gives the jobs.
             slots: as many jobs run at once.
-            max_jobs: start at most so many attempts.
+            max_jobs: start at most this many attempts.
             fail_fast: stop once a job failed for good.
 
         Raises:

@@ -188,7 +188,7 @@ def _weights(claim: Claim, spec: ExperimentSpec, place: Workplace) -> Path:
 
     Raises:
         NotFoundError: the pretraining left no weights.
-        WeightsError: those of an evaluation of its own are gone, or no longer the same.
+        WeightsError: those of a separate evaluation are gone, or no longer the same.
     """
     network = spec.evaluation.network
     if claim.depends_on is not None:
@@ -212,6 +212,6 @@ def _tidy(claim: Claim, place: Workplace) -> None:
     """Delete what a job that is done leaves behind, as far as it is not to be kept."""
     if claim.kind is JobKind.PRETRAIN and place.keep is not Keep.CHECKPOINTS:
         remove_files(place.artifacts, claim.job_id, CHECKPOINTS)
-    # The weights of an evaluation of its own belong to another run, or to the user.
+    # The weights of a separate evaluation belong to another run, or to the user.
     if claim.depends_on is not None and place.keep is Keep.NOTHING:
         remove_files(place.artifacts, claim.depends_on, WEIGHTS)

@@ -19,7 +19,7 @@ class DataSpec(SpecModel):
     dataset: str = "fashion-mini"
     """Name of the data set: see ``emabench datasets``."""
     data_dir: str | None = None
-    """Where the files lie: the tree of a ``folder``, the download folder of the others."""
+    """Where the files are: the tree of a ``folder``, the download folder of the others."""
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the stored square images in pixels; None is the data set's own size."""
     crop: Literal["center", "stretch"] = "center"
@@ -81,7 +81,7 @@ class ViewSpec(SpecModel):
 
 
 class SecondView(SpecModel):
-    """What the second view does otherwise than the first; None keeps the first view's value."""
+    """What the second view does differently from the first; None keeps the first view's value."""
 
     crop_scale: tuple[float, float] | None = None
     crop_ratio: tuple[float, float] | None = None

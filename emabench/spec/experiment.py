@@ -20,15 +20,15 @@ from emabench.spec.yaml_reader import MOST_CHARACTERS, NOT_YAML, YamlError, read
 
 
 class BenchSpec(SpecModel):
-    """What a bench measures; all else of its steps is as in the pretraining beside it."""
+    """What a bench measures; everything else about its steps is as in the pretraining beside it."""
 
     arms: Annotated[tuple[EmaSpec, ...], Field(min_length=1)]
-    """They differ in their EMA and in nothing else; the first is what the others are compared
-    with. Set by ``emabench bench`` alone, as all of ``bench`` is."""
+    """They differ only in their EMA; the others are compared with the first. Only
+    ``emabench bench`` sets it, like all of ``bench``."""
     steps: Annotated[int, Field(ge=2)] | None = None
     """Timed steps of each arm; None: as many as ``seconds`` allow."""
     seconds: Annotated[float, Field(gt=0)] = 15.0
-    """Time for all timed steps together; at least four steps of each arm are made all the same."""
+    """Time for all timed steps together; at least four steps of each arm are timed anyway."""
 
 
 class ExperimentSpec(SpecModel):
@@ -42,12 +42,11 @@ class ExperimentSpec(SpecModel):
     smoke: bool = False
     """Marks a run that only proves that the program works: comparisons leave it out."""
     profile: bool = False
-    """Writes a trace of some steps beside the weights; what such a run costs is compared with
-    nothing. Set by ``emabench run --profile``."""
+    """Writes a trace of some steps beside the weights; the costs of such a run are left out of
+    comparisons. Set by ``emabench run --profile``."""
     weights: str | None = None
-    """For an evaluation of its own: id of the run whose weights are evaluated, or the absolute path
-    of a safetensors file; None: those of the own pretraining. Set by
-    ``emabench eval`` alone."""
+    """Id of the run whose weights are evaluated, or the absolute path of a safetensors file; None:
+    the weights of the run's own pretraining. Only ``emabench eval`` sets it."""
 
     bench: BenchSpec | None = None
     """For a bench: the arms whose steps are timed; nothing is evaluated."""
@@ -168,7 +167,7 @@ def unreadable(spec: Any) -> str | None:
     """Return why nothing can be read from the spec of a store or a bundle; None if it can.
 
     What counts is its shape: groups are groups, and values of the type that their fields have.
-    Fields and choices that this version does not know hinder nobody from reading the others.
+    Fields and choices that this version does not know keep nobody from reading the others.
 
     Args:
         spec: plain values.

@@ -87,7 +87,7 @@ def _range(part: str, *, what: str) -> range:
     match = _RANGE.fullmatch(part)
     if match is None:
         raise SpecError(
-            f"{what}={shown(part)} is no range of whole numbers", hint="write for example 0..4"
+            f"{what}={shown(part)} is not a range of whole numbers", hint="for example 0..4"
         )
     first, last = int(match[1]), int(match[2])
     if last < first:

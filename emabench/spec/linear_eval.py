@@ -25,7 +25,7 @@ class LinearSpec(SpecModel):
     weight_decays: Annotated[tuple[float, ...], Field(min_length=1)] = (
         1e-5, 1e-4, 1e-3, 1e-2, 1e-1,
     )  # fmt: skip
-    """L2 penalties to choose from; the best one on the held-out images is taken."""
+    """L2 penalties to choose from; the one that does best on the held-out images is used."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the *training* images on which the penalty is chosen, per class."""
     max_iterations: Annotated[int, Field(ge=1)] = 200
@@ -36,11 +36,11 @@ class LinearEvalSpec(SpecModel):
     """The evaluation of the weights that a pretraining left behind."""
 
     added_later = ("few_shot",)
+
     enabled: bool = True
-    """Whether the weights are evaluated at all: not where no image has a label."""
+    """Whether the weights are evaluated at all; they cannot be where no image has a label."""
     network: Literal["online", "target", "average"] = "online"
-    """Whose backbone gives the features: that of the online or the target network, or the average
-    that ``ema.evaluation_decay`` keeps."""
+    """Network whose backbone gives the features; ``average`` is that of ``ema.evaluation_decay``."""
     data: DataSpec | None = None
     """Images to evaluate on: every field of ``data``; None: those of the pretraining. A field that
     is left out is that of the pretraining; for another data set only the image size is. They are

@@ -72,7 +72,7 @@ def read_condition(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise SpecError(
-            f"--where {shown(text)} has no '='", hint="write for example --where ema_scope=full"
+            f"--where {shown(text)} has no '='", hint="for example --where ema_scope=full"
         )
     path = full_path(name)
     # A folder may be called "a,b".

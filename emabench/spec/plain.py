@@ -114,7 +114,7 @@ class _Plain:
         if isinstance(value, int) and not isinstance(value, bool) and value not in _INTEGERS:
             raise _error(path, "a whole number of more than 64 bits")
         if value is not None and not isinstance(value, int | float):
-            raise _error(path, f"a {type(value).__name__} is no plain value")
+            raise _error(path, f"a {type(value).__name__} is not a plain value")
         return value
 
     def _key(self, key: Any, path: tuple[str, ...]) -> str:

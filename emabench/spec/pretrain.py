@@ -88,7 +88,7 @@ class OptimizerSpec(SpecModel):
     decay_bias_and_norm: bool = True
     """Whether biases and normalisation parameters take weight decay too."""
     clip_grad_norm: Positive | None = None
-    """Upper bound of the norm of the whole gradient; None does not clip."""
+    """Upper bound on the norm of the whole gradient; None does not clip."""
     options: Options = Field(default_factory=dict)
     """Further keyword arguments of the optimiser, for example ``trust_coeff`` of LARS."""
     predictor_lr: Positive = 1.0
@@ -138,13 +138,13 @@ class EmaSpec(SpecModel):
 
 
 class MonitorSpec(SpecModel):
-    """What is watched during training; it changes no weight."""
+    """What is monitored during training; it never changes the weights."""
 
     gradient_every: Annotated[int, Field(ge=2)] | None = 50
     """Steps from one pair of adjacent steps to the next on which the gradients at the block outputs
     are measured; None measures none."""
     representation_images: Annotated[int, Field(ge=0)] = 512
-    """Training images whose embeddings are looked at after each epoch; 0 switches it off."""
+    """Training images whose embeddings are examined after each epoch; 0 switches it off."""
 
 
 class PretrainSpec(SpecModel):
@@ -158,7 +158,7 @@ class PretrainSpec(SpecModel):
     epochs: Annotated[int, Field(ge=0)] = 100
     """Passes over the training images; 0 evaluates the untrained network."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
-    """Stops after so many steps, for smoke tests; the schedules end there too."""
+    """Stops after this many steps, for smoke tests; the schedules end there too."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Images per step. Each gives two views."""
     views: Literal["separate", "joint"] = "separate"
@@ -174,9 +174,9 @@ class PretrainSpec(SpecModel):
     checkpoint_epochs: Annotated[int, Field(ge=1)] | None = 1
     """Epochs between two checkpoints; None: the ends of epochs do not count."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
-    """Steps between two checkpoints, beside those of the epochs."""
+    """Steps between two checkpoints, in addition to those of the epochs."""
     checkpoint_minutes: Positive | None = None
-    """Minutes of training after which the next checkpoint is due, beside the others."""
+    """Minutes of training after which the next checkpoint is due, in addition to the others."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or another device of torch."""
     devices: Annotated[int, Field(ge=1)] = 1

@@ -30,7 +30,7 @@ class Revision:
         concerns: which runs, as far as their spec and their data tell.
         before: what was wrong.
         now: what is right.
-        repeats: whether a run of before is done again when it is asked for. If not, it counts as
+        repeats: whether an older run is done again when it is asked for. If not, it counts as
             the same run, and only its ``metrics`` are kept apart.
     """
 
@@ -137,7 +137,7 @@ def changed_metrics(name: str) -> tuple[str, ...]:
 
 
 def is_repeated(name: str) -> bool:
-    """Whether a run of before is done again when it is asked for."""
+    """Whether an older run is done again when it is asked for."""
     return name not in _BY_NAME or _BY_NAME[name].repeats
 
 

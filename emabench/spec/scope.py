@@ -41,7 +41,7 @@ class EmaScope:
         parts = [part.strip() for part in text.split("+")]
         if not all(parts):
             raise SpecError(
-                f"EMA scope {text!r} has an empty part", hint="write for example layer4+projector"
+                f"EMA scope {text!r} has an empty part", hint="for example layer4+projector"
             )
         if "none" in parts:
             if len(parts) > 1:

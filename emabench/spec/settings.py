@@ -60,9 +60,7 @@ def parse_assignment(text: str) -> tuple[str, list[Any]]:
     """
     path, equals, value = text.partition("=")
     if not equals:
-        raise SpecError(
-            f"--set {text!r} has no '='", hint="write for example --set ema.decay=0.996"
-        )
+        raise SpecError(f"--set {text!r} has no '='", hint="for example --set ema.decay=0.996")
     field = full_path(path)
     return field, expand_values(value, what=path.strip(), as_text=is_text(field))
 
@@ -126,7 +124,7 @@ def _check_version(version: Any) -> None:
     # A truth value would be 1.
     if type(version) is not int or not 1 <= version <= SPEC_VERSION:
         raise SpecError(
-            f"spec: spec_version is {shown(version)}, this emabench knows {SPEC_VERSION}",
+            f"spec: spec_version is {shown(version)}, this emabench reads {SPEC_VERSION}",
             hint="a newer emabench wrote it: pip install --upgrade emabench",
         )
 

@@ -139,7 +139,7 @@ class StudySpec(SpecModel):
     quantity: Text | None = None
     """What is looked at block by block, see ``emabench stability --quantity``; decides if given."""
     margin: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    """By metric: a difference within it is none. In the unit of the metric."""
+    """By metric: differences within it do not count. In the unit of the metric."""
     by: Text
     """The factor: the field whose values are compared."""
     baseline: str | int | float | bool
@@ -157,7 +157,7 @@ class StudySpec(SpecModel):
     def _is_consistent(self) -> Self:
         unknown = sorted(set(self.margin) - set(self.metrics))
         if unknown:
-            raise ValueError(f"margin: {unknown[0]} is none of the metrics")
+            raise ValueError(f"margin: {unknown[0]} is not one of the metrics")
         if not self.budgets.by_name():
             raise ValueError("budgets: name at least one of smoke, cpu, gpu")
         try:
@@ -168,7 +168,7 @@ class StudySpec(SpecModel):
         if EVERY not in compared and self.baseline not in compared:
             found = ", ".join(dict.fromkeys(str(value) for value in compared)) or "nothing"
             raise ValueError(
-                f"baseline: {self.baseline} is no value of {self.by} in the arms: {found}"
+                f"baseline: {self.baseline} is not a value of {self.by} in the arms: {found}"
             )
         for grid in (*self.arms, *(each.set for each in self.budgets.by_name().values())):
             if SHORT_NAMES["seed"] in grid:

@@ -144,7 +144,7 @@ class _Values:
         result: dict[str, Any] = {}
         for each in node.value if isinstance(node, SequenceNode) else [node]:
             if not isinstance(each, MappingNode):
-                raise _error("merges what is no mapping", node, hint="write <<: *anchor")
+                raise _error("merges what is not a mapping", node, hint="write <<: *anchor")
             result = self._value(each, path, depth) | result
         return result
 
@@ -161,7 +161,7 @@ def _scalar(node: Node) -> Any:
         digits = text.replace("_", "")
         return int(digits) if kind == "int" else float(digits)
     if kind == "merge":
-        raise _error("has a '<<' that is no key", node)
+        raise _error("has a '<<' that is not a key", node)
     return text
 
 

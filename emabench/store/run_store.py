@@ -90,7 +90,7 @@ class RunStore:
     ) -> QueuedRun:
         """Queue a run: a pretraining job and the evaluation that depends on it.
 
-        The plan may also be that of an evaluation of its own: that is one job.
+        The plan may also be that of a separate evaluation: that is one job.
 
         A run of the same fingerprint is not queued twice: the one that exists is returned, its
         failed or cancelled jobs queued again; it joins the study of the plan, if that has one. Safe
@@ -125,7 +125,7 @@ class RunStore:
         """Delete runs with all that the store holds of them; their files are left alone.
 
         Args:
-            run_ids: complete ids of runs, or of evaluations of their own.
+            run_ids: complete ids of runs, or of separate evaluations.
 
         Raises:
             UsageError: somebody works on one of them.
@@ -150,7 +150,7 @@ class RunStore:
             return StoredRuns(tuple(runs), read_values(session, [r.id for r in runs], wanted))
 
     def runs(self, query: RunQuery = ANY_RUN) -> list[RunRecord]:
-        """Return runs, the newest last; evaluations of their own are not among them.
+        """Return runs, the newest last; separate evaluations are not among them.
 
         Runs that are asked for by id come in that order, and may be anything.
 
@@ -167,7 +167,7 @@ class RunStore:
             return read_values(session, list(run_ids), wanted)
 
     def evaluations(self, run_id: str | None = None, query: RunQuery = ANY_RUN) -> list[RunRecord]:
-        """Return evaluations of their own, the newest last, smoke ones too.
+        """Return separate evaluations, the newest last, smoke ones too.
 
         Args:
             run_id: the complete id of the run whose weights they evaluate; None is any weights.

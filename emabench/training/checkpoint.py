@@ -140,7 +140,7 @@ def load_checkpoint(
     Args:
         path: the file.
         owner: of the training that goes on from it; None: it need not be the right one.
-        on_note: told of a file that carries no digest.
+        on_note: called for a file without a digest.
 
     Raises:
         CheckpointError: the file is absent, damaged, no checkpoint, of another format or of
@@ -148,7 +148,7 @@ def load_checkpoint(
     """
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for who writes
-            raise ValueError("no regular file")
+            raise ValueError("not a regular file")
         with path.open("rb") as file:
             has_digest = _check_digest(file)
             content = torch.load(file, map_location="cpu", weights_only=True)
@@ -160,11 +160,13 @@ def load_checkpoint(
     except Exception as error:  # torch lets many kinds through on damaged files
         raise CheckpointError(f"cannot read the checkpoint {path}: it is damaged") from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path} is no checkpoint of this version of emabench")
+        raise CheckpointError(f"{path} is not a checkpoint of this version of emabench")
     if owner is not None and content.get("owner", owner) != owner:
-        raise CheckpointError(f"cannot read the checkpoint {path}: it is of another training")
+        raise CheckpointError(f"cannot read the checkpoint {path}: it belongs to another training")
     if not has_digest:
-        on_note(f"{path} is of an earlier version, without a digest: damage may go unnoticed")
+        on_note(
+            f"{path} was written by an earlier version, without a digest: damage may go unnoticed"
+        )
     return state
 
 
@@ -194,7 +196,7 @@ def saved_states(
     Args:
         folders: of the attempts, newest first.
         owner: of the training that goes on.
-        on_note: told of each checkpoint that cannot be read, and of one without a digest.
+        on_note: called for each checkpoint that cannot be read, and for one without a digest.
     """
     for folder in folders:
         for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT):

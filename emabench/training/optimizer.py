@@ -49,7 +49,7 @@ def build_optimizer(
     if get_optimizer_info(spec.name).second_order:
         raise SpecError(
             f"optimizer {spec.name} needs second derivatives, which the training does not compute",
-            hint="choose one of the first order, such as adamw",
+            hint="choose a first-order one, such as adamw",
         )
     options: dict[str, Any] = {"nesterov": False} if spec.name == "sgd" else {}
     device = next(model.parameters()).device.type
@@ -69,7 +69,7 @@ def build_optimizer(
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
             f"optimizer {spec.name} cannot be built: {reason}",
-            hint="check optimizer.options, and what the optimiser asks of the machine",
+            hint="check optimizer.options, and what the optimiser needs from the machine",
         ) from error
     never = spec.weight_decay == 0 and not spec.final_weight_decay
     if optimizer.defaults.get("always_adapt") is False and never:

@@ -47,7 +47,7 @@ class Trainer:
         spec: a resolved spec.
         dataset: the images.
         device: where and in which precision to compute.
-        meter: told where the time goes.
+        meter: records where the time goes.
         world: the processes that train together; each has a trainer.
     """
 

@@ -59,5 +59,5 @@ def weights_file(artifacts: Path, run_id: str, network: str = "online") -> Path:
                 return folder / f"{name}.safetensors"
     raise NotFoundError(
         f"run {run_id} has no weights of its {network} network in {artifacts}",
-        hint="is the run done? --artifacts says where its files lie",
+        hint="is the run done? --artifacts says where its files are",
     )

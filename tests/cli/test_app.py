@@ -7,7 +7,7 @@ from seeding import complete, plan
 
 from emabench import __version__
 from emabench.cli.app import main as app
-from emabench.cli.app.discovery import command_names, load_command, summary
+from emabench.cli.app.discovery import PANELS, command_names, load_command, panel, summary
 from emabench.errors import DataError, EmabenchError, InterruptedRunError
 from emabench.store import RunStore
 
@@ -120,6 +120,18 @@ def test_help_names_every_command_with_its_summary(emabench):
     for name in command_names():
         assert f"{name} {summary(name)}" in text
     assert emabench([]).out == result.out
+
+
+def test_help_lists_every_command_once_under_its_own_heading(emabench):
+    heading, found = None, {}
+    for line in emabench(["--help"]).out.splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            heading = line.removesuffix(":")
+        elif heading in PANELS and line.startswith("  ") and line[2] != " ":
+            found.setdefault(heading, []).append(line.split()[0])
+    assert list(found) == list(PANELS)
+    assert sorted(name for names in found.values() for name in names) == command_names()
+    assert all(panel(name) == heading for heading, names in found.items() for name in names)
 
 
 def test_every_command_has_an_example_that_its_help_keeps_on_a_line():

@@ -92,7 +92,7 @@ def test_a_bench_tells_arms_apart_is_kept_and_is_no_run(emabench, benched):
         (["--method", "diet", "--ema-scope", "full"], "no target network"),
         (["--steps", "1"], "--steps"),
         (["--seconds", "0"], "--seconds"),
-        (["--dataset", "synthetic", "--data-dir", "x"], "is not read by synthetic"),
+        (["--dataset", "synthetic", "--data-dir", "x"], "does not apply to synthetic"),
     ],
 )
 def test_a_bench_that_cannot_be_is_refused_before_anything_is_stored(
@@ -145,7 +145,7 @@ def test_cost_predicts_by_what_the_store_has_measured(emabench, benched):
     assert rows[1]["train_s"] == pytest.approx(scaled)
     assert "training" in emabench([*flags, "--from-store"]).out
     elsewhere = emabench([*flags, "--from-store", "--set", "views=joint"])
-    assert "measured nothing like it" in elsewhere.err
+    assert "no measurement like it" in elsewhere.err
 
 
 def test_cost_of_no_training_and_of_no_store_is_one_line(emabench):

@@ -69,7 +69,7 @@ def test_notes_go_to_stderr_and_stdout_keeps_only_data(store, emabench):
     result = emabench(["compare", "--json", "--metric", "top1,peak_memory"])
     assert rows_of(result)[0]["metrics"]["top1"]["values"] == [70.0]
     assert "note: 1 queued left out" in result.err
-    assert "of each seed the newest counts" in result.err
+    assert "the newest of each seed counts" in result.err
     assert "peak_memory: peak resident memory" in result.err
 
 
@@ -100,8 +100,8 @@ def test_unknown_values_are_null_in_json_and_a_dash_in_the_table(store, emabench
         (["--baseline", "projectr"], 2, "unknown baseline 'projectr'", "choose one of: full, none"),
         (["--where", "seed"], 2, "has no '='", "--where ema_scope=full"),
         (["--json", "--csv"], 2, "exclude each other", "choose one of"),
-        (["--where", "seed=77"], 3, "no run fits", "loosen --where"),
-        (["--name", "nobody"], 3, "no run fits", "loosen --where"),
+        (["--where", "seed=77"], 3, "no run matches", "loosen --where"),
+        (["--name", "nobody"], 3, "no run matches", "loosen --where"),
     ],
 )
 def test_a_wrong_request_is_one_line_with_a_hint(store, emabench, options, code, message, hint):
@@ -156,7 +156,7 @@ def test_the_answer_stands_below_the_tables(arms, emabench):
     assert "equivalent within ±0.6" in result.out
     assert "0.25 (0.25)" in result.out
     plain = emabench(["compare"])
-    assert "--margin top1=0.5, fixed before the runs" in plain.err
+    assert "--margin top1=0.5, before the runs" in plain.err
     assert "cheaper and not worse than full: no" in plain.out
 
 
@@ -211,8 +211,8 @@ def test_a_study_of_the_package_brings_its_margin_and_baseline(store, emabench):
 @pytest.mark.parametrize(
     ("options", "code", "message", "hint"),
     [
-        (["--metric", "energy"], 3, "no run holds energy", "the runs hold knn_top1"),
-        (["--metric", "grad_cv:layer9"], 3, "no run holds grad_cv:layer9", "the runs hold"),
+        (["--metric", "energy"], 3, "no run has energy", "the runs have knn_top1"),
+        (["--metric", "grad_cv:layer9"], 3, "no run has grad_cv:layer9", "the runs have"),
         (["--by", "seed"], 2, "paired by their seeds", "--runs"),
         (["--margin", "top1"], 2, "has no '='", "top1=0.5"),
         (["--fail-if", "top1:0.5"], 2, "needs a sign", "--fail-if"),

@@ -62,10 +62,10 @@ def test_a_sound_store_is_sound_and_unchanged(emabench, folder, runs):
     [
         (
             "UPDATE jobs SET state = 'running' WHERE position = 0",
-            "is running, its running attempts",
+            "is running, but its running attempts",
         ),
         ("UPDATE attempts SET state = 'running'", "is not running, but an attempt at it is"),
-        ("UPDATE jobs SET attempt = 2", "says 2 attempts, 1 are there"),
+        ("UPDATE jobs SET attempt = 2", "counts 2 attempts, but the store has 1"),
         ("UPDATE jobs SET state = 'failed' WHERE position = 0", "which it needs, is failed"),
         ("UPDATE jobs SET state = 'queued' WHERE position = 1", "is queued and has results"),
         ("DELETE FROM results", "is done and has no results"),
@@ -81,9 +81,9 @@ def test_a_sound_store_is_sound_and_unchanged(emabench, folder, runs):
             "needs no pretraining of its run",
         ),
         ("UPDATE attempts SET state = 'failed'", "is done, but its newest attempt is failed"),
-        ("UPDATE jobs SET state = 'asleep' WHERE position = 0", "has the state 'asleep'"),
-        ("UPDATE jobs SET kind = 'nap' WHERE position = 1", "has the kind 'nap'"),
-        ("UPDATE attempts SET state = 'asleep'", "has the state 'asleep'"),
+        ("UPDATE jobs SET state = 'asleep' WHERE position = 0", "has an unknown state, 'asleep'"),
+        ("UPDATE jobs SET kind = 'nap' WHERE position = 1", "has an unknown kind, 'nap'"),
+        ("UPDATE attempts SET state = 'asleep'", "has an unknown state, 'asleep'"),
     ],
 )
 def test_what_is_wrong_is_named(emabench, runs, statement, words):
@@ -143,7 +143,7 @@ def test_a_backup_is_not_put_beside_what_would_be_read_into_it(emabench, folder,
     Path("other.db").write_text("in use")
     Path(f"other.db{end}").write_text("changes of another store")
     refused = emabench(["db", "backup", "-o", "other.db", "--force"])
-    assert (refused.code, f"other.db{end} lies beside it" in refused.err) == (2, True)
+    assert (refused.code, f"other.db{end} is beside it" in refused.err) == (2, True)
     assert Path("other.db").read_text() == "in use"
 
 

@@ -135,7 +135,7 @@ def test_du_reads_well(emabench, store):
     ]
     assert orphan[1:6] == ["1", "job", "not", "in", "the"]
     assert total[:3] == ["total", "3.0", "MiB"]
-    assert "2.0 KiB belong to jobs that the store does not hold" in result.hint
+    assert "2.0 KiB belong to jobs that are not in the store" in result.hint
 
 
 def test_du_of_nothing(emabench, store):

@@ -64,11 +64,11 @@ def test_the_artifacts_may_be_a_url(emabench, running):
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["--jobs", "2"], "--jobs says nothing to the engine local", "--engine ray or slurm"),
+        (["--jobs", "2"], "--jobs does not apply to the engine local", "--engine ray or slurm"),
         (["--engine", "ray", "--partition", "gpu"], "--partition", "--engine slurm"),
         (["--engine", "slurm", "--address", "auto"], "--address", "--engine ray"),
         (["--engine", "slurm", "--jobs-per-device", "2"], "--jobs-per-device", "--engine local"),
-        (["--artifacts", "s3://bucket/x"], "not in a URL", "takes a folder"),
+        (["--artifacts", "s3://bucket/x"], "not to a URL", "takes a folder"),
     ],
 )
 def test_options_that_do_not_go_together(emabench, running, arguments, message, hint):

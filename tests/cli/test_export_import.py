@@ -88,7 +88,7 @@ def test_runs_are_chosen_by_id_label_or_field(emabench, runs):
     kept = emabench(["export", "-o", "some.jsonl"])
     assert (kept.code, "--force" in kept.hint) == (2, True)
     both = emabench(["export", runs[0], "--where", "method=moco", "-o", "both.jsonl"])
-    assert (both.code, "leave out one" in both.hint) == (2, True)
+    assert (both.code, "leave one of them out" in both.hint) == (2, True)
     twice = emabench(["export", "-o", "-", "--json"])
     assert (twice.code, twice.out, "want stdout" in twice.err) == (2, "", True)
     told = json.loads(emabench(["export", "-o", "told.jsonl", "--json"]).out)
@@ -218,8 +218,8 @@ DAMAGE = [
     (replaced("done", "jobs", 0, "state"), "newest attempt is failed"),
     (replaced(7, "jobs", 0, "attempt"), "says 7 attempts, these are [1]"),
     (replaced("../../../etc/x", "jobs", 0, "id"), "longer than 12"),
-    (replaced("../../../etc", "jobs", 0, "id"), "is no id of a job"),
-    (replaced("0" * 12, "jobs", 1, "depends_on"), "is no job before it"),
+    (replaced("../../../etc", "jobs", 0, "id"), "is not the id of a job"),
+    (replaced("0" * 12, "jobs", 1, "depends_on"), "is not a job before it"),
     (replaced(None, "jobs", 1, "depends_on"), "needs no pretraining"),
     (replaced(1, "jobs", 1, "position"), None),
     (replaced(5, "jobs", 1, "position"), "out of order"),
@@ -227,18 +227,18 @@ DAMAGE = [
     (replaced("yesterday", "created_at"), "experiments.created_at: Invalid isoformat"),
     (replaced(None, "fingerprint"), "experiments.fingerprint: it is null"),
     (replaced("x" * 65, "fingerprint"), "longer than 64"),
-    (replaced("a\0b", "name"), "is no text"),
+    (replaced("a\0b", "name"), "is not text"),
     (replaced("\ud800", "name"), "surrogates not allowed"),
-    (replaced([], "spec"), "experiments.spec: [] is no dict"),
-    (replaced(1, "smoke"), "experiments.smoke: 1 is no bool"),
-    (replaced(True, "repeat"), "no whole number"),
-    (replaced(2**31, "repeat"), "no whole number of 32 bits"),
-    (replaced("3", "jobs", 0, "priority"), "no whole number"),
+    (replaced([], "spec"), "experiments.spec: [] is not a dict"),
+    (replaced(1, "smoke"), "experiments.smoke: 1 is not a bool"),
+    (replaced(True, "repeat"), "not a whole number"),
+    (replaced(2**31, "repeat"), "not a whole number of 32 bits"),
+    (replaced("3", "jobs", 0, "priority"), "not a whole number"),
     (replaced("much", "jobs", 0, "attempts", 0, "cost", "train_s"), "costs.train_s: 'much'"),
-    (replaced(math.nan, "jobs", 0, "attempts", 0, "cost", "train_s"), "NaN is no number"),
+    (replaced(math.nan, "jobs", 0, "attempts", 0, "cost", "train_s"), "NaN is not a number"),
     (lambda run: run["jobs"][0]["metrics"].append(run["jobs"][0]["metrics"][0]), "two of metric"),
     (replaced("x" * 65, "jobs", 0, "metrics", 0, "name"), "longer than 64"),
-    (replaced("1", "jobs", 0, "metrics", 0, "step"), "metrics.step: '1' is no whole number"),
+    (replaced("1", "jobs", 0, "metrics", 0, "step"), "metrics.step: '1' is not a whole number"),
     (replaced([{"name": "top1", "value": 1.0, "correct": "%", "correct_count": 1}],
               "jobs", 0, "results"), "results.correct: "),
 ]  # fmt: skip
@@ -300,10 +300,10 @@ def test_a_damaged_bundle_changes_nothing(emabench, runs, folder):
         (newer + rest, "written by emabench 9.0"),
         (later + rest, "in version 2"),
         (uncounted + rest, "line 1 of the bundle is damaged"),
-        ("a,b,c\n1,2,3\n", "is no bundle of runs"),
-        ("", "is no bundle of runs"),
-        (json.dumps({"some": "json"}), "is no bundle of runs"),
-        ("[1, 2]\n", "is no bundle of runs"),
+        ("a,b,c\n1,2,3\n", "is not a bundle of runs"),
+        ("", "is not a bundle of runs"),
+        (json.dumps({"some": "json"}), "is not a bundle of runs"),
+        ("[1, 2]\n", "is not a bundle of runs"),
     ):
         Path("bad.jsonl").write_text(content, "utf-8")
         for db in ("target.db", "new.db"):
@@ -367,7 +367,7 @@ def test_a_pipe_without_end_is_refused(monkeypatch, folder):
     monkeypatch.setattr("emabench.store.transfer.moving._LARGEST_PIPED", 3 << 20)
     with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless:
         assert endless.stdout is not None
-        with pytest.raises(DataError, match="come from the pipe"):
+        with pytest.raises(DataError, match="came through the pipe"):
             import_runs("new.db", Path(f"/dev/fd/{endless.stdout.fileno()}"))
         endless.kill()
     assert not (folder / "new.db").exists()

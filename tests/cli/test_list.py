@@ -126,7 +126,7 @@ def test_a_file_that_is_no_store_is_left_alone(command, content, emabench, folde
     path.write_bytes(content)
     result = emabench(command)
     assert (result.code, result.out) == (1, "")
-    assert "results.db is no emabench store" in result.err
+    assert "results.db is not an emabench store" in result.err
     assert result.hint
     assert path.read_bytes() == content
     assert [entry.name for entry in folder.iterdir()] == ["results.db"]

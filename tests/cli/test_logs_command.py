@@ -67,7 +67,7 @@ def test_the_newest_attempt_unless_another_is_asked_for(emabench, store):
     assert emabench(["logs", "@last", "--attempt", "1"]).out == "first\n"
     result = emabench(["logs", run.id, "--attempt", "3"])
     assert (result.code, result.out) == (3, "")
-    assert f"there is no attempt 3 at job {run.id}" in result.err
+    assert f"job {run.id} has no attempt 3" in result.err
     assert "2 were made" in result.hint
 
 

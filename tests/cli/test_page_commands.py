@@ -52,15 +52,15 @@ def test_a_picture_is_written_and_its_numbers_printed(store, emabench, kind):
         (["plot", "pareto", "-o", "x.png", "--cost", "stepms"], 2, "'stepms'", "step_ms"),
         (["plot", "cost", "-o", "x.png", "--of", "stepp"], 2, "'stepp'", "step"),
         (["plot", "curves", "-o", "x.png", "--metric", "los"], 2, "'los'", "loss"),
-        (["plot", "stability", "-o", "x.png"], 3, "no run holds grad_norm_cv", "monitors"),
+        (["plot", "stability", "-o", "x.png"], 3, "no run has grad_norm_cv", "monitors"),
         (["plot", "paretto", "-o", "x.png"], 2, "'paretto'", "pareto"),
         (["plot", "seeds", "-o", "x.png", "--where", "seed=7"], 3, "nothing to draw", "loosen"),
-        (["plot", "seeds", "-o", "x.png", "--metric", "energy"], 3, "no run holds energy", "show"),
-        (["report", "-o", "x.pdf"], 2, "no name for a page", ".html"),
+        (["plot", "seeds", "-o", "x.png", "--metric", "energy"], 3, "no run has energy", "show"),
+        (["report", "-o", "x.pdf"], 2, "not a name for a page", ".html"),
         (["report", "-o", "no/x.html"], 2, "there is no folder", "make it"),
         (["report", "-o", "x.html", "--metric", "top11"], 2, "'top11'", "top1"),
         (["report", "-o", "x.html", "--where", "seed=7"], 3, "nothing to compare", "emabench run"),
-        (["dashboard", "--host", "0.0.0.0"], 2, "takes a token", "openssl"),
+        (["dashboard", "--host", "0.0.0.0"], 2, "needs a token", "openssl"),
         (["dashboard", "--host", "0.0.0.0", "--token", "x"], 2, "can be guessed", "openssl"),
         (["dashboard", "--db", "nowhere.db"], 3, "there is no store", "emabench run"),
     ],
@@ -134,7 +134,7 @@ def test_a_signal_ends_the_dashboard(store, number):
             assert b"Cheaper, and not worse?" in answer.read()
         program.process.send_signal(number)
         assert program.end() == 130
-        assert "Ctrl-C ends" in program.err
+        assert "Ctrl-C stops it" in program.err
     assert Path("results.db").read_bytes() == before
 
 

@@ -79,7 +79,7 @@ def test_the_highest_priority_goes_first(emabench, queue):
 
 def test_a_dry_run_counts_and_estimates_and_queues_nothing(emabench, folder, queue):
     text = emabench(["queue", *TINY, "--dry-run"]).out
-    assert text.startswith("# 1 run\n# 2 jobs\n# no estimate: the store holds no finished run")
+    assert text.startswith("# 1 run\n# 2 jobs\n# no estimate: the store has no finished run")
     assert list(folder.iterdir()) == []
     queue("--seed", "0")
     assert emabench(WORK).code == 0

@@ -100,7 +100,7 @@ def test_ids_are_all_known_before_anything_is_done(command, emabench, store):
     letter = next(letter for letter in first if first.count(letter) > 1)
     ambiguous = emabench([command, queued[1].id, letter])
     assert (ambiguous.code, ambiguous.out) == (2, "")
-    assert f"'{letter}' begins several" in ambiguous.err
+    assert f"ids begin with '{letter}'" in ambiguous.err
     assert "choose one of" in ambiguous.hint
     assert store.runs() == before
 
@@ -262,10 +262,10 @@ def test_a_watch_on_a_terminal_is_left_quietly_with_ctrl_c(store):
     _, claim = running(store, method="moco")
     store.queue.beat(claim, PROGRESS)
     with on_terminal("status", "--watch", "--interval", "0.1") as program:
-        seen = program.wait_for("Ctrl-C leaves")
+        seen = program.wait_for("Ctrl-C quits")
         assert "30/120" in program.text
         assert "━" in program.text
-        program.wait_for("Ctrl-C leaves", after=seen)
+        program.wait_for("Ctrl-C quits", after=seen)
         program.interrupt()
         assert program.end() == 130
     assert "error" not in program.text
@@ -369,7 +369,7 @@ def test_there_is_nothing_to_cancel_in_what_is_done(emabench, store):
     result = emabench(["cancel", "@last", "@last"])
     assert result.code == 0
     assert [line.partition(": ")[2] for line in result.out.splitlines()] == [
-        "nothing to do, it is done"
+        "nothing to do: it is done"
     ] * 2
     assert not any(
         job["changed"] for job in answer(emabench(["cancel", "@last", "--json"]))["jobs"]
@@ -386,7 +386,7 @@ def test_a_run_that_failed_is_queued_again(emabench, store):
     assert result.out.count(": queued again\n") == 2
     assert states(store, run) == ["queued", "queued"]
     again = emabench(["retry", run.id])
-    assert (again.code, again.out.count("nothing to do, it is queued\n")) == (0, 2)
+    assert (again.code, again.out.count("nothing to do: it is queued\n")) == (0, 2)
 
 
 def test_an_evaluation_takes_the_pretraining_that_it_needs_along(emabench, store):
@@ -489,7 +489,7 @@ def test_rm_asks_on_a_terminal_and_says_what_is_lost(store, reply, left):
         assert program.end() == 0
     assert len(store.runs()) == left
     assert attempt_folder_of(runs[0]).exists() is (left == 2)
-    assert ("nothing is removed" in program.text) is (left == 2)
+    assert ("nothing was removed" in program.text) is (left == 2)
 
 
 # reap
@@ -522,7 +522,7 @@ def test_a_heart_that_stands_still_is_reaped_and_one_that_beats_is_not(emabench,
     beating, claim = running(store, seed=1)
     with Heartbeat(store.queue, claim, seconds=0.05):
         result = emabench(["reap", "--stale-after", "1"])
-    assert f"waits up to 1.0 s for the next heartbeat of {silent.id}, {beating.id}" in result.err
+    assert f"waiting up to 1.0 s for the next heartbeat of {silent.id}, {beating.id}" in result.err
     assert result.out == (
         f"{silent.id} pretrain simclr none 0, attempt 1: its heartbeat stopped, queued again\n"
     )

@@ -79,7 +79,7 @@ def test_a_run_is_named_by_a_unique_beginning_or_as_the_last(store, emabench, mo
         assert answer["run"]["id"] == expected
     result = emabench(["show", "ab"])
     assert (result.code, result.out) == (2, "")
-    assert "'ab' begins several run ids" in result.err
+    assert "several run ids begin with 'ab'" in result.err
     assert "abc000000001" in result.hint
     assert "abd000000002" in result.hint
 
@@ -88,7 +88,7 @@ def test_a_run_is_named_by_a_unique_beginning_or_as_the_last(store, emabench, mo
     ("name", "message", "hint"),
     [
         ("ffff", "there is no run 'ffff'", "emabench list shows the runs"),
-        ("@last", "holds no runs", "emabench run makes one"),
+        ("@last", "has no runs", "emabench run makes one"),
     ],
 )
 def test_a_run_that_is_not_there(store, emabench, name, message, hint):

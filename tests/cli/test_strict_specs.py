@@ -25,8 +25,8 @@ SMOKE = ["run", "--preset", "smoke", "--dry-run"]
         (["--set", "optimizer.name=adahessian"], "second derivatives", "adamw"),
         (["--set", "optimizer.name=lars", "--set", "optimizer.weight_decay=0"], "lars", "always"),
         (["--name", "b\udcff"], "not UTF-8", "UTF-8"),
-        (["--name", "b\x1b[31m"], "the control character '\\x1b'", "without it"),
-        (["--study", "b\nc"], "the control character '\\n'", "without it"),
+        (["--name", "b\x1b[31m"], "the control character '\\x1b'", "leave it out"),
+        (["--study", "b\nc"], "the control character '\\n'", "leave it out"),
         (["--set", "data.data_dir=a\x07"], "the control character '\\x07'", ""),
     ],
 )
@@ -60,10 +60,10 @@ def test_a_named_backbone_is_whole_and_what_a_run_should_know_is_said(emabench, 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"checkpoint_path": "evil.pth"}, "'checkpoint_path' is no option"),
-        ({"pretrained": True}, "'pretrained' is no option"),
-        ({"pretrained_cfg": {"url": "http://127.0.0.1:9/w"}}, "'pretrained_cfg' is no option"),
-        ({"layers": [{"hf_hub_id": "a/b"}]}, "'hf_hub_id' is no option"),
+        ({"checkpoint_path": "evil.pth"}, "'checkpoint_path' is not an option"),
+        ({"pretrained": True}, "'pretrained' is not an option"),
+        ({"pretrained_cfg": {"url": "http://127.0.0.1:9/w"}}, "'pretrained_cfg' is not an option"),
+        ({"layers": [{"hf_hub_id": "a/b"}]}, "'hf_hub_id' is not an option"),
         ({"pretrained_cfg_overlay": {"file": "evil.pth"}}, "'pretrained_cfg_overlay' is no"),
     ],
 )

@@ -48,7 +48,7 @@ def assert_one_line(result, code, words, hint=""):
         (["--epochs", "many"], "pretrain.epochs='many'", "schema"),
         (["--batch-size", "1"], "pretrain.batch_size=1", "schema"),
         (["--batch-size", "201"], "batch of 201 is larger", "200 or less"),
-        (["--seed", "x..y"], "'x..y' is no range", "0..4"),
+        (["--seed", "x..y"], "'x..y' is not a range", "0..4"),
         (["--seed", "4..0"], "runs backwards", "0..4"),
         (["--seed", "0,,1"], "empty value", "comma"),
         (["--precision", "fp8"], "precision='fp8'", "fp32"),

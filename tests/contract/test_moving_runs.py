@@ -212,7 +212,7 @@ def test_an_empty_database_is_not_upgraded(new_url):
         ("UPDATE attempts SET state = 'running'", "is not running, but an attempt at it is"),
         ("UPDATE attempts SET state = 'failed'", "is done, but its newest attempt is failed"),
         ("UPDATE jobs SET depends_on = NULL", "needs no pretraining of its run"),
-        ("UPDATE jobs SET attempt = attempt + 1", "says 2 attempts, 1 are there"),
+        ("UPDATE jobs SET attempt = attempt + 1", "counts 2 attempts, but the store has 1"),
         ("DELETE FROM results", "is done and has no results"),
     ],
 )

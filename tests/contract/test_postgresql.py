@@ -99,7 +99,7 @@ def test_an_empty_database_is_no_store_to_read_and_stays_empty(url):
 @pytest.mark.parametrize("mode", ["read", "write"])
 def test_the_database_of_another_program_is_refused_and_left_alone(url, mode):
     postgres.Server(make_url(url)).execute("CREATE TABLE theirs (number INTEGER)")
-    assert "no emabench store" in complaint(url, mode).message
+    assert "not an emabench store" in complaint(url, mode).message
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])

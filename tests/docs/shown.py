@@ -35,6 +35,7 @@ PROGRAMS = (
 """What a command line begins with; a page that needs another program adds it here."""
 NO_COMMANDS = (
     '{"',  # what --json prints
+    " run  ",  # the table that run prints
     "top1 +0.15",  # a cell of a comparison
     "gate ",  # lines of a gate
     "flowers/",  # a tree of images

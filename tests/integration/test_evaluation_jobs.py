@@ -333,7 +333,7 @@ def test_a_backbone_that_cannot_take_the_images_is_found_before_the_training():
 
 
 def test_a_run_names_no_weights():
-    with pytest.raises(EmabenchError, match="of its own pretraining"):
+    with pytest.raises(EmabenchError, match="a run evaluates its own"):
         experiment.resolve(experiment_at({"weights": "abc"}, preset="smoke"), command="")
 
 

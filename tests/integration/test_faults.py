@@ -175,7 +175,7 @@ def test_a_folder_without_the_right_to_write_is_one_line(tmp_path):
     files = ["--artifacts", str(closed / "files")]
     code, text = finish(start(tmp_path, *TINY, *files, before=without_rights))
     assert code == 1
-    assert "cannot write to the folder of artifacts" in text
+    assert "cannot write to the artifacts folder" in text
     closed.chmod(0o755)
 
 

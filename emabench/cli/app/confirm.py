@@ -9,7 +9,7 @@ import typer
 
 from emabench.errors import UsageError
 
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 def agreed(question: str, *, yes: bool) -> bool:
@@ -25,5 +25,7 @@ def agreed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError(f"{question}: nobody is there to be asked", hint="--yes agrees to it")
+        raise UsageError(
+            f"{question}: there is nobody to ask", hint="--yes goes ahead without asking"
+        )
     return typer.confirm(f"{question}?", err=True)

@@ -6,6 +6,7 @@ The help of all commands is read from their source, so that ``emabench --help`` 
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 from importlib import resources
 from typing import Any
@@ -16,6 +17,9 @@ from typer.core import TyperCommand, TyperGroup
 from emabench.errors import UnknownNameError
 
 _PACKAGE = "emabench.cli.commands"
+PANELS = ("Run", "Read", "Queue", "Keep the store", "Look things up")
+"""The headings of ``emabench --help``, in order; each command's file names its own in ``PANEL``."""
+
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -46,8 +50,23 @@ class CommandFolder(NamedCommands):
         self.help = laid_out(self.help)
         for name in command_names():
             self.commands[name] = TyperCommand(
-                name=name, short_help=summary(name), rich_markup_mode=None
+                name=name,
+                short_help=summary(name),
+                rich_help_panel=panel(name),
+                rich_markup_mode=None,
             )
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands under their headings, all summaries in one column."""
+        width = max(map(len, self.commands))
+        for heading in PANELS:
+            rows = [
+                (name.ljust(width), command.get_short_help_str(formatter.width))
+                for name, command in self.commands.items()
+                if command.rich_help_panel == heading
+            ]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the loaded command, and the words that are left for it."""
@@ -64,19 +83,32 @@ def command_names() -> list[str]:
 
 def summary(name: str) -> str:
     """Return the first line of a command's help, without importing the command."""
-    source = (resources.files(_PACKAGE) / f"{name.replace('-', '_')}.py").read_text("utf-8")
-    module = ast.parse(source)
+    module = _parsed(name)
     functions = (node for node in module.body if isinstance(node, ast.FunctionDef))
     function = next((node for node in functions if node.name == "command"), None)
     text = ast.get_docstring(module if function is None else function) or ""
     return text.partition("\n")[0]
 
 
+def panel(name: str) -> str | None:
+    """Return the heading of ``PANELS`` that a command's file names, without importing it."""
+    for node in _parsed(name).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PANEL":
+            return str(ast.literal_eval(node.value))
+    return None
+
+
+@functools.cache
+def _parsed(name: str) -> ast.Module:
+    file = resources.files(_PACKAGE) / f"{name.replace('-', '_')}.py"
+    return ast.parse(file.read_text("utf-8"))
+
+
 def load_command(name: str) -> Any:
     """Import a command and return it in typer's form, with all its parameters.
 
     A file defines a function ``command``, or a group of sub-commands named ``app`` whose help is
-    the docstring of the module.
+    the docstring of the module; and ``PANEL``, its heading in the list of commands.
     """
     module = importlib.import_module(f"{_PACKAGE}.{name.replace('-', '_')}")
     group: typer.Typer | None = getattr(module, "app", None)

@@ -76,7 +76,7 @@ def _check_words(words: Sequence[str]) -> None:
         if hidden is not None:
             raise UsageError(
                 f"the argument {word[:80]!a} has the control character {hidden!a}",
-                hint="write it without it",
+                hint="leave it out",
             )
 
 
@@ -84,7 +84,7 @@ def _check_words(words: Sequence[str]) -> None:
 def _emabench(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[
-        bool, typer.Option(_DEBUG, help="Add the traceback to an error. Goes with every command.")
+        bool, typer.Option(_DEBUG, help="Show the traceback of an error. Works with every command.")
     ] = False,
 ) -> None:
     """What does a momentum (EMA) encoder cost, and what does it buy?
@@ -122,7 +122,7 @@ def _usage_error(error: Any) -> UsageError:
     """Turn the complaint of typer's parser into one line and a hint."""
     context = getattr(error, "ctx", None)
     path = "emabench" if context is None else context.command_path
-    hint = f"'{path} --help' lists what there is"
+    hint = f"'{path} --help' lists the choices"
     near = getattr(error, "possibilities", None)
     if near:
         hint = f"did you mean {' or '.join(near)}?"

@@ -12,6 +12,8 @@ from emabench.errors import NotFoundError
 if TYPE_CHECKING:
     from emabench.cost.flops import BlockCost
 
+PANEL = "Look things up"
+
 
 def command(
     name: Annotated[
@@ -19,7 +21,9 @@ def command(
     ] = None,
     search: Annotated[
         str | None,
-        typer.Option("--search", metavar="TEXT", help="List names with this text or pattern."),
+        typer.Option(
+            "--search", metavar="TEXT", help="List names that match this text or pattern."
+        ),
     ] = None,
     image_size: Annotated[
         int, typer.Option("--image-size", min=8, max=1024, help="Side of the images in pixels.")

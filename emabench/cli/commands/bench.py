@@ -15,6 +15,8 @@ from emabench.cli.options.spec_flags import takes_spec_flags
 if TYPE_CHECKING:
     from emabench.records import PlannedRun, RunRecord
 
+PANEL = "Run"
+
 
 @takes_spec_flags
 def command(
@@ -33,12 +35,12 @@ def command(
 ) -> None:
     """Measure what EMA scopes cost: their training steps take turns in one process.
 
-    After a warm-up, one step of each scope makes a round, so that whatever else the machine does
-    meets all scopes alike. The ratio to the first scope comes with its 95 % interval, and beside it
-    the ratio that the floating-point operations predict. Peak memory is that of a process of its
-    own for each scope. Unless --preset, --dataset or a spec file is given, the steps are those of
-    the published recipes (preset cifar10) on random images: the time does not depend on what is
-    seen. The result is kept in the store; 'emabench show' and 'compare --bench' print it again.
+    After a warm-up, the scopes take turns step by step, so that anything else the machine does
+    affects all of them alike. Each ratio to the first scope comes with its 95 % interval and the
+    ratio that the floating-point operations predict. Peak memory is measured in a separate process
+    for each scope. Without --preset, --dataset or a spec file, the steps follow the published
+    recipes (preset cifar10) on random images: the time does not depend on what they show. The
+    result is kept in the store; 'emabench show' and 'compare --bench' print it again.
 
     Examples:
         emabench bench --method simclr --ema-scope none,projector,full

@@ -6,16 +6,18 @@ from emabench.cli.options.job_ids import IdsArgument
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
+PANEL = "Queue"
+
 
 def command(
     ids: IdsArgument,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Cancel jobs that are queued or running, and those that need them.
+    """Cancel queued or running jobs, and the jobs that depend on them.
 
-    The process of a running job stops within seconds. What it saved is kept: 'emabench retry' goes
-    on from there.
+    The process of a running job stops within seconds. What it saved is kept: 'emabench retry'
+    continues from there.
 
     Examples:
         emabench cancel @last

@@ -21,6 +21,8 @@ from emabench.cli.show.benches import print_stored_benches
 from emabench.cli.show.comparison import Question, print_comparison
 from emabench.errors import UsageError
 
+PANEL = "Read"
+
 
 class IntervalWord(StrEnum):
     """How the intervals are computed."""
@@ -54,7 +56,7 @@ def command(
         typer.Option(
             "--baseline",
             metavar="VALUE",
-            help="Value to compare with; of EMA scopes full if there is one, else none.",
+            help="Value to compare with; for EMA scopes full if there is one, else none.",
         ),
     ] = None,
     margin: Annotated[
@@ -62,7 +64,7 @@ def command(
         typer.Option(
             "--margin",
             metavar="METRIC=WIDTH",
-            help="A difference within it is none: top1=0.5, throughput=2%. May be repeated.",
+            help="Differences within it do not count: top1=0.5, throughput=2%. May be repeated.",
         ),
     ] = None,
     where: WhereOption = None,
@@ -93,13 +95,13 @@ def command(
     ] = None,
     bench: Annotated[
         bool,
-        typer.Option("--bench", help="Show the finished benches in place of runs, newest last."),
+        typer.Option("--bench", help="Show the finished benches instead of runs, newest last."),
     ] = False,
     json: JsonOption = False,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
     latex: Annotated[
-        bool, typer.Option("--latex", help="Print a LaTeX table in the manner of booktabs.")
+        bool, typer.Option("--latex", help="Print a LaTeX table for the booktabs package.")
     ] = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
@@ -123,9 +125,7 @@ def command(
     if bench:
         others = (metric, by, baseline, margin, name, study, columns, fail_if, csv, markdown, latex)
         if any(others) or runs or smoke:
-            raise UsageError(
-                "--bench goes with --where and --json alone", hint="leave out the rest"
-            )
+            raise UsageError("--bench takes only --where and --json", hint="leave the rest out")
         print_stored_benches(db, where, json=json)
         return
     query = run_query(where, name=name, study=study, smoke=smoke)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from emabench.records import RunRecord
     from emabench.report.tables.cost_table import CostRow
 
+PANEL = "Look things up"
+
 
 @takes_spec_flags
 def command(
@@ -22,7 +24,8 @@ def command(
     from_store: Annotated[
         bool,
         typer.Option(
-            "--from-store", help="Predict the time too, by what the store measured on this device."
+            "--from-store",
+            help="Predict the time too, from what the store measured on this device.",
         ),
     ] = False,
     price_per_hour: PriceOption = None,
@@ -71,7 +74,7 @@ def command(
         for note in cost_notes({row.ema_scope: row.flops_per_step for row in rows}):
             err().print(f"note: {note}")
         if from_store and all(row.train_s is None for row in rows):
-            err().print("note: the store has measured nothing like it on this device")
+            err().print("note: the store has no measurement like it from this device")
 
 
 def _earlier(db: str) -> list[RunRecord]:

@@ -25,6 +25,8 @@ from emabench.cli.options.run_choice import (
 )
 from emabench.cli.show.pages import PageQuestion
 
+PANEL = "Read"
+
 
 def command(
     port: Annotated[
@@ -36,7 +38,7 @@ def command(
         typer.Option(
             "--host",
             metavar="ADDRESS",
-            help="Address to listen on; any other than this machine's own needs a token.",
+            help="Address to listen on; any but this machine's own needs a token.",
         ),
     ] = "127.0.0.1",
     token: Annotated[
@@ -45,13 +47,13 @@ def command(
             "--token",
             envvar="EMABENCH_TOKEN",
             metavar="TEXT",
-            help="What a visitor must know: the address ends in /?token=TEXT.",
+            help="Secret that visitors need: the address ends in /?token=TEXT.",
         ),
     ] = None,
     interval: Annotated[
         float,
         typer.Option(
-            "--interval", min=0.5, metavar="SECONDS", help="Time between two looks of the page."
+            "--interval", min=0.5, metavar="SECONDS", help="Time between two updates of the page."
         ),
     ] = 5.0,
     metric: MetricsOption = None,
@@ -65,10 +67,10 @@ def command(
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Serve the report of the live store to a browser, until Ctrl-C; only reads.
+    """Serve the report of the live store to a browser until Ctrl-C; reads only.
 
-    The page looks again while workers run. It is served to this machine alone, unless --host says
-    otherwise; that takes a token.
+    The page updates while workers run. Only this machine can open it, unless --host says
+    otherwise; then visitors need a token.
 
     Examples:
         emabench dashboard
@@ -93,7 +95,7 @@ def command(
         if json:
             typer.echo(json_module.dumps({"schema_version": 1, "url": dashboard.url}))
         ending = "" if token is None else "?token=…"
-        err().print(f"{store_label(db)} is at {dashboard.url}{ending}; Ctrl-C ends")
+        err().print(f"{store_label(db)} is at {dashboard.url}{ending}; Ctrl-C stops it")
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             dashboard.serve_forever(poll_interval=0.2)

@@ -6,6 +6,8 @@ from dataclasses import asdict
 
 from emabench.cli.options.output_forms import JsonOption
 
+PANEL = "Look things up"
+
 
 def command(json: JsonOption = False) -> None:
     """List the data sets: size, source and licence.

@@ -11,6 +11,8 @@ from emabench.cli.app.discovery import NamedCommands
 from emabench.cli.options.output_forms import JsonOption, OverwriteOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
+PANEL = "Keep the store"
+
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
 
 LocationArgument = Annotated[
@@ -26,15 +28,15 @@ CopyOption = Annotated[
 def upgrade(
     location: LocationArgument = None,
     no_backup: Annotated[
-        bool, typer.Option("--no-backup", help="Keep no copy of the older file beside it.")
+        bool, typer.Option("--no-backup", help="Keep no copy of the older file.")
     ] = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Bring an older store to the schema of this emabench; all of it, or nothing.
+    """Bring an older store up to this emabench's schema, completely or not at all.
 
-    A copy of an older file stays beside it, named after its version. A server keeps copies of its
-    own: see pg_dump.
+    A copy of the older file stays beside it, named after its version. On a server, back up with
+    pg_dump.
 
     Examples:
         emabench db upgrade
@@ -55,7 +57,7 @@ def upgrade(
     else:
         kept = "" if done.backup is None else f"; the old file is {done.backup}"
         if done.on_server:
-            kept = "; no copy was kept: that is for pg_dump"
+            kept = "; no copy was kept: use pg_dump for that"
         typer.echo(f"{_shown(place)} went from schema {done.before} to {done.after}{kept}")
 
 
@@ -63,7 +65,7 @@ def upgrade(
 def check(
     location: LocationArgument = None, json: JsonOption = False, db: DbOption = DEFAULT_DB
 ) -> None:
-    """Check that a store is sound: the file, and what its rows say of each other.
+    """Check that a store is sound: that its file is whole, and that its rows agree.
 
     Changes nothing. Exits 1 if anything is wrong.
 
@@ -95,7 +97,7 @@ def backup(
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Copy a store into one plain file, also while workers write to it.
+    """Copy a store into one plain file, even while workers write to it.
 
     Examples:
         emabench db backup -o monday.db
@@ -120,10 +122,10 @@ def scrub(
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Copy a store for others: without host names, user names, paths and process ids.
+    """Copy a store to share: without host names, user names, paths and process ids.
 
-    Each of them becomes a neutral name, such as host-1, and the same one everywhere. All else stays
-    as it is. The file is small, plain and can be read in a read-only folder.
+    Each becomes a neutral name such as host-1, the same one everywhere. Everything else stays as it
+    is. The file is small, plain and can be read in a read-only folder.
 
     Examples:
         emabench db scrub -o public.db
@@ -146,7 +148,7 @@ def scrub(
 def vacuum(
     location: LocationArgument = None, json: JsonOption = False, db: DbOption = DEFAULT_DB
 ) -> None:
-    """Give back the space of deleted rows.
+    """Free the space of deleted rows.
 
     Examples:
         emabench db vacuum

@@ -10,6 +10,8 @@ from emabench.cli.app.console import err, print_json
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption, RunArgument
 
+PANEL = "Read"
+
 
 def command(
     first: RunArgument,

@@ -14,6 +14,8 @@ import typer
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
+PANEL = "Look things up"
+
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "sqlalchemy", "pydantic")
 
 
@@ -78,7 +80,7 @@ def _devices() -> list[Check]:
     described = ", ".join(f"{name} ({device.describe(device.choose(name))})" for name in names)
     chosen = device.choose("auto")
     precision = device.choose_precision(chosen, "auto")
-    hint = None if len(names) > 1 else "no accelerator was found: runs take the CPU"
+    hint = None if len(names) > 1 else "no accelerator found: runs use the CPU"
     reason = "native bfloat16" if precision == "bf16" else "no native bfloat16"
     return [
         Check("devices", "ok" if hint is None else "warn", described, hint),
@@ -105,7 +107,7 @@ def _cache() -> Check:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        hint = "every run decodes its images anew; set EMABENCH_CACHE to another folder"
+        hint = "every run decodes its images again; set EMABENCH_CACHE to another folder"
         return Check("cache", "warn", f"{folder}: {error.strerror}", hint)
     return Check("cache", "ok", str(folder))
 

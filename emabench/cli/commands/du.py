@@ -9,13 +9,15 @@ from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
+PANEL = "Keep the store"
+
 
 def command(
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,
 ) -> None:
-    """Show what checkpoints, weights and logs take on the disk, the largest run first.
+    """Show how much disk space checkpoints, weights and logs take, largest run first.
 
     Examples:
         emabench du
@@ -43,4 +45,6 @@ def command(
     print_table(usage_table(usage), narrow="run")
     if usage.orphans:
         size = readable_size(sum(usage.orphaned.values()))
-        err().print(f"hint: {size} belong to jobs that the store does not hold: emabench prune")
+        err().print(
+            f"hint: {size} belong to jobs that are not in the store: emabench prune deletes them"
+        )

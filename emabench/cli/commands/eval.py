@@ -19,6 +19,8 @@ from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 if TYPE_CHECKING:
     from emabench.records import RunRecord
 
+PANEL = "Run"
+
 
 def command(
     ctx: typer.Context,
@@ -26,7 +28,8 @@ def command(
         list[str],
         typer.Argument(
             metavar="WEIGHTS…",
-            help="Ids of runs, their beginnings, @last, or safetensors files of backbones.",
+            help="Ids of runs (the first characters are enough), @last, or safetensors files "
+            "of backbones.",
         ),
     ],
     network: Annotated[
@@ -35,7 +38,7 @@ def command(
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset", metavar="NAMES", help="Data set, that of the pretraining unless given."
+            "--dataset", metavar="NAMES", help="Data set; by default that of the pretraining."
         ),
     ] = None,
     data_dir: Annotated[
@@ -44,17 +47,23 @@ def command(
     ] = None,
     image_size: Annotated[
         str | None,
-        typer.Option("--image-size", metavar="N", help="Pixels, as in the pretraining by default."),
+        typer.Option(
+            "--image-size",
+            metavar="N",
+            help="Side of the images in pixels; by default that of the pretraining.",
+        ),
     ] = None,
     train_subset: Annotated[
-        str | None, typer.Option("--train-subset", metavar="N", help="Fit to so many images.")
+        str | None, typer.Option("--train-subset", metavar="N", help="Fit to this many images.")
     ] = None,
     test_subset: Annotated[
-        str | None, typer.Option("--test-subset", metavar="N", help="Test on so many images.")
+        str | None, typer.Option("--test-subset", metavar="N", help="Test on this many images.")
     ] = None,
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", metavar="NAME", help="timm model of a file that names none."),
+        typer.Option(
+            "--backbone", metavar="NAME", help="timm model of a file that does not name one."
+        ),
     ] = None,
     device: Annotated[
         str | None,
@@ -62,7 +71,7 @@ def command(
             "--device",
             metavar="NAME",
             envvar="EMABENCH_DEVICE",
-            help="auto, cpu, cuda, cuda:1, mps…; that of the pretraining by default.",
+            help="auto, cpu, cuda, cuda:1, mps…; by default that of the pretraining.",
         ),
     ] = None,
     set_: Annotated[
@@ -73,9 +82,11 @@ def command(
             help="Set any field of evaluation, for example evaluation.knn.k=20; may be repeated.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Repeat evaluations that exist.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Repeat evaluations that exist already.")
+    ] = False,
     queue: Annotated[
-        bool, typer.Option("--queue", help="Only queue them; 'emabench work' does them.")
+        bool, typer.Option("--queue", help="Only queue them; 'emabench work' runs them.")
     ] = False,
     cache: CacheOption = None,
     cache_budget: CacheBudgetOption = None,
@@ -85,8 +96,8 @@ def command(
 ) -> None:
     """Evaluate finished weights again: another network, probe or data set; record it in the store.
 
-    What is not said is as in the run itself. Comma lists make a grid. An evaluation that exists, of
-    the same weights, is not repeated.
+    Whatever you leave out is as in the run itself. Comma lists make a grid. An evaluation of the
+    same weights that exists already is not repeated.
 
     Examples:
         emabench eval @last --network target
@@ -115,7 +126,7 @@ def command(
             print_json({"schema_version": 1, "evaluations": queued_values(plans, queued)})
         else:
             print_queued(plans, queued)
-            err().print("'emabench work' does what is queued")
+            err().print("'emabench work' runs what is queued")
         return
     outcomes, records = execute(plans, db=db, place=Workplace(folder), force=force)
     existed = {outcome.run.id for outcome in outcomes if outcome.run.existed}

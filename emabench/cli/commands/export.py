@@ -17,6 +17,8 @@ from emabench.cli.options.run_choice import (
 )
 from emabench.errors import UsageError
 
+PANEL = "Keep the store"
+
 
 def command(
     output: Annotated[
@@ -30,7 +32,8 @@ def command(
         typer.Argument(
             metavar="[RUN]...",
             show_default=False,
-            help="Ids of runs, their beginnings, or @last; all finished runs unless given.",
+            help="Ids of runs (the first characters are enough) or @last; by default all "
+            "finished runs.",
         ),
     ] = None,
     where: WhereOption = None,
@@ -40,10 +43,10 @@ def command(
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Write runs to a bundle: JSON lines with all that the store holds of them.
+    """Write runs to a bundle: JSON lines with everything the store knows about them.
 
-    'emabench import' reads it into another store. Weights, checkpoints and logs are files of their
-    own and not in it.
+    'emabench import' reads it into another store. Weights, checkpoints and logs are separate files
+    and not part of it.
 
     Examples:
         emabench export -o runs.jsonl.gz
@@ -55,8 +58,8 @@ def command(
 
     if ids and (where or name is not None or study is not None):
         raise UsageError(
-            "runs are named, and chosen by --where, --name or --study too",
-            hint="leave out one of the two",
+            "give ids, or --where, --name and --study, not both",
+            hint="leave one of them out",
         )
     if json and output == STANDARD_STREAM:
         raise UsageError("--json and the bundle both want stdout", hint="name a file with -o")

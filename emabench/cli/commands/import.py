@@ -10,6 +10,8 @@ import typer
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
+PANEL = "Keep the store"
+
 
 def command(
     file: Annotated[
@@ -18,9 +20,9 @@ def command(
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Read runs from a bundle into the store: all of them, or nothing if it is damaged.
+    """Read runs from a bundle into the store: all of them, or none if it is damaged.
 
-    Runs that the store holds already are left alone. The store is created if it is not there.
+    Runs that the store has already are left alone. The store is created if it does not exist.
 
     Examples:
         emabench import runs.jsonl.gz

@@ -17,6 +17,8 @@ from emabench.cli.options.run_choice import (
 )
 from emabench.errors import UsageError
 
+PANEL = "Read"
+
 
 def command(
     where: WhereOption = None,
@@ -42,7 +44,7 @@ def command(
     markdown: MarkdownOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """List the runs in the store, the newest last.
+    """List the runs in the store, newest last.
 
     Examples:
         emabench list

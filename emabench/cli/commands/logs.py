@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     from emabench.artifacts.logs import Log
     from emabench.records import JobRecord
 
+PANEL = "Queue"
+
 
 def command(
     id: Annotated[
         str,
-        typer.Argument(metavar="ID", help="Id of a run or a job, its beginning, or @last."),
+        typer.Argument(
+            metavar="ID", help="Id of a run or a job (the first characters are enough), or @last."
+        ),
     ],
     follow: Annotated[
         bool,
-        typer.Option(
-            "--follow", "-f", help="Go on with new lines and attempts until the job is finished."
-        ),
+        typer.Option("--follow", "-f", help="Follow new lines and attempts until the job ends."),
     ] = False,
     attempt: Annotated[
         int | None,
@@ -39,7 +41,7 @@ def command(
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,
 ) -> None:
-    """Print the log of a job's newest attempt; of a run, that of each of its jobs.
+    """Print the log of a job's newest attempt; for a run, that of each of its jobs.
 
     Examples:
         emabench logs @last

@@ -8,6 +8,8 @@ import typer
 
 from emabench.cli.options.output_forms import JsonOption
 
+PANEL = "Look things up"
+
 
 def command(
     name: Annotated[
@@ -15,7 +17,7 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the methods, or one with the options that a spec can give it.
+    """List the methods, or show one with its options.
 
     Examples:
         emabench methods

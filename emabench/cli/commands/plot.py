@@ -1,6 +1,6 @@
 """Draw finished runs: accuracy against cost, curves, where the time goes, gradients, blocks, seeds.
 
-Every picture says n and its source, draws its intervals, and can be read in grey.
+Every picture states n and its source, shows intervals, and can be read in grey.
 
 Examples:
     emabench plot pareto -o pareto.png
@@ -28,6 +28,8 @@ from emabench.cli.options.run_choice import (
     run_query,
 )
 from emabench.report.figures import PictureHelp, picture_help, picture_names
+
+PANEL = "Read"
 
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
 

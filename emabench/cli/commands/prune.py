@@ -15,6 +15,8 @@ from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 if TYPE_CHECKING:
     from emabench.artifacts.pruning import Surplus
 
+PANEL = "Keep the store"
+
 
 def command(
     dry_run: Annotated[
@@ -29,19 +31,19 @@ def command(
         bool,
         typer.Option(
             "--orphans",
-            help="Delete the files of jobs that the store does not hold, also in a folder that "
-            "other stores may use.",
+            help="Delete the files of jobs that are not in the store too, even in a folder "
+            "that other stores may use.",
         ),
     ] = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
     artifacts: ArtifactsOption = None,
 ) -> None:
-    """Delete files that nobody needs; nothing that belongs to a running attempt.
+    """Delete files that nobody needs; never those of a running attempt.
 
     These are checkpoints of done jobs and those that a newer attempt superseded, unfinished files
-    of attempts that ended, and, in the folder beside the store, files of jobs that the store does
-    not hold.
+    of attempts that ended, and, in the folder beside the store, files of jobs that are not in the
+    store.
 
     Examples:
         emabench prune --dry-run
@@ -71,7 +73,7 @@ def command(
     jobs = {job.id for run in runs for job in run.jobs}
     if not own and any(file.job_id not in jobs for file in files if file.job_id is not None):
         err().print(
-            "note: files of jobs that the store does not hold are kept: another store may use "
+            "note: files of jobs that are not in the store are kept: another store may use "
             f"{folder}; --orphans deletes them"
         )
     failures: tuple[str, ...] = ()
@@ -95,7 +97,9 @@ def command(
             typer.echo(line)
     if failures:
         what = "1 file is" if len(failures) == 1 else f"{len(failures)} files are"
-        raise EmabenchError(f"{what} left: {failures[0]}", hint="is the folder yours to write?")
+        raise EmabenchError(
+            f"{what} left: {failures[0]}", hint="do you have write access to the folder?"
+        )
 
 
 def _kinds(*, weights: bool, logs: bool, orphans: bool) -> set[Surplus]:

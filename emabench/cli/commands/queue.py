@@ -27,6 +27,8 @@ from emabench.cli.show.plans import (
 )
 from emabench.records import DEFAULT_MAX_ATTEMPTS
 
+PANEL = "Queue"
+
 
 @takes_spec_flags
 def command(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from emabench.queue.reaping import Reaped
     from emabench.records import RunningAttempt
 
+PANEL = "Queue"
+
 
 def command(
     stale_after: Annotated[
@@ -22,18 +24,18 @@ def command(
             "--stale-after",
             min=0,
             metavar="SECONDS",
-            help="Watch heartbeats for so long; 0 looks only for processes of this host that are "
-            "gone. A live attempt beats every 5 seconds.",
+            help="Watch heartbeats for this long; 0 only looks for processes of this host "
+            "that are gone. A live attempt beats every 5 seconds.",
         ),
     ] = 60.0,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Queue the jobs again whose worker died, on this host or another.
+    """Queue jobs again whose worker died, on this host or another.
 
-    What has a process that is gone is declared dead at once. The heartbeats of all others are then
-    watched, with the clock of this command; those that stand still are dead. 'emabench work' and
-    'emabench run' do the same all the time.
+    An attempt whose process is gone is declared dead at once. The heartbeats of all others are then
+    watched by this command's own clock: those that stand still are dead. 'emabench work' and
+    'emabench run' do this all the time.
 
     Examples:
         emabench reap
@@ -47,7 +49,7 @@ def command(
 
     def tell(watched: Sequence[RunningAttempt]) -> None:
         ids = ", ".join(attempt.job_id for attempt in watched)
-        err().print(f"waits up to {duration(stale_after)} for the next heartbeat of {ids}")
+        err().print(f"waiting up to {duration(stale_after)} for the next heartbeat of {ids}")
 
     reaped = []
     with existing_store(db) as store:

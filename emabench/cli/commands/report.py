@@ -26,11 +26,18 @@ from emabench.cli.options.run_choice import (
 )
 from emabench.cli.show.pages import PageQuestion
 
+PANEL = "Read"
+
 
 def command(
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help="The page: .html; overwritten."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The page to write: .html; an older one is overwritten.",
+        ),
     ],
     metric: MetricsOption = None,
     by: ByOption = None,

@@ -11,25 +11,29 @@ from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.errors import UsageError
 
+PANEL = "Queue"
+
 
 def command(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help=IDS_HELP)] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Retry all that failed, smoke runs too.")
+        bool, typer.Option("--failed", help="Retry everything that failed, smoke runs included.")
     ] = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Queue jobs again that failed or were cancelled, with all their attempts before them.
+    """Queue jobs again that failed or were cancelled, with a fresh count of attempts.
 
-    They go on from their last checkpoint. A job that needs another one takes that along.
+    They continue from their last checkpoint. A job that depends on another one brings it along.
 
     Examples:
         emabench retry 3fa9
         emabench retry --failed
     """
     if not ids and not failed:
-        raise UsageError("nothing is named to be tried again", hint="name ids, or --failed for all")
+        raise UsageError(
+            "nothing was given to retry", hint="give ids, or --failed for all that failed"
+        )
     from emabench.cli.options.job_ids import chosen_jobs, existing_store, print_changes
     from emabench.records import JobState, RunQuery
 

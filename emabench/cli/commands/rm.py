@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from emabench.records import RunRecord
     from emabench.store import RunStore
 
+PANEL = "Keep the store"
+
 
 def command(
     ids: Annotated[
         list[str],
-        typer.Argument(metavar="ID…", help="Ids of runs, their beginnings, or @last."),
+        typer.Argument(
+            metavar="ID…", help="Ids of runs (the first characters are enough) or @last."
+        ),
     ],
     yes: YesOption = False,
     json: JsonOption = False,
@@ -30,7 +34,7 @@ def command(
 ) -> None:
     """Remove runs, or evaluations, from the store, with results, checkpoints, weights and logs.
 
-    Refuses while one of them runs.
+    Refuses while one of them is running.
 
     Examples:
         emabench rm 3fa9
@@ -61,11 +65,11 @@ def command(
         for run in runs:
             typer.echo(f"{run.id} {what(run.spec)}: removed")
         if not runs:
-            typer.echo("nothing is removed")
+            typer.echo("nothing was removed")
     if deletion.failures:
         raise EmabenchError(
             f"the store has forgotten the runs, but files are left: {deletion.failures[0]}",
-            hint="emabench prune deletes them once the folder is yours to write",
+            hint="emabench prune deletes them once you can write to the folder",
         )
 
 

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from emabench.queue.worker import Workplace
     from emabench.records import PlannedRun, RunRecord
 
+PANEL = "Run"
+
 
 @takes_spec_flags
 def command(
     ctx: typer.Context,
     name: LabelOption = None,
     study: JoinStudyOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Repeat runs that exist.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Repeat runs that exist already.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved specs; train nothing.")
     ] = False,
@@ -50,8 +52,8 @@ def command(
     """Pretrain with a method and an EMA scope, evaluate, and record what it cost.
 
     Comma lists and ranges make a grid; its runs go one after the other. A run that exists is not
-    repeated. A flag wins over its environment variable, that over a spec file, and that over the
-    preset.
+    repeated. A flag overrides its environment variable, which overrides a spec file, which
+    overrides the preset.
 
     Examples:
         emabench run --method moco --ema-scope projector

@@ -8,6 +8,8 @@ from emabench.cli.app.console import out, print_json
 from emabench.cli.options.output_forms import JsonOption, PriceOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption, RunArgument
 
+PANEL = "Read"
+
 
 def command(
     run: RunArgument,
@@ -17,7 +19,7 @@ def command(
 ) -> None:
     """Show one run: results, cost, environment, attempts, last metrics, and its complete spec.
 
-    Also the evaluations of its weights; or one of these, or a bench, by its own id.
+    Also lists the evaluations of its weights. An evaluation or a bench is shown by its own id.
 
     Examples:
         emabench show @last

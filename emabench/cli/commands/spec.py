@@ -11,6 +11,8 @@ from emabench.cli.app.discovery import NamedCommands
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.spec_flags import PresetFlag, takes_spec_flags
 
+PANEL = "Look things up"
+
 app = typer.Typer(cls=NamedCommands, add_completion=False, rich_markup_mode=None)
 
 
@@ -58,7 +60,7 @@ def schema() -> None:
     preset = {
         "type": "string",
         "default": DEFAULT_PRESET,
-        "description": "Preset underneath the file, or none; --preset wins over it.",
+        "description": "Preset to start from, or none; --preset overrides it.",
     }
     fields["properties"] = {"preset": preset} | fields["properties"]
     print_json({"$schema": "https://json-schema.org/draft/2020-12/schema"} | fields)

@@ -20,6 +20,8 @@ from emabench.cli.options.run_choice import (
     run_query,
 )
 
+PANEL = "Read"
+
 
 def command(
     runs: RunsArgument = None,
@@ -34,14 +36,16 @@ def command(
     ] = "grad_norm_cv",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Draw it: .png, .svg or .pdf."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Draw it into this file: .png, .svg or .pdf."
+        ),
     ] = None,
     where: WhereOption = None,
     name: NameOption = None,
     study: StudyOption = None,
     smoke: SmokeOption = False,
     each_run: Annotated[
-        bool, typer.Option("--runs", help="Show every run, a column for each block.")
+        bool, typer.Option("--runs", help="Show every run, one column per block.")
     ] = False,
     json: JsonOption = False,
     csv: CsvOption = False,
@@ -50,8 +54,8 @@ def command(
 ) -> None:
     """Show how the gradient at the output of every block fluctuates during training.
 
-    One column per arm, that is per EMA scope and whatever else differs beside the seed: the mean
-    over epochs, ± the standard deviation over seeds. With --runs a line per run.
+    One column per arm, that is, per EMA scope and anything else that differs besides the seed: the
+    mean over epochs, ± the standard deviation over seeds. With --runs, one line per run.
 
     Examples:
         emabench stability

@@ -12,30 +12,30 @@ from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 if TYPE_CHECKING:
     from emabench.records import QueueRecord
 
+PANEL = "Queue"
+
 
 def command(
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until Ctrl-C.")] = False,
     interval: Annotated[
         float,
         typer.Option(
-            "--interval", min=0.1, metavar="SECONDS", help="Time between two looks of --watch."
+            "--interval", min=0.1, metavar="SECONDS", help="Time between two updates of --watch."
         ),
     ] = 2.0,
     limit: Annotated[
         int,
         typer.Option(
-            "--limit", min=1, metavar="N", help="At most N queued and N failed jobs, not all."
+            "--limit", min=1, metavar="N", help="Show at most N queued and N failed jobs."
         ),
     ] = 10,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Show the queue: jobs by state, what runs and how far it is, what comes next, what failed.
+    """Show the queue: jobs by state, what runs and how far along, what comes next, what failed.
 
-    Only reads, and never holds up a worker. In a pipe, --watch prints one snapshot per interval
-    until nothing is queued or running; with --json, each on a line of its own.
+    Reads only, and never holds up a worker. In a pipe, --watch prints one snapshot per interval
+    until nothing is queued or running; with --json, one per line.
 
     Examples:
         emabench status
@@ -73,7 +73,7 @@ def command(
             queue = look()
             print_queue(queue, console)
             if not any(queue.counts.values()):
-                err().print("hint: the store holds no jobs; emabench queue adds some")
+                err().print("hint: the store has no jobs; emabench queue adds some")
     except KeyboardInterrupt:
         if not watch:
             raise

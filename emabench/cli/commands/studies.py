@@ -41,6 +41,8 @@ from emabench.records import DEFAULT_MAX_ATTEMPTS
 if TYPE_CHECKING:
     from emabench.spec.study import Study
 
+PANEL = "Run"
+
 
 class _ListsAlone(NamedCommands):
     """Without the name of a command, the studies are listed."""
@@ -85,7 +87,7 @@ def list_(json: JsonOption = False) -> None:
     counts = [(s.name, s.spec.claim, *(_runs(s).get(each) for each in budgets)) for s in studies]
     table = Table(("study", "claim", *budgets), tuple(counts), right=frozenset(budgets))
     print_table(table)
-    err().print("the numbers are runs; 'emabench studies show STUDY' says more")
+    err().print("the numbers count runs; 'emabench studies show STUDY' says more")
 
 
 @app.command()
@@ -93,7 +95,7 @@ def show(
     study: StudyArgument,
     budget: Annotated[
         str | None,
-        typer.Option("--budget", metavar="NAME", help="Only this one: smoke, cpu or gpu."),
+        typer.Option("--budget", metavar="NAME", help="Show only this budget: smoke, cpu or gpu."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -128,7 +130,7 @@ def run(
     ctx: typer.Context,
     study: StudyArgument,
     budget: Annotated[
-        str, typer.Option("--budget", metavar="NAME", help="How large: smoke, cpu or gpu.")
+        str, typer.Option("--budget", metavar="NAME", help="Size: smoke, cpu or gpu.")
     ],
     priority: PriorityOption = 0,
     max_attempts: MaxAttemptsOption = DEFAULT_MAX_ATTEMPTS,
@@ -141,8 +143,8 @@ def run(
 ) -> None:
     """Queue all runs of a study; 'emabench work' runs them, 'emabench compare --study' compares.
 
-    All of them are checked before the first is queued. A run that exists is not queued again; it
-    belongs to the study from then on. Flags and --set change what all arms have in common.
+    All of them are checked before the first is queued. A run that exists is not queued again, only
+    added to the study. Flags and --set change what all arms have in common.
 
     Examples:
         emabench studies run projector-vs-full --budget smoke

@@ -10,6 +10,8 @@ from emabench.cli.options.engine_options import SharedArtifactsOption
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
+PANEL = "Queue"
+
 
 def command(
     json: JsonOption = False,
@@ -18,9 +20,9 @@ def command(
 ) -> None:
     """Take the journals of jobs on a cluster into the store.
 
-    'emabench work --engine ray' and 'slurm' do so all the time. When such a driver is gone, jobs of
-    Slurm go on without it; this command takes in what they wrote, as often as you like: nothing is
-    doubled. What goes on although its attempt has ended is asked to stop.
+    'emabench work --engine ray' (or slurm) does so all the time. When it is gone, Slurm jobs carry
+    on without it; this command takes in what they wrote, as often as you like: nothing is counted
+    twice. A job that carries on although its attempt has ended is asked to stop.
 
     Examples:
         emabench sync

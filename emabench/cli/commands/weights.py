@@ -16,18 +16,28 @@ from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.errors import EmabenchError, NotFoundError, UnknownNameError, UsageError
 from emabench.output_file import check_output
 
+PANEL = "Read"
+
 _NETWORKS = ("online", "target", "average")
 
 
 def command(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Id of a run, its beginning, or @last.")
+        str,
+        typer.Argument(
+            metavar="RUN", help="Id of a run (the first characters are enough), or @last."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Safetensors file to write.")
     ],
     network: Annotated[
-        str, typer.Option("--network", metavar="online|target|average", help="Whose backbone.")
+        str,
+        typer.Option(
+            "--network",
+            metavar="online|target|average",
+            help="Network to take the backbone of.",
+        ),
     ] = "online",
     force: OverwriteOption = False,
     json: JsonOption = False,
@@ -58,7 +68,7 @@ def command(
     if found.is_evaluation:
         raise UsageError(
             f"{found.title} has no weights of its own",
-            hint=f"those it evaluates are {found.spec.get('weights')}",
+            hint=f"it evaluates {found.spec.get('weights')}",
         )
     source = weights_file(artifacts_folder(db, artifacts), found.id, network)
     read_header(source)  # damaged weights are not handed on
@@ -91,5 +101,5 @@ def _copy(source: Path, output: Path) -> None:
         if draft is not None:
             Path(draft).unlink(missing_ok=True)
         raise EmabenchError(
-            f"cannot write {output}: {error.strerror}", hint="choose a place that you can write"
+            f"cannot write {output}: {error.strerror}", hint="choose a place that you can write to"
         ) from None

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from emabench.queue.supervisor import Slot, Tally
     from emabench.store import RunStore
 
+PANEL = "Queue"
+
 
 def command(
     engine: EngineOption = EngineName.LOCAL,
@@ -36,12 +38,12 @@ def command(
             "--device",
             envvar="EMABENCH_DEVICE",
             metavar="NAMES",
-            help="Devices to work on: auto, cpu, or a list such as cuda:0,cuda:1; of a cluster, "
-            "kinds of devices.",
+            help="Devices to work on: auto, cpu, or a list such as cuda:0,cuda:1; on a "
+            "cluster, kinds of devices.",
         ),
     ] = "auto",
     jobs_per_device: Annotated[
-        int, typer.Option("--jobs-per-device", min=1, metavar="N", help="Jobs at once on each.")
+        int, typer.Option("--jobs-per-device", min=1, metavar="N", help="Jobs at a time on each.")
     ] = 1,
     jobs: JobsOption = None,
     address: AddressOption = None,
@@ -50,13 +52,13 @@ def command(
     sbatch: SbatchOption = None,
     max_jobs: Annotated[
         int | None,
-        typer.Option("--max-jobs", min=1, metavar="N", help="Leave after so many attempts."),
+        typer.Option("--max-jobs", min=1, metavar="N", help="Stop after this many attempts."),
     ] = None,
     idle_exit: Annotated[
-        bool, typer.Option("--idle-exit", help="Leave once nothing is left to do.")
+        bool, typer.Option("--idle-exit", help="Stop once nothing is left to do.")
     ] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop once a job failed for good.")
+        bool, typer.Option("--fail-fast", help="Stop once a job has failed for good.")
     ] = False,
     stale_after: Annotated[
         float,
@@ -64,7 +66,7 @@ def command(
             "--stale-after",
             min=1,
             metavar="SECONDS",
-            help="An attempt without a heartbeat for so long is dead.",
+            help="An attempt without a heartbeat for this long counts as dead.",
         ),
     ] = 60.0,
     cache: CacheOption = None,
@@ -74,7 +76,7 @@ def command(
     artifacts: SharedArtifactsOption = None,
     keep: KeepOption = Keep.WEIGHTS,
 ) -> None:
-    """Take jobs from the queue and run them, each in a process of its own, until Ctrl-C.
+    """Take jobs from the queue and run them, each in its own process, until Ctrl-C.
 
     A job whose process dies is tried again from its last checkpoint. The first Ctrl-C (or SIGTERM)
     saves checkpoints, queues the jobs again and leaves; the second stops at once.
@@ -124,7 +126,7 @@ def command(
                     stale_after=stale_after,
                 )
         except InterruptedRunError as error:
-            hint = "what was running is queued again; emabench work goes on with it"
+            hint = "what was running is queued again; emabench work picks it up"
             raise InterruptedRunError(error.message, hint=hint) from None
         _note_what_is_left(store, slots)
     if json:

@@ -40,15 +40,17 @@ JobsOption = Annotated[
         "--jobs",
         min=1,
         metavar="N",
-        help=f"Jobs of each kind of device that a cluster has at once; {DEFAULT_JOBS} by default.",
+        help=f"Jobs on a cluster at a time, per kind of device; {DEFAULT_JOBS} by default.",
     ),
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option("--address", metavar="HOST:PORT", help="Of the Ray cluster; see 'ray status'."),
+    typer.Option(
+        "--address", metavar="HOST:PORT", help="Address of the Ray cluster; see 'ray status'."
+    ),
 ]
 PartitionOption = Annotated[
-    str | None, typer.Option("--partition", metavar="NAME", help="Of the Slurm cluster.")
+    str | None, typer.Option("--partition", metavar="NAME", help="Partition of the Slurm cluster.")
 ]
 TimeLimitOption = Annotated[
     int | None,
@@ -56,13 +58,14 @@ TimeLimitOption = Annotated[
         "--time-limit",
         min=1,
         metavar="MINUTES",
-        help=f"Of a Slurm job, which goes on in another one; {DEFAULT_MINUTES} by default.",
+        help="Time limit of a Slurm job, whose work goes on in the next one; "
+        f"{DEFAULT_MINUTES} by default.",
     ),
 ]
 SbatchOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--sbatch", metavar="NAME=VALUE", help="Another option of sbatch; may be repeated."
+        "--sbatch", metavar="NAME=VALUE", help="Further option for sbatch; may be repeated."
     ),
 ]
 SharedArtifactsOption = Annotated[
@@ -71,8 +74,8 @@ SharedArtifactsOption = Annotated[
         "--artifacts",
         envvar="EMABENCH_ARTIFACTS",
         metavar="DIR|URL",
-        help="Folder of weights, checkpoints and logs; with a cluster one that all its machines "
-        "share, or a URL of fsspec.",
+        help="Folder for weights, checkpoints and logs; for a cluster, one that all its "
+        "machines share, or an fsspec URL.",
     ),
 ]
 
@@ -114,14 +117,15 @@ class EngineChoice:
         for option, (is_given, engines) in belongs.items():
             if is_given and self.name not in engines:
                 raise UsageError(
-                    f"{option} says nothing to the engine {self.name}",
-                    hint=f"it goes with --engine {' or '.join(engines)}",
+                    f"{option} does not apply to the engine {self.name}",
+                    hint=f"it works with --engine {' or '.join(engines)}",
                 )
         if self.name is not EngineName.LOCAL:
             return []
         if place is not None and "://" in place:
             raise UsageError(
-                "this machine works in a folder, not in a URL", hint="--artifacts takes a folder"
+                "on this machine artifacts go to a folder, not to a URL",
+                hint="--artifacts takes a folder",
             )
         from emabench.engines.local import slots_for
 
@@ -197,7 +201,7 @@ def _slots(choice: EngineChoice, kinds: Sequence[str]) -> list[Slot]:
         asked = list(kinds)
     if any(":" in name or not name for name in asked) or len(set(asked)) < len(asked):
         raise UsageError(
-            f"--device {choice.device}: a cluster is asked for kinds of devices",
-            hint="write for example --device cuda or --device cuda,cpu",
+            f"--device {choice.device}: on a cluster, name kinds of devices",
+            hint="for example --device cuda or --device cuda,cpu",
         )
     return [Slot(kind, kind) for kind in asked for _ in range(choice.jobs or DEFAULT_JOBS)]

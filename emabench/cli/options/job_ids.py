@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from emabench.records import JobRecord, RunRecord
     from emabench.store import RunStore
 
-IDS_HELP = "Ids of runs or jobs, their beginnings, or @last; a run means all its jobs."
+IDS_HELP = (
+    "Ids of runs or jobs (the first characters are enough) or @last; a run means all its jobs."
+)
 
 IdsArgument = Annotated[list[str], typer.Argument(metavar="ID…", help=IDS_HELP)]
 
@@ -107,5 +109,5 @@ def print_changes(
         print_json({"schema_version": 1, "jobs": rows})
         return
     for job in jobs:
-        said = did if job.id in ids else f"nothing to do, it is {job.state}"
+        said = did if job.id in ids else f"nothing to do: it is {job.state}"
         typer.echo(f"{job_title(job)}: {said}")

@@ -17,7 +17,7 @@ ArtifactsOption = Annotated[
         "--artifacts",
         envvar="EMABENCH_ARTIFACTS",
         metavar="DIR",
-        help="Folder of weights, checkpoints and logs; beside the store unless it is given.",
+        help="Folder for weights, checkpoints and logs; by default beside the store.",
     ),
 ]
 KeepOption = Annotated[
@@ -25,7 +25,7 @@ KeepOption = Annotated[
     typer.Option(
         "--keep",
         envvar="EMABENCH_KEEP",
-        help="What stays of a job that is done, beside its log.",
+        help="What to keep of a finished job, besides its log.",
     ),
 ]
 
@@ -74,7 +74,7 @@ CacheBudgetOption = Annotated[
         envvar=BUDGET_VARIABLE,
         metavar="BYTES",
         callback=_export_budget,
-        help="What decoded images may take, such as 8GiB; half of what is free unless given.",
+        help="Space for decoded images, such as 8GiB; by default half of what is free.",
     ),
 ]
 

@@ -12,7 +12,7 @@ PriceOption = Annotated[
         "--price-per-hour",
         min=0,
         metavar="PRICE",
-        help="Price of an hour of the device, in any currency; it is shown, never stored.",
+        help="Price of an hour on the device, in any currency; it is shown, never stored.",
     ),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]

@@ -24,7 +24,7 @@ MarginOption = Annotated[
 ]
 JoinStudyOption = Annotated[
     str | None,
-    typer.Option("--study", metavar="NAME", help="Study that the runs belong to from now on."),
+    typer.Option("--study", metavar="NAME", help="Study to add the runs to."),
 ]
 
 

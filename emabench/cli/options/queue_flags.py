@@ -15,7 +15,7 @@ PriorityOption = Annotated[
         min=-_LARGEST,
         max=_LARGEST,
         metavar="N",
-        help="The highest is worked on first.",
+        help="Higher numbers run first.",
     ),
 ]
 MaxAttemptsOption = Annotated[
@@ -25,16 +25,16 @@ MaxAttemptsOption = Annotated[
         min=1,
         max=_LARGEST,
         metavar="N",
-        help="Failures of a job before it is given up.",
+        help="Failures after which a job is given up.",
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Queue runs that exist again.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Queue runs again that exist already.")]
 PreviewOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Print the resolved specs and an estimate; queue nothing."),
 ]
 JoinStudyOption = Annotated[
     str | None,
-    typer.Option("--study", metavar="NAME", help="Study that the runs belong to from now on."),
+    typer.Option("--study", metavar="NAME", help="Study to add the runs to."),
 ]
 LabelOption = Annotated[str | None, typer.Option("--name", help="Label of the runs.")]

@@ -33,19 +33,18 @@ StudyOption = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="Only runs that belong to this study."),
 ]
-NameOption = Annotated[
-    str | None, typer.Option("--name", help="Only runs that were given this name.")
-]
-SmokeOption = Annotated[bool, typer.Option("--smoke", help="Take smoke runs too.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Only runs with this name.")]
+SmokeOption = Annotated[bool, typer.Option("--smoke", help="Include smoke runs.")]
 RunsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="RUN…", help="Ids, or @last; all finished runs if none is given."),
+    typer.Argument(metavar="RUN…", help="Ids, or @last; by default all finished runs."),
 ]
 RunArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="Id of a run or evaluation, a unique beginning, or @last for the newest run.",
+        help="Id of a run or evaluation (the first characters are enough), or @last for the "
+        "newest run.",
     ),
 ]
 

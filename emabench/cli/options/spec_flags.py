@@ -23,7 +23,7 @@ PresetFlag = Annotated[
     _flag(
         "preset",
         "NAME",
-        "Preset underneath, quick by default (bench: cifar10): see 'emabench spec presets'.",
+        "Preset to start from; quick by default (bench: cifar10): see 'emabench spec presets'.",
     ),
 ]
 
@@ -31,7 +31,7 @@ SPEC_FLAGS: dict[str, Any] = {
     "specs": Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="SPEC.yaml", show_default=False, help="Spec files; flags win over them."
+            metavar="SPEC.yaml", show_default=False, help="Spec files; flags override them."
         ),
     ],
     "preset": PresetFlag,
@@ -57,8 +57,8 @@ SPEC_FLAGS: dict[str, Any] = {
         _TEXT, _flag("lr", "LR", "Peak learning rate for a batch of optimizer.lr_batch.")
     ],
     "seed": Annotated[_TEXT, _flag("seed", "SEEDS", "Seed, for example 0, 0,1,2 or 0..4.")],
-    "train_subset": Annotated[_TEXT, _flag("train-subset", "N", "Train on so many images.")],
-    "test_subset": Annotated[_TEXT, _flag("test-subset", "N", "Test on so many images.")],
+    "train_subset": Annotated[_TEXT, _flag("train-subset", "N", "Train on this many images.")],
+    "test_subset": Annotated[_TEXT, _flag("test-subset", "N", "Test on this many images.")],
     "image_size": Annotated[_TEXT, _flag("image-size", "N", "Side of the images in pixels.")],
     "device": Annotated[_TEXT, _flag("device", "NAME", "auto, cpu, cuda, cuda:1, mps…")],
     "devices": Annotated[_TEXT, _flag("devices", "N", "Devices that train a run together.")],

@@ -31,7 +31,7 @@ def print_stored_benches(db: str, where: Sequence[str] | None, *, json: bool) ->
         found = store.benches(run_query(where))
         done = [bench for bench in found if bench.state is JobState.DONE]
         if not done:
-            raise NotFoundError("no finished bench fits", hint="emabench bench makes one")
+            raise NotFoundError("no finished bench matches", hint="emabench bench makes one")
         benches = [(bench, store.metrics(bench.id)) for bench in done]
     print_benches(benches, json=json)
 

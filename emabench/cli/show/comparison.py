@@ -134,7 +134,7 @@ def print_comparison(
 
     if columns is not None and (form == "json" or (runs and form != "text")):
         raise UsageError(
-            "--columns chooses those of the table of arms",
+            "--columns applies only to the table of arms",
             hint="leave it out, --json holds everything" if form == "json" else "leave out --runs",
         )
     chosen = None if columns is None else chosen_columns(comparison, columns)
@@ -166,7 +166,7 @@ def print_comparison(
     if failed:
         raise GateFailedError(
             f"{len(failed)} of {len(results)} gates failed: {failed[0].words}",
-            hint="compare --runs shows every seed; more seeds make a gate surer",
+            hint="compare --runs shows every seed; more seeds make a gate more certain",
         )
 
 

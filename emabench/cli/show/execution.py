@@ -18,7 +18,7 @@ def execute(
     """Queue plans, work on them in order, and wait for their end.
 
     Args:
-        plans: the resolved runs, or evaluations of their own.
+        plans: the resolved runs, or separate evaluations.
         db: path or URL of the store; created if it is not there.
         place: where to work.
         force: repeat what the store holds already.
@@ -75,7 +75,7 @@ def raise_unless_done(outcomes: Sequence[RunFinished], *, what: str) -> None:
             failed[0].reason or f"{what.removesuffix('s')} {run_id} failed", hint=hint
         )
     if failed:
-        first = f"{failed[0].run.id}: {failed[0].reason or 'no reason was left'}"
+        first = f"{failed[0].run.id}: {failed[0].reason or 'no reason was recorded'}"
         raise JobsFailedError(
             f"{len(failed)} of {len(outcomes)} {what} failed; the first is {first}",
             hint="the same command tries the failed ones again",
@@ -98,6 +98,6 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise EmabenchError(
-            f"cannot write to the folder of artifacts {folder}: {error.strerror}",
+            f"cannot write to the artifacts folder {folder}: {error.strerror}",
             hint="choose another one with --artifacts",
         ) from None

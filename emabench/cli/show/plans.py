@@ -169,7 +169,7 @@ def _in_words(found: TimeEstimate | None) -> str:
     if found is not None and found.runs == 0:
         return "all of them are done already"
     if found is None or found.seconds is None:
-        return "no estimate: the store holds no finished run like these"
+        return "no estimate: the store has no finished run like these"
     which = "" if found.estimated == found.runs else f" for {found.estimated} of {found.runs} runs"
     by = "1 earlier run" if found.sources == 1 else f"{found.sources} earlier runs"
     return f"about {duration(found.seconds)}{which}, one after the other, judged by {by}"

@@ -78,7 +78,7 @@ def watch_on_terminal(look: Look, console: Console, *, interval: float) -> None:
 
     with Live(console=console, auto_refresh=False) as live:
         for queue, failure in _looks(look, interval):
-            note = f"as of {datetime.now():%H:%M:%S}; Ctrl-C leaves"
+            note = f"as of {datetime.now():%H:%M:%S}; Ctrl-C quits"
             view = QueueView(queue, note if failure is None else f"not up to date: {failure}")
             live.update(view, refresh=True)
 

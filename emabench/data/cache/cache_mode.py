@@ -77,7 +77,7 @@ def parse_bytes(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if match is None:
         raise UsageError(
-            f"{text!r} is no number of bytes", hint="write for example --cache-budget 8GiB"
+            f"{text!r} is not a number of bytes", hint="for example --cache-budget 8GiB"
         )
     return int(float(match[1]) * 2 ** _POWERS[match[2].upper()])
 
@@ -110,7 +110,7 @@ def settle_mode(needed: int, *, folder: Path, is_cached: bool) -> CacheMode:
     if needed <= memory:
         mode, effect = CacheMode.RAM, "decoded into memory, and will be again next time"
     else:
-        mode, effect = CacheMode.NONE, "decoded anew for every batch"
+        mode, effect = CacheMode.NONE, "decoded again for every batch"
         lacking += f", and {_shown(memory)} of memory is too little"
     text = f"the image cache {folder} {lacking}: the images are {effect}"
     warnings.warn(text, RuntimeWarning, stacklevel=2)

@@ -67,8 +67,8 @@ def load_embedded(spec: DataSpec, cache: ImageCache) -> Source:
     """
     if spec.data_dir is not None:
         raise SpecError(
-            f"data_dir={spec.data_dir!r} is not read by {spec.dataset}",
-            hint="for images of your own, set dataset=folder",
+            f"data_dir={spec.data_dir!r} does not apply to {spec.dataset}",
+            hint="for your own images, set dataset=folder",
         )
     read = fashion_mini.read_split
     arrays = _Arrays(fashion_mini.CLASSES, read("train"), read("test"))

@@ -60,7 +60,7 @@ def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = N
     """
     if spec.data_dir is None:
         raise SpecError(
-            "dataset=folder needs data_dir", hint="name a folder with one folder per class"
+            "dataset=folder needs data_dir", hint="name a folder that has one folder per class"
         )
     root = Path(spec.data_dir).expanduser()
     train_root, test_root, split_name = find_splits(root)
@@ -163,10 +163,10 @@ def _check_depth(spec: DataSpec, train: _Split, facts: Sequence[FileFacts]) -> N
             return
     likely = next(value for value in (255, 1023, 4095) if largest <= value)
     raise DataError(
-        f"{spec.data_dir}: the training images of 16 bits would be black: their largest value "
-        f"is {largest} of 65535",
-        hint=f"set data.white to the value that is white, such as {likely}, or to 65535 if they "
-        "are dark on purpose; colours of 16 bits must be converted to 8",
+        f"{spec.data_dir}: the 16-bit training images would be black: their largest value is "
+        f"{largest} of 65535",
+        hint=f"set data.white to the value that is white, such as {likely}, or to 65535 if "
+        "they are dark on purpose; 16-bit colour images must be converted to 8 bits",
     )
 
 
@@ -180,9 +180,9 @@ def _check_spread(spec: DataSpec, statistics: ChannelStatistics) -> None:
         return
     raise DataError(
         f"{spec.data_dir}: every pixel of the training images has the same colour",
-        hint="look at them: there is nothing to be learned"
+        hint="look at them: there is nothing to learn"
         if spec.white is None
-        else f"look at them, and whether {spec.white} is the value that is white",
+        else f"look at them, and check that {spec.white} is the value that is white",
     )
 
 

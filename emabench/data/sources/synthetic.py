@@ -22,8 +22,8 @@ def load_synthetic(spec: DataSpec) -> Source:
     """
     if spec.data_dir is not None:
         raise SpecError(
-            f"data_dir={spec.data_dir!r} is not read by {spec.dataset}",
-            hint="for images of your own, set dataset=folder",
+            f"data_dir={spec.data_dir!r} does not apply to {spec.dataset}",
+            hint="for your own images, set dataset=folder",
         )
     size = spec.image_size or SIZE
     train, test = spec.train_subset or TRAIN, spec.test_subset or TEST

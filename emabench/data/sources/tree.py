@@ -40,7 +40,7 @@ _LITTER = _any_of(
     "@eaDir",
     ".Trash*",
 )
-"""What programs leave behind; nobody needs to be told that it is left out."""
+"""What programs leave behind; leaving it out is not worth a note."""
 _MOST_NAMED = 3
 _IMAGE_SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
@@ -79,7 +79,7 @@ def read_tree(root: Path) -> ClassTree:
     stray = [root / name for name in top.files]
     if not folders and not stray:
         raise DataError(
-            f"{root}: empty, there is no class folder in it",
+            f"{root}: empty, it has no class folders",
             hint="put the images of each class into a folder named for the class",
         )
     if not folders:
@@ -103,7 +103,7 @@ def read_tree(root: Path) -> ClassTree:
         members = walk.files_below(folder)
         if str(folder) in walk.repeated:
             raise DataError(
-                f"{folder}: a link to a folder that counts already", hint="remove the link"
+                f"{folder}: a link to a folder that is included already", hint="remove the link"
             )
         if not members:
             raise DataError(f"{folder}: the class folder is empty", hint="add images or remove it")
@@ -143,7 +143,7 @@ def find_splits(root: Path) -> tuple[Path, Path | None, str]:
         # Images right in train/ and test/: taken as classes, they would be told apart in earnest.
         if folders and all(f.name in ("train", *TEST_NAMES) for f in folders):
             raise DataError(
-                f"{folders[-1]}: there is no class folder in it",
+                f"{folders[-1]}: it has no class folders",
                 hint="put the images of each class into a folder named for the class; images "
                 "without labels are a folder of their own",
             )
@@ -157,7 +157,7 @@ def find_splits(root: Path) -> tuple[Path, Path | None, str]:
         empty = next((root / n for n in TEST_NAMES if (root / n).is_dir()), None)
         if empty is not None:
             raise DataError(
-                f"{empty}: empty, there is no class folder in it",
+                f"{empty}: empty, it has no class folders",
                 hint="add the test images, or remove the folder to have a part of train/ held out",
             )
         return train, None, ""
@@ -292,7 +292,7 @@ def _identity(folder: Path | str) -> tuple[int, int]:
 def _notes(root: Path, hidden: Sequence[str], repeated: Sequence[str]) -> tuple[str, ...]:
     reasons = {
         "a name that begins with a dot": hidden,
-        "a link to a folder that counts already": repeated,
+        "a link to a folder that is included already": repeated,
     }
     notes = []
     for reason, paths in reasons.items():

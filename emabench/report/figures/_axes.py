@@ -99,7 +99,7 @@ def rounded(value: float | None) -> float | None:
 
 
 def thinned(points: Sequence[Any]) -> Sequence[Any]:
-    """Return at most so many points of a curve as are seen, evenly, the first and last included."""
+    """Return as many points of a curve as can be seen, spread evenly, first and last included."""
     last = len(points) - 1
     if last < _MOST_POINTS:
         return points

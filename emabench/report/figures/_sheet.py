@@ -44,12 +44,12 @@ def check_path(path: Path) -> None:
 
     Raises:
         UsageError: the ending is none of PNG, SVG and PDF, the folder does not exist, or
-            something lies there that is no regular file.
+            something is there that is not a regular file.
     """
     if path.suffix.lower() not in FORMATS:
         raise UsageError(
             f"a picture cannot be written as {path.name!r}",
-            hint=f"let its name end in {', '.join(FORMATS)}",
+            hint=f"end its name in {', '.join(FORMATS)}",
         )
     if not path.absolute().parent.is_dir():
         raise UsageError(

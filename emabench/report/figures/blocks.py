@@ -363,7 +363,7 @@ class BlocksPicture(Picture):
                 others += [scope for scope in panel.others if scope not in others]
         if not panels:
             raise NotFoundError(
-                f"no run holds {metric.name}", hint="emabench show lists what a run holds"
+                f"no run has {metric.name}", hint="emabench show lists what a run has"
             )
         used = [b for b in blocks if watched or any(b in p.single or b in p.onward for p in panels)]
         return BlockAccuracies(metric, (*used, *others), tuple(panels), arms.notes)

@@ -280,12 +280,12 @@ class CostPicture(Picture):
             bars.append(CostBar(shown.label, len(costs), parts, total))
         if not bars:
             raise NotFoundError(
-                f"no run holds {_TOTALS[of]} or a phase of it",
+                f"no run has {_TOTALS[of]} or a phase of it",
                 hint="a run of a few steps measures none; --of run draws the phases of whole runs",
             )
         notes = [*arms.notes, *left_out("nothing measured", missing)]
         if len(unbroken) == len(bars):
-            notes.append(f"no run holds the phases of a {of}: only {_TOTALS[of]} is shown")
+            notes.append(f"no run has the phases of a {of}: only {_TOTALS[of]} is shown")
         elif unbroken:
             notes.append(f"phases not measured, only {_TOTALS[of]} is shown: {', '.join(unbroken)}")
         return CostBreakdown(of, tuple(bars), tuple(notes))

@@ -279,8 +279,8 @@ class ParetoPicture(Picture):
                 found.append((shown.label, costs, heights))
         if not found:
             raise NotFoundError(
-                f"no run holds both {metric.name} and {cost.name}",
-                hint="choose others with --metric and --cost; emabench show lists what a run holds",
+                f"no run has both {metric.name} and {cost.name}",
+                hint="choose others with --metric and --cost; emabench show lists what a run has",
             )
         notes = (*arms.notes, *left_out(f"without {metric.name} or {cost.name}", missing))
         points = [

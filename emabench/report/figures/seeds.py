@@ -233,7 +233,7 @@ class SeedsPicture(Picture):
                 found.append(SeedArm(shown.label, known, estimate))
         if not found:
             raise NotFoundError(
-                f"no run holds {metric.name}", hint="emabench show lists what a run holds"
+                f"no run has {metric.name}", hint="emabench show lists what a run has"
             )
         notes = (*arms.notes, *left_out(f"without {metric.name}", missing))
         return Seeds(metric, tuple(found), notes)

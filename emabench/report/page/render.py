@@ -72,10 +72,10 @@ def check_page(path: Path) -> None:
 
     Raises:
         UsageError: the ending is not that of a page, the folder does not exist, or
-            something lies there that is no regular file.
+            something is there that is not a regular file.
     """
     if path.suffix.lower() not in _ENDINGS:
-        raise UsageError(f"{path.name!r} is no name for a page", hint="let it end in .html")
+        raise UsageError(f"{path.name!r} is not a name for a page", hint="end it in .html")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", hint="make it, or choose another")

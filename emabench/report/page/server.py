@@ -46,18 +46,18 @@ def check_access(host: str, token: str | None) -> None:
     """
     if token is not None and not all("!" <= letter <= "~" for letter in token):
         raise UsageError(
-            "a token with spaces or letters beyond ASCII can never be given",
-            hint="take letters and digits, for example of: openssl rand -hex 16",
+            "a token cannot have spaces or letters beyond ASCII",
+            hint="use letters and digits, for example from: openssl rand -hex 16",
         )
     if token is not None and len(token) < SHORTEST_TOKEN:
         raise UsageError(
             f"a token of {len(token)} characters can be guessed",
-            hint=f"take {SHORTEST_TOKEN} or more, for example of: openssl rand -hex 16",
+            hint=f"take {SHORTEST_TOKEN} or more, for example from: openssl rand -hex 16",
         )
     if token is None and not is_loopback(host):
         raise UsageError(
-            f"--host {host} lets other machines in, which takes a token",
-            hint="give one with --token or EMABENCH_TOKEN, for example of: openssl rand -hex 16",
+            f"--host {host} lets other machines in, which needs a token",
+            hint="give one with --token or EMABENCH_TOKEN, for example from: openssl rand -hex 16",
         )
 
 
@@ -162,7 +162,7 @@ class _Visit(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         given = parse_qs(parts.query).get("token", [None])[0]
         if not self._is_meant_for_here():
-            self._say(HTTPStatus.FORBIDDEN, "this name is not that of the dashboard")
+            self._say(HTTPStatus.FORBIDDEN, "the dashboard does not go by this name")
         # A + in an address is a space, of which no token has any.
         elif given is not None and self.server.knows(given.replace(" ", "+")):
             self._admit()

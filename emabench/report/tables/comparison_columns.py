@@ -89,7 +89,7 @@ def chosen_columns(comparison: Comparison, text: str) -> list[Column]:
         known |= {c.key: c for c in _aspects(metric, comparison).values()}
     names = [part.strip() for part in text.split(",")]
     if not all(names):
-        raise UsageError(f"--columns {text!r} has an empty part", hint="write for example n,top1")
+        raise UsageError(f"--columns {text!r} has an empty part", hint="for example n,top1")
     return [known.get(name) or _field_column(name, known) for name in names]
 
 

@@ -1,4 +1,4 @@
-"""Evaluations of their own as a table and as plain values: what ``eval`` and ``show`` print."""
+"""Separate evaluations as a table and as plain values: what ``eval`` and ``show`` print."""
 
 from __future__ import annotations
 

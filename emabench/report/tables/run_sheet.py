@@ -39,7 +39,7 @@ def run_sheet(
     """Return the sections of ``emabench show`` in their order, each with its title.
 
     Args:
-        run: a run, or an evaluation of its own.
+        run: a run, or a separate evaluation.
         last_metrics: the newest point of each metric.
         evaluations: the other evaluations of the run's weights.
         price_per_hour: of the device; turns the time into money.
@@ -78,7 +78,7 @@ def _names(run: RunRecord) -> tuple[str, ...]:
 
 
 def _of_evaluation(run: RunRecord) -> list[tuple[str, str]]:
-    """Return of what an evaluation of its own is; nothing for a run."""
+    """Return of what a separate evaluation is; nothing for a run."""
     if not run.is_evaluation:
         return []
     weights = str(run.spec.get("weights"))

@@ -169,7 +169,7 @@ def choose_runs(
         runs: newest last.
         state: only runs in this state.
         smoke: whether smoke runs are shown.
-        limit: at most so many, the newest.
+        limit: at most this many, the newest.
         what: what they are: ``run`` or ``evaluation``.
 
     Raises:

@@ -45,7 +45,7 @@ class Location:
         except (ArgumentError, ValueError):
             raise UsageError(
                 "the URL of the store cannot be read",
-                hint=f"write for example sqlite:///results.db or {_EXAMPLE}",
+                hint=f"for example sqlite:///results.db or {_EXAMPLE}",
             ) from None
         if url.get_backend_name() != "sqlite":
             return cls(_without_secrets(url), url=_server_url(url))
@@ -72,16 +72,14 @@ def _server_url(url: URL) -> URL:
     """
     if url.drivername not in _POSTGRESQL:
         raise UsageError(
-            f"emabench keeps no store in {url.drivername}", hint=f"write for example {_EXAMPLE}"
+            f"emabench cannot keep a store in {url.drivername}", hint=f"for example {_EXAMPLE}"
         )
     if "@" in (url.host or ""):  # the rest of a password: it must not be shown
         raise UsageError(
             "the URL of the store cannot be read", hint="write @ in a password as %40, / as %2F"
         )
     if not url.database:
-        raise UsageError(
-            "the URL of the store names no database", hint=f"write for example {_EXAMPLE}"
-        )
+        raise UsageError("the URL of the store names no database", hint=f"for example {_EXAMPLE}")
     return url.set(drivername=_POSTGRESQL[-1])
 
 
@@ -167,12 +165,12 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 def not_a_store(label: str) -> StoreError:
     """Return the error for a file that something else wrote."""
-    return StoreError(f"{label} is no emabench store", hint=_OTHER_HINT)
+    return StoreError(f"{label} is not an emabench store", hint=_OTHER_HINT)
 
 
 def not_writable(label: str) -> StoreError:
     """Return the error for a store that this user may not change."""
     return StoreError(
         f"cannot write the store {label}: the file or its folder is read-only",
-        hint="choose a place that you can write with --db or EMABENCH_DB",
+        hint="choose a place that you can write to with --db or EMABENCH_DB",
     )

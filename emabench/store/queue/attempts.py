@@ -260,7 +260,7 @@ def _storable_text(text: str) -> str:
 def _fenced(claim: Claim) -> FencedError:
     return FencedError(
         f"attempt {claim.attempt} at job {claim.job_id} was ended by somebody else",
-        hint="emabench show tells what became of the job",
+        hint="emabench show says what became of the job",
     )
 
 

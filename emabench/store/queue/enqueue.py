@@ -105,7 +105,7 @@ def insert_run(
 ) -> QueuedRun:
     """Insert an experiment with a pretraining job and the evaluation that depends on it.
 
-    An evaluation of its own has only the latter, and depends on nothing; a bench is one job too.
+    A separate evaluation has only the latter, and depends on nothing; a bench is one job too.
 
     Raises:
         sqlalchemy.exc.IntegrityError: another process inserted the same repeat, or the same run
@@ -165,7 +165,7 @@ def _state(row: Experiment) -> JobState:
 def _job_fingerprint(plan: PlannedRun, kind: JobKind) -> str:
     """Identify a job: a pretraining does not depend on how it is evaluated afterwards.
 
-    Nor does an evaluation of its own depend on where its weights lie.
+    Nor does a separate evaluation depend on where its weights lie.
     """
     if plan.is_evaluation:
         return plan.fingerprint

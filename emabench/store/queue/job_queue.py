@@ -196,7 +196,7 @@ class JobQueue:
         return [a.job_id for a in gone if self.reap(a, reason="its process is gone") is not None]
 
     def snapshot(self, *, limit: int = 10) -> QueueRecord:
-        """Return the queue at this moment, with at most so many queued and failed jobs."""
+        """Return the queue at this moment, with at most this many queued and failed jobs."""
         with self._database.read() as session:
             return find_queue(session, limit=limit)
 

@@ -22,7 +22,7 @@ def find_queue(session: Session, *, limit: int) -> QueueRecord:
 
     Args:
         session: a reading session.
-        limit: at most so many queued, and so many failed jobs.
+        limit: at most this many queued, and this many failed jobs.
     """
     grouped = select(Job.state, func.count()).group_by(Job.state)
     counted = {row[0]: row[1] for row in session.execute(grouped)}

@@ -123,7 +123,7 @@ def _newest(session: Session) -> Job:
     query = select(Job).where(Job.kind == JobKind.PRETRAIN).order_by(Job.experiment_id.desc())
     found = session.scalars(query.limit(1)).first()
     if found is None:
-        raise NotFoundError("the store holds no runs", hint="emabench run makes one")
+        raise NotFoundError("the store has no runs", hint="emabench run makes one")
     return found
 
 
@@ -146,6 +146,6 @@ def _with_prefix(
         shown = ", ".join(job.id for job in found[:_CANDIDATES_SHOWN])
         more = " …" if len(found) > _CANDIDATES_SHOWN else ""
         raise UsageError(
-            f"{text!r} begins several {what} ids", hint=f"choose one of: {shown}{more}"
+            f"several {what} ids begin with {text!r}", hint=f"choose one of: {shown}{more}"
         )
     return found[0]

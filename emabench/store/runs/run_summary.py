@@ -79,7 +79,7 @@ def run_cost(jobs: Sequence[JobRecord]) -> CostReading:
 def run_environment(jobs: Sequence[JobRecord]) -> Environment | None:
     """Return where the last pretraining attempt ran; None before the first.
 
-    Of an evaluation of its own, where its last attempt ran.
+    Of a separate evaluation, where its last attempt ran.
     """
     attempts = _pretrain_attempts(jobs) or [a for job in jobs for a in job.attempts]
     return attempts[-1].environment if attempts else None

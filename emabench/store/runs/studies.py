@@ -58,4 +58,4 @@ def check_study(session: Session, study: str) -> None:
     hint = f"emabench studies run {study} queues them"
     if known and study not in study_names():
         hint = did_you_mean(study, known)
-    raise NotFoundError(f"the store holds no runs of the study {study!r}", hint=hint)
+    raise NotFoundError(f"the store has no runs of the study {study!r}", hint=hint)

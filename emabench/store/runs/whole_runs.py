@@ -64,7 +64,7 @@ def read_runs(
     *conditions: ColumnElement[bool],
     fits: Callable[[Row[Any]], bool] = lambda head: True,
 ) -> list[RunRecord]:
-    """Return whole runs, and evaluations of their own, newest last.
+    """Return whole runs, and separate evaluations, newest last.
 
     Args:
         session: in a transaction, so that all of it is of one moment.
@@ -185,10 +185,10 @@ def _read(
 def _unreadable(spec: Any, identity: Any, kind: JobKind) -> str | None:
     """Return why a run cannot be read, if so: no row may be fatal for the others."""
     if not isinstance(identity, dict):
-        return "its identity is no dict"
+        return "its identity is not a dict"
     why = unreadable(spec)
     if why is None and kind is JobKind.BENCH and not spec.get("bench"):
-        return "it is a bench, and does not say of what"
+        return "it is a bench, but does not say of what"
     return why
 
 

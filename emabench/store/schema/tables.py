@@ -87,7 +87,7 @@ class StoreTable(DeclarativeBase):
 
 
 class Experiment(StoreTable):
-    """A pretraining with its evaluation, or an evaluation of its own: one row per run or those."""
+    """A pretraining with its evaluation, or a separate evaluation: one row each."""
 
     __tablename__ = "experiments"
     __table_args__ = (UniqueConstraint("fingerprint", "repeat"),)
@@ -96,7 +96,7 @@ class Experiment(StoreTable):
     fingerprint: Mapped[str] = mapped_column(String(64))
     """SHA-256 of spec and identity together."""
     repeat: Mapped[int]
-    """0 for the first run of a fingerprint; repeats that were forced count on."""
+    """0 for the first run of a fingerprint; forced repeats count up."""
     name: Mapped[str | None]
     """The label that it was given."""
     smoke: Mapped[bool]
@@ -106,9 +106,9 @@ class Experiment(StoreTable):
     spec: Mapped[dict[str, Any]]
     """The resolved experiment."""
     identity: Mapped[dict[str, Any]]
-    """What its figures depend on beside the spec, such as the hash of the images."""
+    """What its figures depend on besides the spec, such as the hash of the images."""
     warnings: Mapped[list[str]]
-    """What the user was told when it was planned."""
+    """The notes that the user saw when it was planned."""
     created_at: Mapped[datetime] = mapped_column(index=True)
     """When it was planned."""
 
@@ -154,7 +154,7 @@ class Job(StoreTable):
     failures: Mapped[int] = mapped_column(default=0)
     """Attempts that failed since somebody asked for the job; interruptions do not count."""
     max_attempts: Mapped[int] = mapped_column(default=DEFAULT_MAX_ATTEMPTS)
-    """So many failures are final."""
+    """After this many failures the job is given up."""
     priority: Mapped[int] = mapped_column(default=0)
     """The highest is claimed first; then the oldest run, then the order within the run."""
     device_kind: Mapped[str | None]

@@ -75,7 +75,7 @@ FORMAT = "emabench-runs"
 VERSION = 1
 _SAID = 300
 """Letters of what is said of a line, which may quote it."""
-_NO_BUNDLE = "this is no bundle of runs"
+_NO_BUNDLE = "this is not a bundle of runs"
 _INFINITE = {"inf": math.inf, "-inf": -math.inf}
 _TABLES = {"environment": "environments", "cost": "costs"}
 """Where a key of a line is not the name of the table whose row it holds."""
@@ -100,7 +100,7 @@ def _text_to(read: Callable[[str], Any]) -> BeforeValidator:
 
     def validate(value: Any) -> Any:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is no text")
+            raise ValueError(f"{value!r} is not text")
         return read(value)
 
     return BeforeValidator(validate)
@@ -114,7 +114,7 @@ def _check_text(value: Any) -> Any:
     if isinstance(value, str):
         value.encode()  # half of a surrogate pair is no text
         if "\0" in value:
-            raise ValueError(f"{value!r} is no text")
+            raise ValueError(f"{value!r} is not text")
     return value
 
 
@@ -122,12 +122,12 @@ def _number(value: Any) -> Any:
     return _INFINITE.get(value, value) if isinstance(value, str) else value
 
 
-PlainText = Annotated[str, BeforeValidator(_check_text), _or("is no text")]
-Int = Annotated[int, Field(gt=-(2**31), lt=2**31), _or("is no whole number of 32 bits")]
+PlainText = Annotated[str, BeforeValidator(_check_text), _or("is not text")]
+Int = Annotated[int, Field(gt=-(2**31), lt=2**31), _or("is not a whole number of 32 bits")]
 Number = Annotated[
     float,
     BeforeValidator(_number),
-    _or("is no number"),
+    _or("is not a number"),
     _written_as(lambda value: str(value) if math.isinf(value) else value),
 ]
 JobId = Annotated[
@@ -135,13 +135,15 @@ JobId = Annotated[
     Field(max_length=12),
     _or("is longer than 12"),
     Field(pattern="^[0-9a-f]{12}$"),  # a folder is named after it
-    _or("is no id of a job"),
+    _or("is not the id of a job"),
 ]
 _TYPES: dict[type, Any] = {
     Text: PlainText,
-    Boolean: Annotated[bool, _or("is no bool")],
+    Boolean: Annotated[bool, _or("is not a bool")],
     Integer: Int,
-    BigInteger: Annotated[int, Field(gt=-(2**63), lt=2**63), _or("is no whole number of 64 bits")],
+    BigInteger: Annotated[
+        int, Field(gt=-(2**63), lt=2**63), _or("is not a whole number of 64 bits")
+    ],
     Double: Number,
     tables.UtcDateTime: Annotated[
         AwareDatetime,
@@ -154,7 +156,7 @@ _TYPES: dict[type, Any] = {
         _text_to(lambda text: base64.b64decode(text, validate=True)),
         _written_as(lambda bits: base64.b64encode(bits).decode("ascii")),
     ],
-    JSON: Annotated[dict[str, Any], _or("is no dict")],
+    JSON: Annotated[dict[str, Any], _or("is not a dict")],
 }
 """By the type of a column, what a line may hold there."""
 
@@ -244,9 +246,9 @@ class BundledJob(_row(Job, "experiment_id")):  # type: ignore[misc]
 
 
 class BundledRun(_row(Experiment, "id")):  # type: ignore[misc]
-    """A run: a pretraining with its evaluations, an evaluation of its own, or a bench."""
+    """A run: a pretraining with its evaluations, a separate evaluation, or a bench."""
 
-    warnings: Annotated[list[Any], _or("is no list")]
+    warnings: Annotated[list[Any], _or("is not a list")]
     studies: list[PlainText] = Field(default_factory=list)
     """Missing in a bundle of a store that knew no studies."""
     jobs: list[BundledJob]
@@ -264,16 +266,16 @@ class BundledRun(_row(Experiment, "id")):  # type: ignore[misc]
         for job in self.jobs:
             needed = job.depends_on
             if needed is not None and needed not in done:
-                raise ValueError(f"job {job.id} needs {needed!r}, which is no job before it")
+                raise ValueError(f"job {job.id} needs {needed!r}, which is not a job before it")
             if job.kind is JobKind.LINEAR_EVAL and needed is None and not is_evaluation:
                 raise ValueError(f"evaluation {job.id} needs no pretraining")
             done[job.id] = job.state is JobState.DONE
             if done[job.id] and needed is not None and not done[needed]:
                 raise ValueError(f"job {job.id} is done, but {needed}, which it needs, is not")
         if is_evaluation and "weights" not in self.spec:
-            raise ValueError("it is an evaluation, and does not say of which weights")
+            raise ValueError("it is an evaluation, but does not say of which weights")
         if kinds == [JobKind.BENCH] and not self.spec.get("bench"):
-            raise ValueError("it is a bench, and does not say of what")
+            raise ValueError("it is a bench, but does not say of what")
         if (why := unreadable(self.spec)) is not None:
             raise ValueError(f"spec: {why}")
         return self
@@ -411,13 +413,13 @@ def _brief(said: object) -> str:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _in_words(error: Exception) -> str:
     """Return what is wrong first with a line, and in which column of which table."""
     if not isinstance(error, ValidationError):
-        return "it is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+        return "it is not JSON" if isinstance(error, json.JSONDecodeError) else str(error)
     first = error.errors(include_url=False)[0]
     keys = [key for key in first["loc"] if isinstance(key, str)]
     said = first["msg"].removeprefix("Value error, ")
@@ -425,9 +427,9 @@ def _in_words(error: Exception) -> str:
         case "missing":
             return f"{keys[-1]} is missing"
         case "list_type":
-            return f"{keys[-1]} is no list"
+            return f"{keys[-1]} is not a list"
         case "model_type":
-            said = f"{first['input']!r} is no dict"
+            said = f"{first['input']!r} is not a dict"
         case _ if first["input"] is None:
             said = "it is null"
     if not keys or first["loc"][-1] != keys[-1]:  # it is about a row, not a column

@@ -36,7 +36,7 @@ def copy_store(
     place = Location.parse(location)
     if place.path is None:
         raise UsageError(
-            f"{place.label} lies on a server, which has tools of its own",
+            f"{place.label} is on a server, which has its own tools",
             hint="use pg_dump, or emabench export",
         )
     open_for_reading(location).close()
@@ -65,7 +65,7 @@ def copy_sqlite(
         companion = target.with_name(target.name + end)
         if companion.exists():
             raise UsageError(
-                f"{target} is in use: {companion.name} lies beside it",
+                f"{target} is in use: {companion.name} is beside it",
                 hint="choose another file; what was in use would spoil the copy",
             )
     engine = reading_engine(source, label)

@@ -120,7 +120,7 @@ def import_runs(location: str, file: Path) -> tuple[list[str], list[str]]:
 def _chosen(session: Session, query: RunQuery) -> Export:
     """Tell the finished runs from those that somebody may still work on, or nobody can read."""
     runs = find_runs(session, query.with_smoke)
-    # Evaluations of their own belong to no study, nor do benches.
+    # Separate evaluations belong to no study, nor do benches.
     if not query.ids and query.study is None:
         runs += find_runs(session, query, kind=JobKind.LINEAR_EVAL)
         runs += find_runs(session, query, kind=JobKind.BENCH)
@@ -194,8 +194,8 @@ def _keep(pipe: IO[bytes], file: IO[bytes]) -> None:
     while some := pipe.read(_SMALL):
         if file.tell() > _LARGEST_PIPED:
             raise DataError(
-                f"more than {_LARGEST_PIPED >> 30} GiB come from the pipe",
-                hint="write the bundle to a file, and import that",
+                f"more than {_LARGEST_PIPED >> 30} GiB came through the pipe",
+                hint="write the bundle to a file and import that",
             )
         file.write(some)
 

@@ -79,7 +79,7 @@ def _words(session: Session, what: str, key: Any, column: Any, known: type[StrEn
     """A state or kind is one of the words that there are."""
     word = type_coerce(column, String)
     rows = session.execute(select(key, word).where(word.not_in([str(each) for each in known])))
-    return [f"{what} {row[0]} has the {column.key} {row[1]!r}, which there is not" for row in rows]
+    return [f"{what} {row[0]} has an unknown {column.key}, {row[1]!r}" for row in rows]
 
 
 def _running(session: Session) -> list[str]:
@@ -93,7 +93,8 @@ def _running(session: Session) -> list[str]:
         for row in session.execute(select(Job.id, Job.attempt).where(Job.state == JobState.RUNNING))
     }
     problems = [
-        f"job {job} is running, its running attempts are {attempts.get(job, [])}, not [{number}]"
+        f"job {job} is running, but its running attempts are {attempts.get(job, [])}, not "
+        f"[{number}]"
         for job, number in jobs.items()
         if attempts.get(job) != [number]
     ]
@@ -109,7 +110,8 @@ def _numbers(session: Session) -> list[str]:
         .group_by(Job.id, Job.attempt)
     )
     return [
-        f"job {job} says {number} attempts, {count} are there, the last is number {last}"
+        f"job {job} counts {number} attempts, but the store has {count}, the last with "
+        f"number {last}"
         for job, number, count, last in session.execute(counted)
         if (number, number) != (count, last or 0)
     ]
@@ -147,7 +149,7 @@ def _dependencies(session: Session) -> list[str]:
 def _shapes(session: Session) -> list[str]:
     """A run begins with a pretraining, and its evaluations need the one of the same run.
 
-    An evaluation of its own is one job, which needs nothing; so is a bench.
+    A separate evaluation is one job, which needs nothing; so is a bench.
     """
     first = select(Job.experiment_id).where(Job.position == 0, Job.kind == JobKind.PRETRAIN)
     needed, other = aliased(Job), aliased(Job)
@@ -211,7 +213,7 @@ def vacuum(location: str) -> tuple[int, int]:
     place = Location.parse(location)
     if place.path is None:
         raise UsageError(
-            f"{place.label} lies on a server, which does that by itself",
+            f"{place.label} is on a server, which does that by itself",
             hint="see autovacuum in the manual of PostgreSQL",
         )
     open_for_reading(location).close()

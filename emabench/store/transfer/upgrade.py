@@ -138,7 +138,7 @@ def _migrate(connection: Connection, label: str) -> None:
         said = error.orig if isinstance(error, DBAPIError) else error
         raise StoreError(
             f"the store {label} cannot be upgraded: {type(said).__name__}: {said}",
-            hint="it is as it was; --debug shows the whole error",
+            hint="it is unchanged; --debug shows the whole error",
         ) from error
     if connection.dialect.name == "sqlite":
         lost = connection.execute(text("PRAGMA foreign_key_check")).all()
@@ -146,5 +146,5 @@ def _migrate(connection: Connection, label: str) -> None:
             raise StoreError(
                 f"the store {label} cannot be upgraded: {len(lost)} rows refer to nothing, "
                 f"the first in {lost[0][0]}",
-                hint="it is as it was; restore it from a copy",
+                hint="it is unchanged; restore it from a copy",
             )

@@ -168,7 +168,7 @@ def test_own_warnings_of_runs_are_passed_on_once():
 def test_one_arm_alone_says_that_nothing_is_compared():
     comparison = compare(study(scopes=["none"]), METRICS, by=Factor.parse("epochs"))
     (found,) = [each for each in comparison.cautions if each.code == "no-baseline"]
-    assert found.message == "nothing is compared: all runs have epochs 100"
+    assert found.message == "nothing to compare: all runs have epochs 100"
     assert "--by" in found.hint
 
 
@@ -178,9 +178,9 @@ def test_nan_is_unknown_and_a_metric_that_nobody_has_is_an_error():
     comparison = compare(runs, METRICS)
     assert comparison.rows[0].metrics["top1"].values == (None, None, None)
     found = next(each for each in comparison.cautions if each.code == "no-values")
-    assert found.message == "no run holds top1"
+    assert found.message == "no run has top1"
     assert comparison.to_json()["rows"][0]["metrics"]["top1"]["mean"] is None
-    with pytest.raises(NotFoundError, match="no run holds energy or nothing"):
+    with pytest.raises(NotFoundError, match="no run has energy or nothing"):
         compare(runs, parse_metrics("energy,max:nothing"))
 
 

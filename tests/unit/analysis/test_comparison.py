@@ -279,7 +279,10 @@ def test_runs_that_are_not_done_are_counted(store):
     comparison = compare(store.runs(), BOTH)
     assert comparison.notes[0] == "1 failed, 1 queued left out"
     failed = comparison.cautions[0]
-    assert (failed.code, failed.hint) == ("failed", "emabench logs tells why; retry repeats")
+    assert (failed.code, failed.hint) == (
+        "failed",
+        "emabench logs says why; emabench retry tries again",
+    )
     assert failed.message.endswith("(NaN)")
     assert {each.run.id: each.why for each in comparison.left_out} == {
         run.id: run.state.value for run in store.runs() if run.state.value != "done"
@@ -289,7 +292,7 @@ def test_runs_that_are_not_done_are_counted(store):
 @pytest.mark.parametrize(
     ("prepare", "words", "hint"),
     [
-        (lambda store: None, "no run fits", "emabench run"),
+        (lambda store: None, "no run matches", "emabench run"),
         (lambda store: store.add_run(plan()), "1 queued left out", "emabench list"),
         (lambda store: complete(store, plan(smoke=True)), "only smoke runs", "--smoke"),
     ],

@@ -102,7 +102,7 @@ def test_arms_of_unlike_revisions_are_compared_with_a_caution():
     comparison = compare(runs, KNN)
     assert comparison.rows[0].reference == 1
     (caution,) = found(comparison)
-    assert "projector was trained after drop-rates; full is not concerned, or" in caution.message
+    assert "projector was trained after drop-rates; full did not need it, or" in caution.message
 
 
 @pytest.mark.parametrize("names", [5, None, "knn-top5", {"a": 1}, [["x"]]])

@@ -132,7 +132,7 @@ def test_one_seed_has_no_spread_and_runs_without_it_are_noted():
 
 
 def test_nothing_measured_and_a_typo_are_explained():
-    with pytest.raises(NotFoundError, match="no run holds grad_norm_cv"):
+    with pytest.raises(NotFoundError, match="no run has grad_norm_cv"):
         stability(select([run("none", 0)], smoke=False), lambda run_id: [])
     with pytest.raises(UnknownNameError) as caught:
         stability(select([], smoke=False), lambda run_id: [], "grad_cosin")

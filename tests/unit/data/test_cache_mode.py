@@ -29,7 +29,7 @@ def test_bytes_are_read(text: str, count: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "-1", "4 X", "1e9", "MiB", "1,5G"])
 def test_what_is_no_number_of_bytes_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError, match="no number of bytes") as caught:
+    with pytest.raises(UsageError, match="not a number of bytes") as caught:
         parse_bytes(text)
     assert "--cache-budget" in (caught.value.hint or "")
 
@@ -76,7 +76,7 @@ def test_budget_bounds_disk_and_memory(tmp_path: Path, monkeypatch: pytest.Monke
     for is_cached in (False, True):
         mode, told = settled(2**20 + 1, tmp_path, is_cached=is_cached)
         assert mode is CacheMode.NONE
-        assert "decoded anew for every batch" in told[0]
+        assert "decoded again for every batch" in told[0]
 
 
 def test_memory_stands_in_for_a_disk_that_cannot_be_written(

@@ -305,7 +305,7 @@ def no_train(root: Path) -> str:
 def nothing(root: Path) -> str:
     shutil.rmtree(root)
     root.mkdir()
-    return "there is no class folder in it"
+    return "it has no class folders"
 
 
 def images_right_in_train_and_test(root: Path) -> str:
@@ -314,7 +314,7 @@ def images_right_in_train_and_test(root: Path) -> str:
             for path in folder.iterdir():
                 path.rename(root / part / f"{folder.name}-{path.name}")
             folder.rmdir()
-    return "train: there is no class folder in it"
+    return "train: it has no class folders"
 
 
 def images_right_in_train_alone(root: Path) -> str:
@@ -323,7 +323,7 @@ def images_right_in_train_alone(root: Path) -> str:
         path.rename(root / "train" / f"{path.parent.name}-{path.name}")
     for folder in [path for path in (root / "train").iterdir() if path.is_dir()]:
         folder.rmdir()
-    return "train: there is no class folder in it"
+    return "train: it has no class folders"
 
 
 def readme_in_a_class(root: Path) -> str:

@@ -118,7 +118,7 @@ def test_unknown_name_proposes_a_near_one(tmp_path: Path) -> None:
 
 
 def test_folder_given_to_the_embedded_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="is not read by fashion-mini") as caught:
+    with pytest.raises(SpecError, match="does not apply to fashion-mini") as caught:
         load_dataset(DataSpec(data_dir=str(tmp_path)), cache_dir=tmp_path)
     assert "folder" in (caught.value.hint or "")
 

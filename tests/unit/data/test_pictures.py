@@ -186,7 +186,7 @@ def test_one_constant_channel_is_no_fault(make_tree: MakeTree) -> None:
 def test_white_where_it_means_nothing_is_refused(make_tree: MakeTree, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"no image in .* has 16 bits"):
         load(make_tree(), white=4095)
-    with pytest.raises(SpecError, match=r"data\.white=4095 is not read by fashion-mini"):
+    with pytest.raises(SpecError, match=r"data\.white=4095 does not apply to fashion-mini"):
         load_dataset(DataSpec(white=4095), cache_dir=tmp_path)
 
 
@@ -263,7 +263,7 @@ def test_what_is_no_regular_file_is_named(
     root = make_tree()
     monkeypatch.chdir(root)  # the name of a socket must be short
     make(Path("cat") / "x.png" if make is make_socket else root / "cat" / "x.png")
-    with pytest.raises(DataError, match=r"cat/x\.png: no regular file"):
+    with pytest.raises(DataError, match=r"cat/x\.png: not a regular file"):
         load(root)
 
 
@@ -281,7 +281,7 @@ def test_a_link_that_leads_back_adds_nothing(link: str, target: str, make_tree: 
     root = make_tree()
     plain = load(root)
     (root / link).symlink_to(target, target_is_directory=True)
-    with pytest.warns(RuntimeWarning, match=f"a link to a folder that counts already: {link}"):
+    with pytest.warns(RuntimeWarning, match=f"a link to a folder that is included already: {link}"):
         data = load(root)
     assert data.content_hash == plain.content_hash
     assert files_of(data) == files_of(plain)
@@ -295,7 +295,7 @@ def test_a_folder_behind_two_links_counts_once(make_tree: MakeTree, tmp_path: Pa
     (store / "back").symlink_to(tmp_path / "store")
     (root / "ape" / "one").symlink_to(tmp_path / "store")
     (root / "bee" / "two").symlink_to(store)
-    with pytest.warns(RuntimeWarning, match="counts already: ape/one/deep/back, bee/two"):
+    with pytest.warns(RuntimeWarning, match="is included already: ape/one/deep/back, bee/two"):
         data = load(root)
     assert files_of(data) == 19
 
@@ -314,7 +314,7 @@ def test_class_folders_may_be_links_but_not_to_each_other(
         assert load(linked).content_hash == plain.content_hash
     for name, target in (("dog", "cat"), ("all", ".")):
         (linked / name).symlink_to(target)
-        with pytest.raises(DataError, match=f"{name}: a link to a folder that counts already"):
+        with pytest.raises(DataError, match=f"{name}: a link to a folder that is included already"):
             load(linked)
         (linked / name).unlink()
 
@@ -351,7 +351,7 @@ def test_a_flat_folder_has_no_labels(make_tree: MakeTree) -> None:
 def test_a_folder_of_nothing_but_hidden_files_is_empty(tmp_path: Path) -> None:
     (tmp_path / "images" / ".git").mkdir(parents=True)
     (tmp_path / "images" / ".x.png").touch()
-    with pytest.raises(DataError, match="empty, there is no class folder"):
+    with pytest.raises(DataError, match="empty, it has no class folders"):
         load(tmp_path / "images")
     with pytest.raises(NotFoundError):
         load(tmp_path / "nothing")

@@ -70,7 +70,7 @@ def test_a_process_that_is_killed_is_told_and_replaced(images: FileImages) -> No
     for process in list(workers._pool()._processes.values()):
         os.kill(process.pid, signal.SIGKILL)
     many = read_batches(images, rows * 50)  # the first may be done before it is noticed
-    with pytest.raises(DataError, match="ended by the system"):
+    with pytest.raises(DataError, match="killed by the system"):
         list(many)
     (again,) = read_batches(images, rows)
     assert np.array_equal(again, images[:])

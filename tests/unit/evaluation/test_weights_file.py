@@ -59,7 +59,7 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path, model, content):
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
     for read in (read_header, lambda file: load_weights(file, model, backbone="resnet18")):
-        with pytest.raises(WeightsError, match=r"w\.safetensors: this is no complete") as caught:
+        with pytest.raises(WeightsError, match=r"w\.safetensors: this is not a complete") as caught:
             read(file)
         assert "save_file" in caught.value.hint
 

@@ -66,7 +66,7 @@ def test_wrong_backbones_are_explained():
     assert "resnet18" in unknown.value.hint
     with pytest.raises(SpecError, match="takes no option 'depht'"):
         build_backbone(BackboneSpec(name="resnet18", options={"depht": 3}), 32)
-    with pytest.raises(SpecError, match="its family is not cut"):
+    with pytest.raises(SpecError, match="its family is not cut into blocks"):
         build_backbone(BackboneSpec(name="test_byobnet", stem="3x3"), 32)
 
 

@@ -111,7 +111,7 @@ def test_an_attempt_that_was_ended_takes_no_more_words(tmp_path, store, claim):
 
 def test_an_attempt_is_begun_once(tmp_path, claim):
     written(tmp_path, claim)
-    with pytest.raises(FencedError, match="begun this attempt before"):
+    with pytest.raises(FencedError, match="started this attempt already"):
         Journal(tmp_path / "journal.jsonl")
 
 

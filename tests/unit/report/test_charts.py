@@ -62,7 +62,7 @@ def test_an_arm_without_a_cost_is_left_out_by_name(store):
     shown = ParetoPicture("top1", "step_ms").gather(select(store.runs(), smoke=False))
     assert [point.label for point in shown.points] == ["none"]
     assert "without top1 or step_ms, left out: full" in shown.notes
-    with pytest.raises(NotFoundError, match="no run holds both top1 and energy"):
+    with pytest.raises(NotFoundError, match="no run has both top1 and energy"):
         ParetoPicture("top1", "energy").gather(select(store.runs(), smoke=False))
     with pytest.raises(UsageError, match="against itself"):
         ParetoPicture("top1", "top1").gather(select(store.runs(), smoke=False))
@@ -118,12 +118,12 @@ def test_a_step_whose_phases_nobody_measured_still_has_its_length(store):
     shown = CostPicture("step").gather(select(store.runs(), smoke=False))
     assert shown.phases == []
     assert shown.bars[0].rest == pytest.approx(256.0)
-    assert shown.notes == ("no run holds the phases of a step: only step_ms is shown",)
+    assert shown.notes == ("no run has the phases of a step: only step_ms is shown",)
 
 
 def test_nothing_measured_is_explained(store):
     complete(store, plan(), throughput=None)
-    with pytest.raises(NotFoundError, match="no run holds step_ms") as caught:
+    with pytest.raises(NotFoundError, match="no run has step_ms") as caught:
         CostPicture().gather(select(store.runs(), smoke=False))
     assert "--of run" in caught.value.hint
 
@@ -171,7 +171,7 @@ def test_every_seed_is_there(store):
     assert shown.seeds == [0, 1, 2]
     assert [list(arm.values) for arm in shown.arms] == [[0, 1, 2]] * 2
     assert any("without throughput, left out: " in note for note in shown.notes)
-    with pytest.raises(NotFoundError, match="no run holds energy"):
+    with pytest.raises(NotFoundError, match="no run has energy"):
         SeedsPicture("energy").gather(select(store.runs(), smoke=False))
 
 
@@ -181,11 +181,11 @@ def test_what_is_left_out_is_said(store):
     store.add_run(plan(seed=1))
     chosen = select(store.runs(), smoke=False)
     assert chosen.notes[0] == "1 queued left out"
-    assert "of each seed the newest counts" in chosen.notes[1]
+    assert "the newest of each seed counts" in chosen.notes[1]
 
 
 def test_nothing_to_draw_is_explained(store):
-    with pytest.raises(NotFoundError, match="no run fits"):
+    with pytest.raises(NotFoundError, match="no run matches"):
         select([], smoke=False, to="draw")
     complete(store, plan(smoke=True))
     with pytest.raises(NotFoundError, match="1 smoke runs left out") as caught:

@@ -176,10 +176,10 @@ def test_a_store_that_cannot_be_read_is_no_end():
 @pytest.mark.parametrize(
     ("host", "token", "message"),
     [
-        ("0.0.0.0", None, "takes a token"),
-        ("::", None, "takes a token"),
-        ("192.0.2.7", None, "takes a token"),
-        ("machine.example", None, "takes a token"),
+        ("0.0.0.0", None, "needs a token"),
+        ("::", None, "needs a token"),
+        ("192.0.2.7", None, "needs a token"),
+        ("machine.example", None, "needs a token"),
         ("0.0.0.0", "short", "can be guessed"),
         ("127.0.0.1", "short", "can be guessed"),
         ("0.0.0.0", "", "can be guessed"),

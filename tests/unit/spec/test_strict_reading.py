@@ -33,7 +33,7 @@ MERGED = "a0: &a0 {k: v}\n" + "".join(
         ("pretrain:\n  ema: {scope: full}\n  ema: {decay: 1}", "the key 'ema' twice in line 3"),
         ('a: {x: 1, "x": 2}', "the key 'x' twice in line 1"),
         ("a: &a {x: 1}\nb:\n  <<: *a\n  <<: *a", "the key '<<' twice in line 4"),
-        ("<<: 3", "merges what is no mapping"),
+        ("<<: 3", "merges what is not a mapping"),
         ("? [a]\n: b", "a list or a mapping as a key"),
         (BOMB, "more than 10000 values"),
         (MERGED, "more than 10000 values"),
@@ -104,7 +104,7 @@ def test_options_from_elsewhere_are_bounded_too():
 
 
 def test_ranges_and_grids_are_bounded():
-    with pytest.raises(SpecError, match="no range"):
+    with pytest.raises(SpecError, match="not a range"):
         expand_values("0.." + "9" * 5000, what="x")
     with pytest.raises(SpecError, match="10000000000 experiments"):
         list(product([("a", range(100_000)), ("b", range(100_000))]))

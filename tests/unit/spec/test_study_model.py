@@ -130,8 +130,11 @@ def test_the_number_of_runs_is_a_promise_unless_something_is_changed(study):
         ({"arms/0/lr": []}, ["lr has no values"]),
         ({"arms": []}, ["arms"]),
         ({"by": "ema_scop"}, ["by: unknown field 'ema_scop'", "did you mean ema_scope"]),
-        ({"baseline": "projector"}, ["projector is no value of ema_scope in the arms: none, full"]),
-        ({"margin": {"top5": 0.5}}, ["top5 is none of the metrics"]),
+        (
+            {"baseline": "projector"},
+            ["projector is not a value of ema_scope in the arms: none, full"],
+        ),
+        ({"margin": {"top5": 0.5}}, ["top5 is not one of the metrics"]),
         ({"margin": {"top1": 0}}, ["margin.top1"]),
         ({"metrics": []}, ["metrics"]),
         ({"title": ""}, ["title"]),

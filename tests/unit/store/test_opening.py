@@ -52,7 +52,7 @@ def test_a_missing_store_is_not_created_by_reading(tmp_path):
 def test_garbage_is_refused_and_left_alone(tmp_path, size, mode):
     path = tmp_path / "garbage.db"
     path.write_bytes(b"x" * size)
-    with pytest.raises(StoreError, match="no emabench store"):
+    with pytest.raises(StoreError, match="not an emabench store"):
         RunStore.open(str(path), mode=mode)
     assert path.read_bytes() == b"x" * size
     assert [p.name for p in tmp_path.iterdir()] == ["garbage.db"]
@@ -64,7 +64,7 @@ def test_the_database_of_another_program_is_refused_and_left_alone(tmp_path, mod
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="no emabench store"):
+    with pytest.raises(StoreError, match="not an emabench store"):
         RunStore.open(str(path), mode=mode)
     assert path.read_bytes() == before
 

@@ -58,7 +58,7 @@ def test_two_checkpoints_stay(tmp_path):
 def test_a_checkpoint_of_another_form_is_refused(tmp_path):
     told = []
     torch.save({"step": 1}, tmp_path / "checkpoint.pt")
-    with pytest.raises(CheckpointError, match="no checkpoint of this version"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of this version"):
         load_checkpoint(tmp_path / "checkpoint.pt")
     assert list(saved_states([tmp_path], owner="", on_note=told.append)) == []
     assert len(told) == 1

@@ -73,7 +73,7 @@ function lookAgain(seconds) {
       const answer = await fetch(location.pathname, { cache: "no-store", headers: { "If-None-Match": `"${tag}"` } });
       if (answer.status === 200) takeOver(await answer.text());
       else if (answer.status !== 304) throw new Error(`the server says ${answer.status}`);
-      say(`up to date at ${new Date().toLocaleTimeString()}, looks again every ${seconds} s`);
+      say(`up to date at ${new Date().toLocaleTimeString()}, updates every ${seconds} s`);
     } catch (error) {
       say(`not up to date: ${error.message}`);
     }
