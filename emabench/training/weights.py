@@ -57,7 +57,8 @@ def weights_file(artifacts: Path, run_id: str, network: str = "online") -> Path:
         for name in ("target", "online") if network == "target" else (network,):
             if (folder / f"{name}.safetensors").exists():
                 return folder / f"{name}.safetensors"
+    which = "" if network == "online" else f" of its {network} network"
     raise NotFoundError(
-        f"run {run_id} has no weights of its {network} network in {artifacts}",
+        f"run {run_id} has no weights{which} in {artifacts}",
         hint="is the run done? --artifacts says where its files are",
     )
