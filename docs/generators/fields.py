@@ -30,6 +30,8 @@ def described(
 ) -> Iterator[tuple[str, FieldInfo]]:
     """Yield path and declaration of every field, of repeated groups the group itself."""
     for name, field in model.model_fields.items():
+        if field.description is None and name not in model.__annotations__:
+            continue  # inherited; the group has a line that says what it holds
         path = prefix + name
         inner = model_at(model, [name])
         if inner is None or path in REPEATED:
@@ -74,8 +76,6 @@ def _bounds_in_words(metadata: list[Any]) -> str:
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
     for path, field in described(model, prefix):
-        if field.description is None:  # as in the group that it lies in
-            continue
         shown = path.removeprefix("pretrain.")
         if path in REPEATED:
             yield code(f"{shown}.*"), "as there", "`null`", prose(field.description)

@@ -40,7 +40,7 @@ class LinearEvalSpec(SpecModel):
     enabled: bool = True
     """Whether the weights are evaluated at all; they cannot be where no image has a label."""
     network: Literal["online", "target", "average"] = "online"
-    """Network whose backbone gives the features; ``average`` is what ``ema.evaluation_decay`` keeps."""
+    """Network whose backbone gives the features; ``ema.evaluation_decay`` keeps the ``average``."""
     data: DataSpec | None = None
     """Images to evaluate on: every field of ``data``; None: those of the pretraining. A field that
     is left out is that of the pretraining; for another data set only the image size is. They are
