@@ -57,7 +57,7 @@ class Backbone:
         return tuple(self.blocks)
 
 
-def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
+def build_backbone(spec: BackboneSpec, image_size: int, *, any_size: bool = False) -> Backbone:
     """Build a backbone with fresh weights from torch's global random state.
 
     It drops paths and units only where the options ask for it, whatever timm's defaults are.
@@ -65,6 +65,7 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
     Args:
         spec: the model, its stem and its options.
         image_size: side of the square images in pixels.
+        any_size: whether it is to take images of other sizes too, as far as its family can.
 
     Raises:
         UnknownNameError: timm has no such model.
@@ -72,6 +73,8 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
     """
     spec = spec.as_timm()
     if spec.name == PIXELS:
+        if any_size:
+            raise SpecError(f"backbone {PIXELS} takes no local views", hint="choose another")
         if spec.options:
             raise SpecError(
                 f"backbone {PIXELS} takes no options", hint="leave out backbone.options"
@@ -83,6 +86,8 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
         )
     family = find_family(spec.name)
     options = fitted_options(spec, image_size)
+    if any_size and family is not None:
+        options = dict(family.any_size) | options
     try:
         model = timm.create_model(spec.name, num_classes=0, **options)
         for path, module in fitted_modules(spec, model, image_size).items():

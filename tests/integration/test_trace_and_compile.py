@@ -110,7 +110,7 @@ def test_without_batch_statistics_one_pass_over_all_views_is_the_same(scope):
         generator = torch.Generator().manual_seed(0)
         views = {
             view: torch.randn(8, 3, 28, 28, generator=generator, dtype=torch.float64)
-            for view in learner.views
+            for view in learner.sizes
         }
         output = learner(views)
         output.objective.backward()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class Family:
         edits: new modules by their path in the model, which fit a built model to a stem.
         classifier: the part of a model that makes classes of features; without parameters where
             it was left out.
+        any_size: keyword arguments for models that shall take images of any size.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Family:
     arguments: Callable[[str, str, int], dict[str, Any]] = _no_arguments
     edits: Callable[[Any, str], dict[str, nn.Module]] = _no_edits
     classifier: Callable[[Any], nn.Module] = _classifier
+    any_size: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Part(nn.Module):

@@ -50,5 +50,6 @@ VIT = Family(
     ("timm.models.vision_transformer", "timm.models.deit"),
     _blocks,
     arguments=_arguments,
+    any_size={"dynamic_img_size": True},  # its position embeddings are interpolated
 )
 """The stem ``3x3`` makes 8 by 8 patches, ``3x3-stride2`` 4 by 4, whatever the image size."""

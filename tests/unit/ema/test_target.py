@@ -185,12 +185,12 @@ def test_a_scope_of_another_encoder_is_refused():
 
 
 def test_the_decay_follows_the_global_step():
-    cosine = DecaySchedule(EmaSpec(decay=0.9, final_decay=1.0, schedule="cosine"), 101)
+    cosine = DecaySchedule(EmaSpec(decay=0.9, final_decay=1.0, schedule="cosine"), 101, 256)
     assert cosine(0) == pytest.approx(0.9)
     assert cosine(50) == pytest.approx(0.95)
     assert cosine(100) == 1.0
     assert cosine(500) == 1.0
-    constant = DecaySchedule(EmaSpec(decay=0.9, final_decay=1.0, schedule="constant"), 101)
+    constant = DecaySchedule(EmaSpec(decay=0.9, final_decay=1.0, schedule="constant"), 101, 256)
     assert {constant(step) for step in (0, 50, 100)} == {0.9}
 
 
