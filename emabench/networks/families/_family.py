@@ -45,7 +45,7 @@ class Family:
     arguments: Callable[[str, str, int], dict[str, Any]] = _no_arguments
     edits: Callable[[Any, str], dict[str, nn.Module]] = _no_edits
     classifier: Callable[[Any], nn.Module] = _classifier
-    any_size: Mapping[str, Any] = field(default_factory=dict)
+    any_size: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 class Part(nn.Module):
