@@ -13,6 +13,9 @@ from emabench.version import __version__
 if TYPE_CHECKING:
     from emabench import plugin as plugin
     from emabench import testing as testing
+    from emabench.ema.target import TargetNetwork as TargetNetwork
+    from emabench.networks.cut import cut as cut
+    from emabench.networks.encoder import Encoder as Encoder
     from emabench.spec.scope import EmaScope as EmaScope
 else:
 
@@ -30,12 +33,15 @@ else:
 
 _HOMES = {
     "EmaScope": "emabench.spec.scope",
+    "Encoder": "emabench.networks.encoder",
+    "TargetNetwork": "emabench.ema.target",
+    "cut": "emabench.networks.cut",
     "plugin": "emabench.plugin",
     "testing": "emabench.testing",
 }
 """Where each public name lives, or which module it is; a type checker reads it above."""
 
-__all__ = ["EmaScope", "__version__", "plugin", "testing"]
+__all__ = ["EmaScope", "Encoder", "TargetNetwork", "__version__", "cut", "plugin", "testing"]
 
 
 def __dir__() -> list[str]:

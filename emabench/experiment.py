@@ -27,6 +27,7 @@ from emabench.data.sources.plugged import DATASET_PLUGINS
 from emabench.device import Device
 from emabench.errors import SpecError
 from emabench.evaluation.accuracies import accuracies
+from emabench.evaluation.few_shot import check_few_shot
 from emabench.evaluation.resolve_evaluation import (
     check_holdout,
     check_size,
@@ -39,7 +40,7 @@ from emabench.events import CheckpointSaved, Listener, Notice
 from emabench.extensions.plugin_reference import PLUGINS
 from emabench.extensions.plugin_shelf import Plugin
 from emabench.extensions.plugins_at_hand import command_with, plugins_used
-from emabench.methods import METHOD_PLUGINS, load_method
+from emabench.methods import METHOD_PLUGINS, load_method, method_names
 from emabench.methods._method import Method, TrainingSet
 from emabench.networks.backbone import Backbone, build_backbone, chosen_stem, unseen_edge
 from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
@@ -126,16 +127,23 @@ def resolve(
     if not dataset.classes:
         notes = [*notes, *_without_labels(pretrain, method)]
     with torch.random.fork_rng(devices=[]):
-        backbone = build_backbone(pretrain.backbone, dataset.image_size)
+        any_size = pretrain.augmentation.local_views.count > 0
+        backbone = build_backbone(pretrain.backbone, dataset.image_size, any_size=any_size)
         if method.trains:
             build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
             check_device(pretrain.optimizer, device.kind)
-        if pretrain.devices > 1:
-            heads = (
-                method.build_projector(options, backbone.feature_dim),
-                method(options, backbone.feature_dim, TrainingSet(1, 1)),
-            )
-            _check_devices(pretrain, device, backbone.model, *heads)
+        if pretrain.devices > 1 or pretrain.optimizer.predictor_lr != 1:
+            projector = method.build_projector(options, backbone.feature_dim)
+            heads = method(options, backbone.feature_dim, TrainingSet(1, 1))
+            if pretrain.optimizer.predictor_lr != 1 and not hasattr(heads, "predictor"):
+                raise SpecError(
+                    f"optimizer.predictor_lr={pretrain.optimizer.predictor_lr:g}: method "
+                    f"{pretrain.method.name} has no predictor",
+                    hint="leave it out, or take a method with one, such as byol",
+                )
+            if pretrain.devices > 1:
+                _check_devices(pretrain, device, backbone.model, projector, heads)
+    local = _settle_local_views(pretrain, method, backbone.model, dataset.image_size)
     scope = EmaScope.parse(pretrain.ema.scope, [*backbone.block_names, PROJECTOR])
     if scope.averaged and not method.target_views:
         raise SpecError(
@@ -145,6 +153,11 @@ def resolve(
         )
     fields = spec.model_dump(mode="json", exclude={"weights", "bench"})
     evaluated = dataset
+    if spec.evaluation.network == "average" and pretrain.ema.evaluation_decay is None:
+        raise SpecError(
+            "evaluation.network=average: no average is kept",
+            hint="set ema.evaluation_decay, 0.999 for example",
+        )
     if spec.evaluation.enabled:
         data, evaluated = evaluated_images(spec, dataset, on_event)
         fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
@@ -170,6 +183,8 @@ def resolve(
     inner["method"]["options"] = options.model_dump(mode="json")
     inner["backbone"]["stem"] = chosen_stem(pretrain.backbone, dataset.image_size)
     inner["data"]["image_size"] = dataset.image_size
+    inner["augmentation"].pop("local_views", None)
+    inner["augmentation"] |= local
     inner["ema"]["scope"] = scope.canonical
     if not method.trains:
         inner["epochs"] = 0
@@ -192,6 +207,7 @@ def resolve(
         identity[PRETRAINING] = revisions
     if evaluates and spec.evaluation.enabled:
         check_holdout(spec.evaluation.linear, evaluated)
+        check_few_shot(spec.evaluation.few_shot, evaluated.train, evaluated.classes)
         concerned = knn_revisions(spec.evaluation.knn, evaluated)
         if evaluated is not dataset:
             concerned |= dict.fromkeys(evaluated.revisions, True)
@@ -380,6 +396,39 @@ def _check_devices(spec: PretrainSpec, device: Device, *networks: nn.Module) -> 
             f"devices={count} from {device.torch} on, but this machine has {len(names)}",
             hint="lower --devices, or choose another first one with --device",
         )
+
+
+def _settle_local_views(
+    spec: PretrainSpec, method: type[Method], model: nn.Module, image_size: int
+) -> dict[str, Any]:
+    """Return the field of the local views with their size; none where there are no such views.
+
+    Raises:
+        SpecError: the method has no use for them, or the backbone does not take them.
+    """
+    views = spec.augmentation.local_views
+    if not views.count:
+        return {}
+    if not method.takes_local_views:
+        able = [name for name in method_names() if load_method(name).takes_local_views]
+        raise SpecError(
+            f"augmentation.local_views.count={views.count}: method {spec.method.name} takes none",
+            hint=f"these do: {', '.join(able)}",
+        )
+    size = views.size or max(8, image_size // 2)
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, size, size))
+    except Exception as error:  # a model does not say which sizes it takes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SpecError(
+            f"backbone {spec.backbone.name} does not take local views of {size} pixels: {reason}",
+            hint="set augmentation.local_views.size, or choose another backbone",
+        ) from error
+    finally:
+        model.train(was_training)
+    return {"local_views": views.model_copy(update={"size": size}).model_dump(mode="json")}
 
 
 def _without_labels(spec: PretrainSpec, method: type[Method]) -> list[str]:

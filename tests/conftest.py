@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,16 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
+def pytest_collection_finish() -> None:
+    """Make empty stores soon, where the tests that were found use any in this process."""
+    if "emabench.store" in sys.modules:
+        from new_stores import repeating
+
+        from emabench.store.connection import opening
+
+        opening.migrate = repeating(opening.migrate)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
@@ -60,6 +71,12 @@ def _no_settings_of_the_user(
     # A program started in another folder shall find this checkout, installed or not.
     places = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
+
+
+@pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings in this process do not count their operations, which takes as long as ten steps."""
+    monkeypatch.setattr("emabench.training.trainer.step_flops", lambda *_: None)
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ def described(
 ) -> Iterator[tuple[str, FieldInfo]]:
     """Yield path and declaration of every field, of repeated groups the group itself."""
     for name, field in model.model_fields.items():
+        if field.description is None and name not in model.__annotations__:
+            continue  # inherited; the group has a line that says what it holds
         path = prefix + name
         inner = model_at(model, [name])
         if inner is None or path in REPEATED:
@@ -55,7 +57,8 @@ def type_in_words(annotation: Any, metadata: list[Any] | None = None) -> str:
         many = "list of " if Ellipsis in inner else f"{len(inner)} "
         if isinstance(inner[0], type) and issubclass(inner[0], BaseModel):
             return f"{many}groups"
-        return f"{many}{WORDS[inner[0]]}s"
+        kind, _, limit = type_in_words(inner[0]).partition(" ")
+        return f"{many}{kind}s {limit}".rstrip()
     return WORDS[origin or annotation] + _bounds_in_words(bounds)
 
 

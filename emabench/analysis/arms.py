@@ -11,6 +11,7 @@ from typing import Any
 
 from emabench.extensions.plugin_reference import PLUGINS, PluginKind, references_in
 from emabench.records import RunRecord
+from emabench.spec.paths import ADDED_LATER
 from emabench.spec.revisions import EVALUATION, PRETRAINING, names_in
 from emabench.table import show_value
 
@@ -36,12 +37,6 @@ _DATASET = "pretrain.data.dataset"
 _Key = tuple[str, frozenset[str]]
 """What the runs of an arm have in common: their fields as text, and what changed their numbers."""
 _METHOD_OPTIONS = "pretrain.method.options."
-_ADDED_LATER: dict[str, Any] = {
-    "pretrain.compile": False,
-    "pretrain.devices": 1,
-    "profile": False,
-}
-"""Fields that specs of older runs do not have, with what they meant."""
 _LONGEST = 24
 """Letters of a value for which a label has room; the hash of the images is longer."""
 
@@ -81,7 +76,7 @@ def fields_of(run: RunRecord) -> dict[str, Any]:
 
     What changed its numbers is no field: nobody chose it.
     """
-    fields = _ADDED_LATER | flat_fields(run.spec)
+    fields = {**ADDED_LATER, **flat_fields(run.spec)}
     fields.update(
         (name, value)
         for name, value in run.identity.items()

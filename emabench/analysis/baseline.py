@@ -117,11 +117,12 @@ def reference_arm(arm: Arm, baselines: Baselines, cautions: list[Caution]) -> Ar
 def _asked(asked: str, values: Sequence[Any], factor: Factor) -> Any:
     text = "full" if factor.is_scope and asked == "encoder" else asked
     try:
-        texts = {text, show_value(parse_scalar(text, what="--baseline"))}
+        meant = parse_scalar(text, what="--baseline")
     except SpecError:
-        texts = {text}
+        meant = text
     for value in values:
-        if show_value(value) in texts:
+        same_number = not isinstance(meant, bool) and value == meant  # 1 is 1.0
+        if show_value(value) in (text, show_value(meant)) or same_number:
             return value
     raise UnknownNameError("baseline", asked, [show_value(value) for value in values])
 

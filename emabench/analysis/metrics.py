@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -111,8 +112,11 @@ def _known(name: str) -> MetricInfo:
             )
         series = f"{_BLOCK_SERIES}:{block}"
         return MetricInfo(name, "", "difference", False, _result(name), series=series)
+    if re.fullmatch(r"few_shot_[1-9]\d*", name):
+        return _accuracy(name)
     if name not in _METRICS:
-        error = UnknownNameError("metric", name, [*_METRICS, f"{BLOCK_METRIC}:<block>"])
+        known = [*_METRICS, "few_shot_<n>", f"{BLOCK_METRIC}:<block>"]
+        error = UnknownNameError("metric", name, known)
         error.hint = f"{error.hint}; any other figure needs its direction: max:{name}"
         raise error
     return _METRICS[name]

@@ -5,7 +5,7 @@
     results-artifacts/
       <job id>/
         attempt-1/   log.txt  checkpoint.pt  checkpoint-previous.pt
-        attempt-2/   log.txt  online.safetensors  target.safetensors
+        attempt-2/   log.txt  online.safetensors  target.safetensors  average.safetensors
 
 Attempts on other machines have a journal.jsonl too (see ``queue/journal.py``).
 """
@@ -22,7 +22,7 @@ CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint-previous.pt"
 JOURNAL = "journal.jsonl"
 CHECKPOINTS = (CHECKPOINT, PREVIOUS_CHECKPOINT)
-WEIGHTS = ("online.safetensors", "target.safetensors")
+WEIGHTS = ("online.safetensors", "target.safetensors", "average.safetensors")
 _ATTEMPT = re.compile(r"attempt-([0-9]+)")
 
 

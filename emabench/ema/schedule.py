@@ -15,16 +15,20 @@ class DecaySchedule:
     Args:
         spec: base decay, final decay and kind.
         total_steps: optimiser steps of the whole run.
+        batch_size: images per step: with a batch that the decay is meant for, it is raised to the
+            power of the ratio (Busbridge et al., "How to Scale Your EMA", arXiv 2307.13813).
     """
 
-    def __init__(self, spec: EmaSpec, total_steps: int) -> None:
+    def __init__(self, spec: EmaSpec, total_steps: int, batch_size: int) -> None:
         self._spec = spec
         self._total_steps = max(1, total_steps)
+        self._power = 1.0 if spec.decay_batch is None else batch_size / spec.decay_batch
 
     def __call__(self, step: int) -> float:
         """Return the decay at a global step, counted from 0; the last step has the final decay."""
         base, final = self._spec.decay, self._spec.final_decay
-        if self._spec.schedule == "constant":
-            return base
-        progress = min(1.0, step / max(1, self._total_steps - 1))
-        return final - (final - base) * (1 + math.cos(math.pi * progress)) / 2
+        decay = base
+        if self._spec.schedule == "cosine":
+            progress = min(1.0, step / max(1, self._total_steps - 1))
+            decay = final - (final - base) * (1 + math.cos(math.pi * progress)) / 2
+        return decay if self._power == 1 else decay**self._power

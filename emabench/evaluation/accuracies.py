@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from emabench.data.images import Dataset
 from emabench.device import Device
 from emabench.evaluation.features import check_features, extract_features
+from emabench.evaluation.few_shot import few_shot_results
 from emabench.evaluation.knn import correct_at, knn_scores
 from emabench.evaluation.linear import fit_linear_probe
 from emabench.events import Listener, Notice, PhaseProgress
@@ -79,5 +80,8 @@ def accuracies(
     results["probe_weight_decay"] = probe.weight_decay
     if probe.holdout_top1 is not None:
         results["holdout_top1"] = probe.holdout_top1
+    if spec.few_shot:
+        on_event(PhaseProgress("few labels"))
+        results |= few_shot_results(spec.few_shot, train, test)
     flags = {name: bits.to(torch.uint8).cpu().numpy().tobytes() for name, bits in right.items()}
     return results, flags

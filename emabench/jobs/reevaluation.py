@@ -18,6 +18,7 @@ from emabench import device as devices
 from emabench.data.load_with_progress import load_data
 from emabench.data.sources.plugged import DATASET_PLUGINS
 from emabench.errors import NotFoundError, SpecError, UsageError
+from emabench.evaluation.few_shot import check_few_shot
 from emabench.evaluation.resolve_evaluation import (
     check_holdout,
     knn_revisions,
@@ -99,6 +100,7 @@ def resolve_evaluation(
         fit["hint"] = f"set --image-size to that of the pretraining, {size} pixels"
     check_fit(read_header(file).shapes, backbone.model, **fit)
     check_holdout(spec.evaluation.linear, images)
+    check_few_shot(spec.evaluation.few_shot, images.train, images.classes)
     evaluation, notes = settle_evaluation(
         spec.evaluation.model_copy(update={"network": network}),
         _sized(data, images.image_size),
@@ -281,12 +283,22 @@ def _network(
                 )
             )
             asked = "online"
+    if (
+        asked == "average"
+        and source.pretrain is not None
+        and spec.pretrain.ema.evaluation_decay is None
+    ):
+        raise SpecError(
+            f"{source.title} keeps no average of its weights",
+            hint="leave --network out; runs with ema.evaluation_decay set keep one",
+        )
     if source.file is not None:
         return source.file, asked
     file = weights_file(artifacts, source.reference, asked)
     if file.stem != asked:
         raise NotFoundError(
-            f"{source.title} has no weights of its target: {file.parent} holds only {file.name}",
+            f"{source.title} has no weights of its {asked} network: {file.parent} holds only "
+            f"{file.name}",
             hint="leave --network out to evaluate the online network",
         )
     return file, asked

@@ -109,7 +109,8 @@ def _every_suffix(spec: ExperimentSpec) -> Iterator[str]:
 def _cost(plan: PlannedRun) -> ScopeCost:
     spec = ExperimentSpec.parse(plan.spec).pretrain
     dataset = load_data(spec.data, lambda event: None)
-    steps = spec.epochs * (len(dataset.train) // spec.batch_size)
+    per_epoch, every = len(dataset.train) // spec.batch_size, spec.ema.every
+    steps = spec.epochs * per_epoch
     if spec.max_steps is not None:
         steps = min(steps, spec.max_steps)
     training_set = TrainingSet(len(dataset.train), len(dataset.classes))
@@ -119,8 +120,8 @@ def _cost(plan: PlannedRun) -> ScopeCost:
         ema_scope=spec.ema.scope,
         steps=steps,
         images=steps * spec.batch_size,
-        flops_per_step=step_flops(learner, spec.batch_size, dataset.image_size),
+        flops_per_step=step_flops(learner, spec.batch_size),
         copied_parameters=sum(each.numel() for each in learner.target.copies.parameters()),
-        ema_bytes=learner.target.ema_bytes,
-        ema_bytes_moved=learner.target.update_bytes,
+        ema_bytes=learner.ema_bytes,
+        ema_bytes_moved=learner.update_bytes(per_epoch if every == "epoch" else every),
     )

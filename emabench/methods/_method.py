@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from emabench.errors import SpecError
 from emabench.spec import SpecModel
@@ -58,6 +58,9 @@ class Method(nn.Module):
     """The views that the online network is trained on: 0 is the first, 1 the second."""
     target_views: ClassVar[tuple[int, ...]] = (0, 1)
     """The views that there are targets of; none, for a method without a target network."""
+    takes_local_views: ClassVar[bool] = False
+    """Whether small local views can join ``online``, after those of ``online_views``; they have no
+    target."""
     labels: ClassVar[Literal["classes", "images"] | None] = None
     """What a method without a target learns to predict: the class, or which image it is."""
     trains: ClassVar[bool] = True
@@ -80,12 +83,21 @@ class Method(nn.Module):
     def begin_epoch(self, epoch: int, projector: nn.Module) -> None:
         """Prepare an epoch, counted from 0: freeze a layer of the projector, for example."""
 
+    def begin_step(self, generator: Generator) -> None:
+        """Prepare a step: draw what the loss needs at random.
+
+        Args:
+            generator: on the CPU; at one step of one seed it gives the same numbers in every run,
+                in every EMA scope, and on every device.
+        """
+
     @abstractmethod
     def loss(self, online: Views, target: Views) -> Tensor:
         """Return the mean loss over images and views as a float32 scalar.
 
         Args:
-            online: predictions [N, E] of the online network, one for each of ``online_views``.
+            online: predictions [N, E] of the online network, one for each of ``online_views``, and
+                then one for each local view.
             target: targets [N, E], one for each of ``target_views``; the online embeddings
                 themselves for scope ``none``, which makes the value that of the published
                 momentum-free loss. For a method without a target: its ``labels`` [N].

@@ -14,13 +14,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from emabench.methods._method import Method, TargetOptions, TrainingSet, Views
+from emabench.methods._multi_crop import mean_of_other_views
 from emabench.methods._queue import Queue, fit_queue_size
 from emabench.networks.heads import Prototypes, mlp
 from emabench.spec import SpecModel
 
 
 class SwAV(Method):
-    """SwAV with two views and no small crops; the prototypes belong to the projector."""
+    """SwAV; every view predicts the assignments of the other global ones, local ones have none."""
 
     class Options(TargetOptions):
         """Projector, prototypes, temperature, the assignment and its queue."""
@@ -41,6 +42,7 @@ class SwAV(Method):
         """Epochs at the beginning in which the prototypes do not learn."""
 
     stop_gradient: ClassVar[bool] = True
+    takes_local_views: ClassVar[bool] = True
 
     @classmethod
     def build_projector(cls, options: Options, feature_dim: int) -> nn.Module:
@@ -74,10 +76,12 @@ class SwAV(Method):
         self.uses_queue = epoch >= self.options.queue_from_epoch
 
     def loss(self, online: Views, target: Views) -> Tensor:
-        """Mean over both views of the cross entropy to the other view's assignment."""
-        first = F.cross_entropy(online[0] / self.options.temperature, self._assigned(target, 1))
-        second = F.cross_entropy(online[1] / self.options.temperature, self._assigned(target, 0))
-        return (first + second) / 2
+        """Mean cross entropy of every view to the assignments of all global views but it."""
+        assigned = tuple(self._assigned(target, view) for view in range(len(target)))
+        return mean_of_other_views(online, assigned, self._cross_entropy)
+
+    def _cross_entropy(self, scores: Tensor, assigned: Tensor) -> Tensor:
+        return F.cross_entropy(scores / self.options.temperature, assigned)
 
     @torch.no_grad()
     def _assigned(self, target: Views, view: int) -> Tensor:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from emabench.errors import SpecError
 from emabench.networks.backbone_options import check_options
 from emabench.networks.backbone_plugins import PIXELS, known_backbone
+from emabench.networks.cut import ramp
 from emabench.networks.drop_rates import keep_asked_for
-from emabench.networks.families import Family, find_family, is_exact
+from emabench.networks.exactness import is_exact
+from emabench.networks.families import Family, find_family
 from emabench.spec import BackboneSpec
 
 _SMALL_IMAGE = 64
@@ -52,7 +54,7 @@ class Backbone:
         return tuple(self.blocks)
 
 
-def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
+def build_backbone(spec: BackboneSpec, image_size: int, *, any_size: bool = False) -> Backbone:
     """Build a backbone with fresh weights from torch's global random state.
 
     It drops paths and units only where the options ask for it, whatever timm's defaults are.
@@ -60,6 +62,7 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
     Args:
         spec: the model, its stem and its options.
         image_size: side of the square images in pixels.
+        any_size: whether it is to take images of other sizes too, as far as its family can.
 
     Raises:
         UnknownNameError: neither timm nor a plugin has such a model.
@@ -68,6 +71,8 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
     """
     spec = spec.as_timm()
     if spec.name == PIXELS:
+        if any_size:
+            raise SpecError(f"backbone {PIXELS} takes no local views", hint="choose another")
         if spec.options:
             raise SpecError(
                 f"backbone {PIXELS} takes no options", hint="leave out backbone.options"
@@ -76,6 +81,8 @@ def build_backbone(spec: BackboneSpec, image_size: int) -> Backbone:
     is_plugin = known_backbone(spec.name)
     family = find_family(spec.name)
     options = fitted_options(spec, image_size)
+    if any_size and family is not None:
+        options = dict(family.any_size) | options
     try:
         model = timm.create_model(spec.name, num_classes=0, **options)
         for path, module in fitted_modules(spec, model, image_size).items():
@@ -157,7 +164,7 @@ def unseen_edge(model: nn.Module, image_size: int) -> str | None:
     was_training = model.training
     try:
         with torch.no_grad():
-            model.eval()(_ramp(image_size))
+            model.eval()(ramp(3, image_size, image_size))
     finally:
         hook.remove()
         model.train(was_training)
@@ -190,13 +197,8 @@ def _cut(model: nn.Module, family: Family, image_size: int) -> dict[str, nn.Modu
 
     Options can make of a model what its family does not know.
     """
-    was_training = model.training
     blocks = family.blocks(model)
-    for module in (model, *blocks.values()):
-        module.eval()
-    exact = is_exact(model, blocks, _ramp(image_size))
-    for module in (model, *blocks.values()):
-        module.train(was_training)
+    exact = is_exact(model, blocks, ramp(3, image_size, image_size))
     return blocks if exact else {"backbone": model}
 
 
@@ -209,12 +211,8 @@ def _cut_by_itself(model: nn.Module, name: str, image_size: int) -> dict[str, nn
     cut = getattr(model, "ema_blocks", None)
     if cut is None:
         return {"backbone": model}
-    was_training = model.training
-    model.eval()
     blocks = dict(cut())
-    exact = is_exact(model, blocks, _ramp(image_size))
-    for module in (model, *blocks.values()):
-        module.train(was_training)
+    exact = is_exact(model, blocks, ramp(3, image_size, image_size))
     if not exact:
         raise SpecError(
             f"backbone {name}: its ema_blocks, one after another, are not the model",
@@ -223,17 +221,12 @@ def _cut_by_itself(model: nn.Module, name: str, image_size: int) -> dict[str, nn
     return blocks
 
 
-def _ramp(image_size: int) -> Tensor:
-    """Return an image [1, 3, S, S] that is not blank, and takes nothing from a random stream."""
-    return torch.linspace(-1, 1, 3 * image_size**2).view(1, 3, image_size, image_size)
-
-
 def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
     """Ask the model itself, on one image: ``num_features`` is not always what comes out."""
     was_training = model.training
     try:
         with torch.no_grad():
-            features = model.eval()(_ramp(image_size))
+            features = model.eval()(ramp(3, image_size, image_size))
     except Exception as error:  # as above
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(

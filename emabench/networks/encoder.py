@@ -1,28 +1,58 @@
-"""The encoder: the blocks of a backbone, and the projector as the last block."""
+"""The encoder: named blocks, one after another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from emabench.networks.backbone import Backbone
-from emabench.spec.scope import PROJECTOR
+from emabench.errors import UsageError
+from emabench.spec.scope import check_block_names
 
 
 class Encoder(nn.Module):
-    """Backbone and projector as one ordered list of named blocks.
+    """An ordered list of named blocks, as a rule those of a backbone and a projector.
 
     Args:
-        backbone: the cut backbone.
-        projector: maps features [N, D] to embeddings [N, E].
+        blocks: the blocks by name, first to last, for example
+            ``{**emabench.cut(model), "projector": head}``. Each takes what the one before it gives,
+            and leaves it as it is. Blocks may share parameters.
+
+    Raises:
+        UsageError: a name cannot be used in an EMA scope, or one module has two names.
     """
 
-    def __init__(self, backbone: Backbone, projector: nn.Module) -> None:
+    def __init__(self, blocks: Mapping[str, nn.Module] | nn.ModuleDict) -> None:
         super().__init__()
-        self.blocks = nn.ModuleDict({**backbone.blocks, PROJECTOR: projector})
+        if not isinstance(blocks, Mapping | nn.ModuleDict):
+            raise UsageError(
+                f"named blocks are needed, not a {type(blocks).__name__}",
+                hint="emabench.cut(model) gives a dict of them",
+            )
+        check_block_names(tuple(blocks))
+        self.blocks = nn.ModuleDict()
+        names: dict[nn.Module, str] = {}
+        for name, block in blocks.items():
+            if hasattr(self.blocks, name):
+                raise UsageError(
+                    f"a block cannot be named {name!r}: torch.nn.ModuleDict has that attribute",
+                    hint="rename the block",
+                )
+            if not isinstance(block, nn.Module):
+                raise UsageError(
+                    f"block {name!r} is a {type(block).__name__}",
+                    hint="make it a torch.nn.Module",
+                )
+            if block in names:
+                raise UsageError(
+                    f"blocks {names[block]!r} and {name!r} are one module",
+                    hint="copy it, or make one block of them; parameters may be shared",
+                )
+            names[block] = name
+        self.blocks.update(dict(blocks.items()))
 
     @property
     def block_names(self) -> tuple[str, ...]:
@@ -30,16 +60,41 @@ class Encoder(nn.Module):
         return tuple(self.blocks)
 
     def forward(self, views: Tensor) -> list[Tensor]:
-        """Run every block on views [N, 3, S, S].
+        """Run every block on views [N, C, H, W].
 
         Returns:
             The activations h0 … hn: the views, then the output of every block. The last one is
-            the embedding [N, E], the one before it the features [N, D].
+            the embedding [N, E]; of an encoder that ends in a projector the one before it is the
+            features [N, D].
+
+        Raises:
+            UsageError: a block gives no tensor, or changes its input, from which the target may
+                have to start.
         """
         activations = [views]
-        for block in self.blocks.values():
-            activations.append(block(activations[-1]))
+        for name, block in self.blocks.items():
+            before = activations[-1]
+            version = _version(before)
+            after = block(before)
+            if not isinstance(after, Tensor):
+                raise UsageError(
+                    f"block {name!r} gives a {type(after).__name__}",
+                    hint="wrap it in a module that gives one tensor",
+                )
+            if _version(before) != version:
+                raise UsageError(
+                    f"block {name!r} changes its input in place",
+                    hint="build it with inplace=False",
+                )
+            activations.append(after)
         return activations
+
+
+def _version(tensor: Tensor) -> int:
+    """Return what every change in place counts up, where torch counts."""
+    if torch.compiler.is_compiling() or tensor.is_inference():
+        return 0
+    return tensor._version
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from emabench.spec.model import SpecModel
 
@@ -15,6 +15,7 @@ Strength = Annotated[float, Field(ge=0)]
 class DataSpec(SpecModel):
     """The data set, the stored size of its images, and the subsets that are used."""
 
+    added_later = ("white",)
     dataset: str = "fashion-mini"
     """Name of the data set: see ``emabench datasets``."""
     data_dir: str | None = None
@@ -34,14 +35,6 @@ class DataSpec(SpecModel):
     """Draws the subsets, and the split of a folder that has none. Not the seed of the run."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of a folder without ``test/`` or ``val/`` that is held out as its test set."""
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``white`` out where nobody sets it: it is the same run as one from before it."""
-        fields: dict[str, Any] = serialize(self)
-        if fields.get("white", 0) is None:
-            del fields["white"]
-        return fields
 
 
 class ViewSpec(SpecModel):
@@ -105,20 +98,49 @@ class SecondView(SpecModel):
     solarize_threshold: Annotated[int, Field(ge=0, le=255)] | None = None
 
 
+class LocalViews(SecondView):
+    """Small views of small parts of the image, which the online network alone sees (multi-crop)."""
+
+    count: Annotated[int, Field(ge=0)] = 0
+    """Local views of an image, for methods that take them; every field of ``augmentation`` may be
+    set for them, and is that of the first view where it is not."""
+    size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side of a local view in pixels; None is half of the images' side."""
+    crop_scale: tuple[float, float] | None = (0.05, 0.4)
+    """Area of a local view, as a share of the image: lower and upper bound."""
+
+
 class AugmentationSpec(ViewSpec):
-    """The two random views of an image: the first, and where the second differs."""
+    """The random views of an image: two global ones, and local ones where they are asked for."""
+
+    added_later = ("local_views",)
 
     second_view: SecondView = SecondView()
     """Where the second view differs: every field of ``augmentation``; None keeps the first view's
     value."""
 
+    local_views: LocalViews = LocalViews()
+    """Small views beside the two: ``count``, ``size``, and every field of ``augmentation``."""
+
     def views(self) -> tuple[ViewSpec, ViewSpec]:
         """Return the complete specs of the first and the second view."""
-        first = self.model_dump(exclude={"second_view"})
-        changes = self.second_view.model_dump(exclude_none=True)
-        return ViewSpec.parse(first), ViewSpec.parse(first | changes, what="second_view")
+        return ViewSpec.parse(self._first()), self._differing("second_view")
+
+    def local_view(self) -> ViewSpec:
+        """Return the complete spec of a local view."""
+        return self._differing("local_views")
+
+    def _first(self) -> dict[str, Any]:
+        return self.model_dump(include=set(ViewSpec.model_fields))
+
+    def _differing(self, name: str) -> ViewSpec:
+        changes = getattr(self, name).model_dump(
+            include=set(ViewSpec.model_fields), exclude_none=True
+        )
+        return ViewSpec.parse(self._first() | changes, what=name)
 
     @model_validator(mode="after")
-    def _second_view_is_valid(self) -> Self:
+    def _other_views_are_valid(self) -> Self:
         self.views()
+        self.local_view()
         return self

@@ -35,10 +35,12 @@ class LinearSpec(SpecModel):
 class LinearEvalSpec(SpecModel):
     """The evaluation of the weights that a pretraining left behind."""
 
+    added_later = ("few_shot",)
+
     enabled: bool = True
     """Whether the weights are evaluated at all; they cannot be where no image has a label."""
-    network: Literal["online", "target"] = "online"
-    """Network whose backbone gives the features."""
+    network: Literal["online", "target", "average"] = "online"
+    """Network whose backbone gives the features; ``ema.evaluation_decay`` keeps the ``average``."""
     data: DataSpec | None = None
     """Images to evaluate on: every field of ``data``; None: those of the pretraining. A field that
     is left out is that of the pretraining; for another data set only the image size is. They are
@@ -47,5 +49,9 @@ class LinearEvalSpec(SpecModel):
     """Draws the held-out images of the linear probe; None is the seed of the pretraining."""
     knn: KnnSpec = KnnSpec()
     linear: LinearSpec = LinearSpec()
+    few_shot: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Labelled images a class, for example ``[1, 5, 10]``: gives ``few_shot_5`` and so on, the mean
+    top-1 of the nearest class mean over ten draws that are the same for every run, and
+    ``few_shot_5_sd``, their spread."""
     batch_size: Annotated[int, Field(ge=1)] = 512
     """Images per forward pass of the feature extraction."""

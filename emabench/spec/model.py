@@ -12,10 +12,12 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     create_model,
     field_validator,
+    model_serializer,
 )
 
 from emabench.errors import SpecError, did_you_mean
@@ -42,6 +44,9 @@ class SpecModel(BaseModel):
     )
     has_lines: ClassVar[bool] = False
     """Whether its text may have several lines."""
+    added_later: ClassVar[tuple[str, ...]] = ()
+    """Fields that are written only where they are set: without them it is the same run, with the
+    same fingerprint, as one from before there were such fields."""
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any], *, what: str = "spec") -> Self:
@@ -74,6 +79,14 @@ class SpecModel(BaseModel):
             SpecError: the field cannot have this value.
         """
         return _alone(cls, name).parse({name: value}, what=what).model_dump(mode="json")[name]
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        for name in self.added_later:
+            if name in fields and getattr(self, name) == type(self).model_fields[name].default:
+                del fields[name]
+        return fields
 
     @field_validator("*", mode="before")
     @classmethod

@@ -33,6 +33,15 @@ SHORT_NAMES = {
     "precision": "pretrain.precision",
 }
 """The fields that have a flag of their own, by the flag's name."""
+ADDED_LATER: Mapping[str, Any] = {
+    "profile": False,
+    "pretrain.compile": False,
+    "pretrain.devices": 1,
+    "pretrain.ema.every": 1,
+    "pretrain.optimizer.predictor_lr": 1.0,
+}
+"""Fields that the language of specs got later, with what a spec without them means: runs with and
+without them are in one arm, and ``--where`` finds both. Those that then mean null are left out."""
 
 
 def full_path(text: str) -> str:
@@ -125,12 +134,15 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def value_at(fields: Mapping[str, Any], path: str) -> Any:
-    """Return the value at a dotted path of nested fields; None where nothing is."""
+    """Return the value at a dotted path of a spec's fields; None where nothing is.
+
+    Of a field that was added later, what a spec from before it means.
+    """
     inner: Any = fields
     for name in path.split("."):
-        if not isinstance(inner, Mapping):
-            return None
-        inner = inner.get(name)
+        if not isinstance(inner, Mapping) or name not in inner:
+            return ADDED_LATER.get(path)
+        inner = inner[name]
     return inner
 
 

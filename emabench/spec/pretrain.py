@@ -71,6 +71,7 @@ class BackboneSpec(SpecModel):
 class OptimizerSpec(SpecModel):
     """The optimiser of the online network."""
 
+    added_later = ("final_weight_decay", "predictor_lr")
     name: str = "sgd"
     """Name of a timm optimiser, for example ``sgd``, ``lars``, ``adamw``."""
     lr: NotNegative = 0.3
@@ -81,12 +82,18 @@ class OptimizerSpec(SpecModel):
     """Momentum of the optimiser."""
     weight_decay: NotNegative = 1e-4
     """L2 penalty of the optimiser."""
+    final_weight_decay: NotNegative | None = None
+    """Penalty of the last step, to which it moves along a half cosine, as DINO's from 0.04 to 0.4
+    (arXiv 2104.14294); None keeps it constant."""
     decay_bias_and_norm: bool = True
     """Whether biases and normalisation parameters take weight decay too."""
     clip_grad_norm: Positive | None = None
     """Upper bound on the norm of the whole gradient; None does not clip."""
     options: Options = Field(default_factory=dict)
     """Further keyword arguments of the optimiser, for example ``trust_coeff`` of LARS."""
+    predictor_lr: Positive = 1.0
+    """Factor on the learning rate of the method's predictor, warm-up included: BYOL without EMA
+    learns with 10 (arXiv 2006.07733, appendix)."""
 
 
 class ScheduleSpec(SpecModel):
@@ -105,6 +112,7 @@ class ScheduleSpec(SpecModel):
 class EmaSpec(SpecModel):
     """Which blocks the target network averages, and how."""
 
+    added_later = ("decay_batch", "every", "evaluation_decay")
     scope: str = "none"
     """``none``, ``projector``, ``backbone``, ``full``, ``from:<block>``, or blocks joined by +."""
     decay: Share = 0.99
@@ -113,6 +121,15 @@ class EmaSpec(SpecModel):
     """Decay at the last step of the cosine schedule."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Decay over the steps."""
+    decay_batch: Annotated[int, Field(ge=1)] | None = None
+    """The batch that the decay is meant for: it is raised to the power of batch size ÷ this
+    (arXiv 2307.13813), so that the average spans as many images; None takes it as it stands."""
+    every: Annotated[int, Field(ge=1)] | Literal["epoch"] = 1
+    """Optimiser steps from one update of the target to the next, or ``epoch``: more than 1 makes a
+    stale teacher."""
+    evaluation_decay: Share | None = None
+    """Keeps an average of the whole backbone with this decay, in every scope, for the evaluation
+    alone (``evaluation.network: average``); the training does not see it. None keeps none."""
     buffers: Literal["own", "ema", "copy"] = "own"
     """BatchNorm statistics of the copies: their own, averaged, or copied from the online blocks."""
     target_gradient: Literal["auto", "attach", "detach"] = "auto"
@@ -192,5 +209,10 @@ class PretrainSpec(SpecModel):
             raise ValueError(
                 f"ema.final_decay {self.ema.final_decay:g} is below ema.decay {self.ema.decay:g}: "
                 "raise it too, or set ema.schedule=constant"
+            )
+        if self.ema.every != 1 and self.ema.decay == 0 and self.ema.schedule == "cosine":
+            raise ValueError(
+                f"ema.every={self.ema.every} with ema.decay=0: under the cosine schedule to "
+                f"{self.ema.final_decay:g} only the first update copies; set ema.schedule=constant"
             )
         return self

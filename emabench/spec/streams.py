@@ -10,7 +10,18 @@ import hashlib
 from typing import Literal
 
 Stream = Literal[
-    "init", "order", "augment", "dropout", "probe", "monitor", "subset", "split", "holdout"
+    "init",
+    "order",
+    "augment",
+    "dropout",
+    "probe",
+    "monitor",
+    "subset",
+    "split",
+    "holdout",
+    "average",
+    "few_shot",
+    "loss",
 ]
 
 

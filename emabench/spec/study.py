@@ -127,6 +127,8 @@ class StudySpec(SpecModel):
     title: Text
     claim: Text
     """What is claimed, in one sentence."""
+    source: Text = "Pham et al., arXiv 2208.05744"
+    """Who claims it, and where."""
     question: Text
     hypothesis: Text
     """What is expected if the claim is right."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from emabench.cost.steps import StepClock
-from emabench.ema import TargetNetwork
+from emabench.ema import TargetNetwork, WeightAverage
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet, Views
 from emabench.networks.backbone import build_backbone
@@ -22,6 +22,7 @@ from emabench.spec.streams import derive
 from emabench.training.world import ALONE, World
 
 Activations = list[Tensor]
+_GLOBAL_VIEWS = 2
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class StepOutput:
             branches has its targets detached: there the online network takes both roles in turn,
             loss(online, target) + loss(target, online), so that its gradient at the first step is
             that of attached targets.
-        activations: h0 … hn of each pass of the online network: one a view, or one for all.
+        activations: h0 … hn of each pass of the online network over global views: one a view, or
+            one for all.
         targets: the targets [N, E] of the method's target views, or its labels [N]; of the whole
             batch.
     """
@@ -62,6 +64,9 @@ class Learner(nn.Module):
         clock: times the phases of a forward pass.
 
     Attributes:
+        average: of the backbone's weights, for the evaluation alone; None where none is kept.
+        sizes: the views of an image that a step needs, with their side in pixels: 0 is the first
+            view, 1 the second one, then come the local ones.
         world: the processes that train it together; this one alone until it is set.
     """
 
@@ -79,28 +84,44 @@ class Learner(nn.Module):
         options = method.parse_options(spec.method.name, spec.method.options)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(spec.seed, "init"))
-            backbone = build_backbone(spec.backbone, image_size)
+            local = spec.augmentation.local_views
+            backbone = build_backbone(spec.backbone, image_size, any_size=local.count > 0)
             projector = method.build_projector(options, backbone.feature_dim)
             self.method = method(options, backbone.feature_dim, data)
         self.backbone = (backbone,)  # in a tuple: its weights are registered by the encoder
         self.feature_dim = backbone.feature_dim
-        self.encoder = Encoder(backbone, projector).to(memory_format=torch.channels_last)
+        blocks = {**backbone.blocks, PROJECTOR: projector}
+        self.encoder = Encoder(blocks).to(memory_format=torch.channels_last)
         scope = EmaScope.parse(spec.ema.scope, self.encoder.block_names)
         detach = bool(scope.averaged) or spec.ema.target_gradient == "detach"
         self.target = TargetNetwork(self.encoder, scope, buffers=spec.ema.buffers, detach=detach)
+        decay = spec.ema.evaluation_decay
+        self.average = None if decay is None else WeightAverage(backbone.model, decay)
         self._both_roles = detach and not method.stop_gradient
         # Without batch statistics one pass over all views is the same as one for each, only faster.
-        self._joint = spec.views == "joint" or not has_batch_statistics(self.encoder, self.method)
+        joint = spec.views == "joint" or not has_batch_statistics(self.encoder, self.method)
+        self.local_views = tuple(range(_GLOBAL_VIEWS, _GLOBAL_VIEWS + local.count))
+        whole = {*method.online_views, *method.target_views}
+        self.sizes = dict.fromkeys(sorted(whole), image_size)
+        self.sizes |= dict.fromkeys(self.local_views, local.size or image_size)
+        by_size = [views for views in (method.online_views, self.local_views) if views]
+        # The views of each pass: views of two sizes cannot share one.
+        self._passes = by_size if joint else [(view,) for views in by_size for view in views]
         self._residual_weight: float = getattr(options, "residual_weight", 0.0)
-
-    @property
-    def views(self) -> tuple[int, ...]:
-        """The views of an image that a step needs: 0 is the first, 1 the second."""
-        return tuple(sorted({*self.method.online_views, *self.method.target_views}))
 
     def online_parts(self) -> nn.ModuleDict:
         """Return what the optimiser trains: the encoder, and the method's own weights."""
         return nn.ModuleDict({"encoder": self.encoder, "method": self.method})
+
+    @property
+    def ema_bytes(self) -> int:
+        """Bytes that all averages hold, parameters and buffers."""
+        return self.target.ema_bytes + (0 if self.average is None else self.average.nbytes)
+
+    def update_bytes(self, every: int) -> int:
+        """Bytes that the averages move per step, where the target moves every so many steps."""
+        kept = 0 if self.average is None else self.average.update_bytes
+        return self.target.update_bytes // every + kept
 
     def compile_blocks(self) -> None:
         """Have every block compiled when it is first run, online and copied ones."""
@@ -115,17 +136,29 @@ class Learner(nn.Module):
         """Compute the loss of a batch.
 
         Args:
-            views: [N, 3, S, S] for each of ``self.views``; of several processes, the part of each.
+            views: [N, 3, S, S] for each of ``self.sizes``; of several processes, the part of each.
             labels: [N] of a method without a target; of the whole batch.
         """
-        trained = [views[view] for view in self.method.online_views]
         with self._clock.phase("online_forward"):
-            batches = [torch.cat(trained)] if self._joint else trained
-            passes = [self.encoder(batch) for batch in batches]
+            passes = [
+                self.encoder(
+                    views[group[0]]
+                    if len(group) == 1
+                    else torch.cat([views[view] for view in group])
+                )
+                for group in self._passes
+            ]
             predictions = self._by_view([self.method.predict(each[-1]) for each in passes])
+        # Local views have no target, and only those of one size can be watched together.
+        passes = [
+            each
+            for group, each in zip(self._passes, passes, strict=True)
+            if group[0] not in self.local_views
+        ]
         with self._clock.phase("target_forward"):
             targets = self._targets(views, passes)
-        with self._clock.phase("loss"), torch.autocast(trained[0].device.type, enabled=False):
+        device = passes[0][-1].device.type
+        with self._clock.phase("loss"), torch.autocast(device, enabled=False):
             online = tuple(self._whole(predicted) for predicted in predictions.values())
             targets = {view: self._whole(target) for view, target in targets.items()}
             keys = tuple(targets[view] for view in self.method.target_views)
@@ -133,7 +166,11 @@ class Learner(nn.Module):
                 assert labels is not None
                 keys = (labels,)
             loss = self.method.loss(online, keys)
-            objective = self.method.loss(keys, online) + loss if self._both_roles else loss
+            objective = loss
+            if self._both_roles:
+                whole = len(self.method.online_views)
+                local = tuple(view.detach() for view in online[whole:])
+                objective = self.method.loss((*keys, *local), online[:whole]) + loss
             if self._residual_weight:
                 parts = self._by_view([each[-1] for each in passes])
                 embeddings = {view: self._whole(part) for view, part in parts.items()}
@@ -159,10 +196,11 @@ class Learner(nn.Module):
         return targets
 
     def _by_view(self, outputs: list[Tensor]) -> dict[int, Tensor]:
-        """Return what came out of each pass of the online network, view by view."""
-        trained = self.method.online_views
-        parts = outputs[0].chunk(len(trained)) if self._joint else outputs
-        return dict(zip(trained, parts, strict=True))
+        """Return what came out of the first passes of the online network, view by view."""
+        found: dict[int, Tensor] = {}
+        for group, output in zip(self._passes, outputs, strict=False):
+            found |= zip(group, output.chunk(len(group)), strict=True)
+        return found
 
     def backbone_of(self, network: str) -> nn.Sequential:
         """Return the backbone of the ``online`` or ``target`` network: images → features."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -18,7 +19,11 @@ _FUSED = ("sgd", "momentum", "adam", "adamw")
 
 
 def build_optimizer(
-    spec: OptimizerSpec, model: nn.Module, batch_size: int, constant_lr: Collection[str] = ()
+    spec: OptimizerSpec,
+    model: nn.Module,
+    batch_size: int,
+    constant_lr: Collection[str] = (),
+    predictor: str | None = None,
 ) -> torch.optim.Optimizer:
     """Build a timm optimiser over the parameters of a model.
 
@@ -28,6 +33,7 @@ def build_optimizer(
         batch_size: images per step.
         constant_lr: names of modules whose parameter groups get ``constant_lr: True``, which
             ``LearningRate`` keeps at the peak.
+        predictor: name of the module whose learning rate ``predictor_lr`` multiplies.
 
     Plain ``sgd`` is without Nesterov's acceleration unless ``options`` ask for it: the published
     recipes are, timm's own default is not.
@@ -52,7 +58,7 @@ def build_optimizer(
         options["fused"] = True
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
-            _groups(spec, model, constant_lr),
+            _groups(spec, model, constant_lr, predictor),
             opt=spec.name,
             lr=peak_lr(spec, batch_size),
             weight_decay=spec.weight_decay,
@@ -65,7 +71,8 @@ def build_optimizer(
             f"optimizer {spec.name} cannot be built: {reason}",
             hint="check optimizer.options, and what the optimiser needs from the machine",
         ) from error
-    if optimizer.defaults.get("always_adapt") is False and spec.weight_decay == 0:
+    never = spec.weight_decay == 0 and not spec.final_weight_decay
+    if optimizer.defaults.get("always_adapt") is False and never:
         raise SpecError(
             f"optimizer {spec.name} does not adapt its steps to the weights at weight_decay 0",
             hint="set optimizer.options.always_adapt=true, or a weight_decay above 0",
@@ -124,22 +131,55 @@ def peak_lr(spec: OptimizerSpec, batch_size: int) -> float:
 
 
 def _groups(
-    spec: OptimizerSpec, model: nn.Module, constant_lr: Collection[str]
+    spec: OptimizerSpec,
+    model: nn.Module,
+    constant_lr: Collection[str],
+    predictor: str | None,
 ) -> list[dict[str, Any]]:
     """Group the parameters by whether they take weight decay, and by their learning rate."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decays = spec.decay_bias_and_norm or parameter.ndim > 1
         constant = any(name.startswith(f"{module}.") for module in constant_lr)
-        groups.setdefault((decays, constant), []).append(parameter)
+        predicts = predictor is not None and name.startswith(f"{predictor}.")
+        factor = spec.predictor_lr if predicts else 1.0
+        groups.setdefault((decays, constant, factor), []).append(parameter)
     return [
         {
             "params": parameters,
             "weight_decay": spec.weight_decay if decays else 0.0,
+            "decays": decays,
             "constant_lr": constant,
+            "lr_scale": factor,  # timm's schedule multiplies by it
         }
-        for (decays, constant), parameters in groups.items()
+        for (decays, constant, factor), parameters in groups.items()
     ]
+
+
+class WeightDecay:
+    """Half a cosine from the first penalty to the last one, over the global step, without state.
+
+    Args:
+        spec: the optimiser; without a final penalty nothing is ever changed.
+        optimizer: of ``build_optimizer``.
+        total_steps: optimiser steps of the whole run.
+    """
+
+    def __init__(
+        self, spec: OptimizerSpec, optimizer: torch.optim.Optimizer, total_steps: int
+    ) -> None:
+        self._first, self._last = spec.weight_decay, spec.final_weight_decay
+        self._optimizer, self._total_steps = optimizer, total_steps
+
+    def set(self, step: int) -> None:
+        """Give every group that takes weight decay that of a global step, counted from 0."""
+        if self._last is None:
+            return
+        progress = min(1.0, step / max(1, self._total_steps - 1))
+        value = self._last - (self._last - self._first) * (1 + math.cos(math.pi * progress)) / 2
+        for group in self._optimizer.param_groups:  # a loaded state brings new ones
+            if group["decays"]:
+                group["weight_decay"] = value
 
 
 class LearningRate:
@@ -177,4 +217,4 @@ class LearningRate:
         self._schedule.step_update(step)
         for group in self._optimizer.param_groups:  # a loaded state brings new ones
             if group["constant_lr"]:
-                group["lr"] = self._peak
+                group["lr"] = self._peak * group.get("lr_scale", 1.0)

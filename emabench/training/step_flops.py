@@ -8,7 +8,7 @@ from emabench.cost.flops import count_flops, shapes_only
 from emabench.training.learner import Learner
 
 
-def step_flops(learner: Learner, batch_size: int, image_size: int) -> int | None:
+def step_flops(learner: Learner, batch_size: int) -> int | None:
     """Return the operations of forward and backward pass of a batch, one multiply-add = 2.
 
     Optimiser, EMA update and augmentation are element-wise and not counted, nor is the probe.
@@ -16,7 +16,6 @@ def step_flops(learner: Learner, batch_size: int, image_size: int) -> int | None
     Args:
         learner: in the mode it trains in; it is left as it is.
         batch_size: images in a step.
-        image_size: side of the views in pixels.
 
     Returns:
         None where there is no step, or where a loss asks for the values of its tensors.
@@ -25,8 +24,10 @@ def step_flops(learner: Learner, batch_size: int, image_size: int) -> int | None
         return None
     device = next(learner.parameters()).device
     with torch.random.fork_rng(devices=[]), shapes_only(learner) as shapes:
-        size = (batch_size, 3, image_size, image_size)
-        views = {view: torch.empty(size, device=device) for view in learner.views}
+        views = {
+            view: torch.empty((batch_size, 3, side, side), device=device)
+            for view, side in learner.sizes.items()
+        }
         labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
 
         def step() -> None:

@@ -8,12 +8,13 @@ from itertools import chain, count, islice
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from emabench.cost.meter import CostMeter
-from emabench.data.augmentation.augment import Augmenter
+from emabench.data.augmentation.augment import Augmenter, normalize
 from emabench.data.images import Dataset
 from emabench.data.loader import Batch, EpochLoader
+from emabench.data.reading import read_batches
 from emabench.device import Device
 from emabench.ema import DecaySchedule
 from emabench.errors import InterruptedRunError, TrainingError
@@ -27,7 +28,7 @@ from emabench.spec import PretrainSpec
 from emabench.spec.streams import derive
 from emabench.training.checkpoint import CheckpointClock
 from emabench.training.learner import Learner, StepOutput
-from emabench.training.optimizer import LearningRate, build_optimizer
+from emabench.training.optimizer import LearningRate, WeightDecay, build_optimizer
 from emabench.training.step_flops import step_flops
 from emabench.training.watched import WatchedImages
 from emabench.training.world import ALONE, World
@@ -61,27 +62,40 @@ class Trainer:
         self._world = world
         self._spec, self._dataset, self._device, self._meter = spec, dataset, device, meter
         self.loader = EpochLoader(dataset.train, spec.batch_size, spec.seed, device.torch)
+        statistics = (dataset.mean, dataset.std, device.torch)
+        augmentation = spec.augmentation
         self._augmenters = [
-            Augmenter(view, dataset.image_size, dataset.mean, dataset.std, device.torch)
-            for view in spec.augmentation.views()
+            Augmenter(view, dataset.image_size, *statistics) for view in augmentation.views()
         ]
+        if augmentation.local_views.count:
+            assert augmentation.local_views.size is not None
+            local = Augmenter(augmentation.local_view(), augmentation.local_views.size, *statistics)
+            self._augmenters += [local] * augmentation.local_views.count
         self._generator = torch.Generator()  # on the CPU: every device sees the same views
+        self._generator_of_loss = torch.Generator()
         self.image_size = dataset.image_size
         self.data = TrainingSet(len(dataset.train), len(dataset.classes))
         self.learner = Learner(spec, dataset.image_size, self.data, meter.clock).to(device.torch)
         self.online = self.learner.online_parts()
         constant = [f"method.{name}" for name in self.learner.method.constant_lr]
         self._optimizer = build_optimizer(
-            spec.optimizer, self.online, spec.batch_size, constant_lr=constant
+            spec.optimizer,
+            self.online,
+            spec.batch_size,
+            constant_lr=constant,
+            predictor="method.predictor",
         )
         self.steps_per_epoch = self.loader.steps_per_epoch
         self.total_steps = spec.epochs * self.steps_per_epoch
         if spec.max_steps is not None:
             self.total_steps = min(self.total_steps, spec.max_steps)
-        self._decay = DecaySchedule(spec.ema, self.total_steps)
+        self._decay = DecaySchedule(spec.ema, self.total_steps, spec.batch_size)
+        every = spec.ema.every
+        self._ema_every = self.steps_per_epoch if every == "epoch" else every
         self._lr = LearningRate(
             spec.schedule, self._optimizer, self.steps_per_epoch, self.total_steps
         )
+        self._weight_decay = WeightDecay(spec.optimizer, self._optimizer, self.total_steps)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(spec.seed, "probe"))
             self._probe = OnlineProbe(self.learner.feature_dim, max(1, len(dataset.classes)))
@@ -89,18 +103,18 @@ class Trainer:
         self._gradients = GradientMonitor(
             self.learner.encoder.block_names, spec.monitors.gradient_every, world.mean
         )
-        self._watched = WatchedImages(spec, dataset, self._augmenters, device)
+        self._watched = WatchedImages(spec, dataset, self._augmenters[:2], device)
         self._checkpoints = CheckpointClock(spec)
         self.step = 0
         self.online_top1: float | None = None
         self.representation: dict[str, float] = {}
         self._epoch_losses: list[float] = []
         self._windows = 0
-        meter.flops_per_step = step_flops(self.learner, spec.batch_size, dataset.image_size)
+        meter.flops_per_step = step_flops(self.learner, spec.batch_size)
         if spec.compile:
             self.learner.compile_blocks()
-        meter.ema_bytes = self.learner.target.ema_bytes
-        meter.ema_bytes_moved = self.learner.target.update_bytes
+        meter.ema_bytes = self.learner.ema_bytes
+        meter.ema_bytes_moved = self.learner.update_bytes(self._ema_every)
         self.learner.world = world
         self._forward = world.wrap(self.learner)
 
@@ -193,12 +207,14 @@ class Trainer:
         """
         self._generator.manual_seed(derive(self._spec.seed, "augment", self.step))
         torch.manual_seed(derive(self._spec.seed, "dropout", self.step))
+        self._generator_of_loss.manual_seed(derive(self._spec.seed, "loss", self.step))
+        self.learner.method.begin_step(self._generator_of_loss)
         phase = self._meter.clock.phase
         with phase("augment"):
             part = self._world.part(len(batch.labels))
             views = {
                 view: self._augmenters[view](batch.images, self._generator, part)
-                for view in self.learner.views
+                for view in self.learner.sizes
             }
         with self._device.autocast():
             output = self._forward(views, self._labels_of(batch))
@@ -206,6 +222,7 @@ class Trainer:
             self._backward(output)
         with phase("optimizer"):
             self._lr.set(self.step)
+            self._weight_decay.set(self.step)
             if self._spec.optimizer.clip_grad_norm is not None:
                 torch.nn.utils.clip_grad_norm_(
                     self.online.parameters(), self._spec.optimizer.clip_grad_norm
@@ -213,7 +230,10 @@ class Trainer:
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         with phase("ema_update"):
-            self.learner.target.update(self._decay(self.step))
+            if (self.step + 1) % self._ema_every == 0:
+                self.learner.target.update(self._decay(self.step))
+            if self.learner.average is not None:
+                self.learner.average.update()
         self.learner.method.remember(output.targets)
         if self._spec.probe_images:
             features = output.features(part.stop - part.start)
@@ -303,6 +323,27 @@ class Trainer:
             batch_size=self._spec.batch_size,
         )
         return self._probe.top1(features, labels)
+
+    def average(self) -> nn.Module | None:
+        """Return the averaged backbone with BatchNorm statistics of its own; None if none is kept.
+
+        They are measured on all training images that fill a batch of the training's size, in an
+        order of their own, without augmentation.
+        """
+        average = self.learner.average
+        if average is None:
+            return None
+        images, size = self._dataset.train, self._spec.batch_size
+        generator = torch.Generator().manual_seed(derive(self._spec.seed, "average"))
+        order = torch.randperm(len(images), generator=generator).numpy()
+        rows = (order[start : start + size] for start in range(0, len(images) - size + 1, size))
+        mean, std = self._dataset.mean, self._dataset.std
+        with self._device.autocast():
+            average.settle_statistics(
+                normalize(torch.from_numpy(batch).to(self._device.torch), mean, std)
+                for batch in read_batches(images.images, rows)
+            )
+        return average.module
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the rest of the training depends on: tensors and plain values."""

@@ -29,6 +29,8 @@ def save_weights(trainer: Trainer, spec: PretrainSpec, folder: Path) -> None:
         for name, block in target.blocks.items():
             block.load_state_dict(learner.target.block(name).state_dict())
         _write(folder / "target.safetensors", target.model, spec)
+    if (average := trainer.average()) is not None:
+        _write(folder / "average.safetensors", average, spec)
 
 
 def _write(path: Path, model: nn.Module, spec: PretrainSpec) -> None:
@@ -45,17 +47,18 @@ def weights_file(artifacts: Path, run_id: str, network: str = "online") -> Path:
     Args:
         artifacts: the folder of all artefacts.
         run_id: id of the run, that is of its pretraining job.
-        network: ``online`` or ``target``; where the target averages no block of the backbone,
-            its backbone is the online one.
+        network: ``online``, ``target`` or ``average``; where the target averages no block of the
+            backbone, its backbone is the online one.
 
     Raises:
         NotFoundError: there are no weights.
     """
     for folder in attempt_folders(artifacts, run_id):
-        for name in dict.fromkeys((network, "online")):
+        for name in ("target", "online") if network == "target" else (network,):
             if (folder / f"{name}.safetensors").exists():
                 return folder / f"{name}.safetensors"
+    which = "" if network == "online" else f" of its {network} network"
     raise NotFoundError(
-        f"run {run_id} has no weights in {artifacts}",
+        f"run {run_id} has no weights{which} in {artifacts}",
         hint="is the run done? --artifacts says where its files are",
     )

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -24,10 +25,11 @@ from emabench.store import RunStore
 from emabench.store.transfer.moving import import_runs
 
 
-@pytest.fixture
-def runs(folder):
-    """A done run with all there is, a failed one, a cancelled one, and one that waits."""
-    with RunStore.open("results.db", mode="write") as store:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store with a whole done run, a failed one, a cancelled one, and one that waits."""
+    path = tmp_path_factory.mktemp("made") / "results.db"
+    with RunStore.open(str(path), mode="write") as store:
         done = complete(store, plan(name="first", smoke=True))
         failed = store.add_run(plan(seed=1, method="moco"))
         claim = store.queue.claim(failed.pretrain_job)
@@ -37,7 +39,15 @@ def runs(folder):
         cancelled = store.add_run(plan(seed=2), priority=3)
         store.queue.cancel([cancelled.pretrain_job])
         waiting = store.add_run(plan(seed=3))
-        return [done, failed.id, cancelled.id, waiting.id]
+    return path, [done, failed.id, cancelled.id, waiting.id]
+
+
+@pytest.fixture
+def runs(made, folder):
+    """The ids of the runs of a copy of the store."""
+    path, ids = made
+    shutil.copy(path, "results.db")
+    return ids
 
 
 def lines(path):

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -153,7 +154,7 @@ def test_a_cancelled_job_stops_and_the_worker_goes_on(folder, emabench, queue, r
     ) as process:  # fmt: skip
         log = folder / "results-artifacts" / run / "attempt-1" / "log.txt"
         while process.poll() is None and not (log.exists() and "epoch 2/" in log.read_text()):
-            continue
+            time.sleep(0.05)
         assert emabench(["cancel", run]).code == 0
         if removed:
             assert emabench(["rm", run, "--yes"]).code == 0
@@ -182,7 +183,7 @@ def test_a_signal_lets_jobs_save_and_queues_them_again(folder, emabench, number)
     ) as process:
         log = folder / "results-artifacts" / run / "attempt-1" / "log.txt"
         while process.poll() is None and not (log.exists() and "epoch 2/" in log.read_text()):
-            continue
+            time.sleep(0.05)
         process.send_signal(number)
         out, text = process.communicate()
     assert (process.returncode, out) == (130, ""), text

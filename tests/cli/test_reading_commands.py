@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import sqlite3
 import stat
 
@@ -13,9 +14,9 @@ from emabench.cli.app.main import run
 from emabench.store import RunStore
 
 
-@pytest.fixture
-def db(tmp_path):
-    path = tmp_path / "results.db"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("made") / "results.db"
     with RunStore.open(str(path), mode="write") as store:
         for seed in range(3):
             for scope, top1, speed in (
@@ -27,7 +28,13 @@ def db(tmp_path):
                 complete(store, plan(**fields), top1=top1 + seed / 10, throughput=speed + seed)
         complete(store, plan(method="moco", ema_scope="none", smoke=True), top1=10.0)
         store.add_run(plan(method="moco", ema_scope="none", seed=9))
-    return str(path)
+    return path
+
+
+@pytest.fixture
+def db(made, tmp_path):
+    """The path of a copy of the store."""
+    return shutil.copy(made, str(tmp_path / "results.db"))
 
 
 def compare(capsys, db, *options):

@@ -64,10 +64,15 @@ def test_without_a_command_the_studies_are_listed(emabench):
     found = json.loads(emabench(["studies", "--json"]).out)
     assert found == json.loads(emabench(["studies", "list", "--json"]).out)
     assert {each["name"]: each["runs"]["cpu"] for each in found["studies"]} == {
+        "averaged-weights": 60,
+        "decay-and-batch": 40,
         "decay-sweep": 27,
+        "fast-predictor": 25,
         "gradient-stability": 21,
         "momentum-free-boost": 36,
         "projector-vs-full": 56,
+        "stale-teacher": 60,
+        "vit-or-resnet": 36,
         "which-block": 39,
     }
     assert "Usage: emabench studies" in emabench(["studies", "--help"]).out

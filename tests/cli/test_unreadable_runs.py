@@ -1,6 +1,7 @@
 """Runs whose spec cannot be read: shown as such, compared with nothing, and fatal for no other."""
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -30,12 +31,20 @@ DAMAGED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("made") / "results.db"
+    with RunStore.open(str(path), mode="write") as store:
+        points = [(scope, seed) for scope in ("none", "full") for seed in (0, 1)]
+        return path, [complete(store, plan(ema_scope=s, seed=i)) for s, i in points]
+
+
 @pytest.fixture
-def runs(folder):
-    with RunStore.open("results.db", mode="write") as store:
-        return [
-            complete(store, plan(ema_scope=s, seed=i)) for s in ("none", "full") for i in (0, 1)
-        ]
+def runs(made, folder):
+    """The ids of the runs of a store that may be harmed."""
+    path, ids = made
+    shutil.copy(path, "results.db")
+    return ids
 
 
 def damage(run, spec, db="results.db"):

@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from emabench.cli.app.discovery import command_names
 
 CUT = """
@@ -24,9 +22,12 @@ sys.addaudithook(cut)
 """
 """What a process of Python loads before anything else, and so do those that it starts."""
 COMMANDS = """
-import json, sys
+import json, os, sys
 from emabench.cli.app.main import run
-json.dump([run(line) for line in json.load(sys.stdin)], open("codes.json", "w"))
+json.dump(
+    [(run(line), os.path.exists(os.environ["REACHED"])) for line in json.load(sys.stdin)],
+    open("answers.json", "w"),
+)
 """
 SMOKE = ["--preset", "smoke", "--db", "runs.db"]
 LINES = [
@@ -65,40 +66,22 @@ LINES = [
 ]
 
 
-@pytest.fixture
-def with_network_cut(folder):
-    """Run command lines in one process; return their exit codes, and what reached for a network."""
+DOWNLOAD = ["queue", *SMOKE, "--dataset", "cifar10", "--data-dir", "images"]
+
+
+def test_every_command_works_and_only_a_download_reaches_for_the_network(folder):
+    assert {line[0] for line in LINES} | {"dashboard"} == set(command_names())
     (folder / "cut").mkdir()
     (folder / "cut" / "sitecustomize.py").write_text(CUT)
-
-    def call(lines):
-        places = os.pathsep.join([str(folder / "cut"), os.environ["PYTHONPATH"]])
-        subprocess.run(
-            [sys.executable, "-c", COMMANDS],
-            input=json.dumps(lines),
-            text=True,
-            check=True,
-            env={**os.environ, "PYTHONPATH": places, "REACHED": str(folder / "reached")},
-        )
-        reached = folder / "reached"
-        return (
-            json.loads((folder / "codes.json").read_text()),
-            reached.read_text().splitlines() if reached.exists() else [],
-        )
-
-    return call
-
-
-def test_every_command_works_and_none_reaches_for_the_network(with_network_cut):
-    assert {line[0] for line in LINES} | {"dashboard"} == set(command_names())
-    codes, reached = with_network_cut(LINES)
-    failed = [line for line, code in zip(LINES, codes, strict=True) if code]
+    places = os.pathsep.join([str(folder / "cut"), os.environ["PYTHONPATH"]])
+    subprocess.run(
+        [sys.executable, "-c", COMMANDS],
+        input=json.dumps([*LINES, DOWNLOAD]),
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": places, "REACHED": str(folder / "reached")},
+    )
+    *answers, downloaded = json.loads((folder / "answers.json").read_text())
+    failed = [(line, *answer) for line, answer in zip(LINES, answers, strict=True) if any(answer)]
     assert failed == []
-    assert reached == []
-
-
-def test_only_the_download_of_a_data_set_reaches_for_it(with_network_cut):
-    download = [*SMOKE, "--dataset", "cifar10", "--data-dir", "images"]
-    codes, reached = with_network_cut([["queue", *download]])
-    assert codes == [1]
-    assert reached
+    assert downloaded == [1, True]

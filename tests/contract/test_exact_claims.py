@@ -86,10 +86,10 @@ class Workers:
 class Poller:
     """Reads all the time in a thread of its own, inside a ``with`` block."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, runs: int) -> None:
         self.done: list[int] = []
         self.errors: list[Exception] = []
-        self._url, self._over = url, threading.Event()
+        self._url, self._runs, self._over = url, runs, threading.Event()
         self._thread = threading.Thread(target=self._poll)
 
     def __enter__(self) -> Poller:
@@ -107,11 +107,11 @@ class Poller:
                     last = self._over.is_set()
                     queue = store.queue.snapshot(limit=5)
                     # One moment, although it takes several questions to the database.
-                    assert sum(queue.counts.values()) == 2 * RUNS
+                    assert sum(queue.counts.values()) == 2 * self._runs
                     assert len(queue.running) == queue.counts[JobState.RUNNING] <= PROCESSES
                     self.done.append(queue.counts[JobState.DONE])
                     if turn % 10 == 0:
-                        assert len(store.runs()) == RUNS
+                        assert len(store.runs()) == self._runs
                     if last:
                         return
         except Exception as error:
@@ -134,7 +134,7 @@ def check_one_round(url, plans, workers):
     with RunStore.open(url, mode="write") as store:
         runs = [store.add_run(planned) for planned in plans]
         jobs = sorted(job for run in runs for job in (run.pretrain_job, run.eval_job))
-        with Poller(url) as poller:
+        with Poller(url, len(plans)) as poller:
             claimed = workers.drain(url)
         assert poller.errors == []
         assert sorted(itertools.chain(*claimed)) == jobs
@@ -143,12 +143,12 @@ def check_one_round(url, plans, workers):
             assert run.state is JobState.DONE
             assert [len(job.attempts) for job in run.jobs] == [1, 1]
     assert poller.done == sorted(poller.done)
-    assert poller.done[-1] == 2 * RUNS
+    assert poller.done[-1] == 2 * len(plans)
     assert len(set(poller.done)) > 2  # it did read while the others wrote
 
 
 def test_eight_processes_claim_each_job_exactly_once(url, plans, workers):
-    check_one_round(url, plans, workers)
+    check_one_round(url, plans[:50], workers)
 
 
 @pytest.mark.slow

@@ -19,7 +19,6 @@ from emabench.store.queue.attempts import beat, begin_attempt
 from emabench.store.queue.processes import ProcessIdentity
 
 PROCESSES = 4
-STEPS = 250
 
 MEET = """
 import json, random, sys
@@ -92,10 +91,10 @@ print("done", flush=True)
 """
 
 
-def meet(url: str, seed: int) -> subprocess.Popen[str]:
+def meet(url: str, seed: int, steps: int) -> subprocess.Popen[str]:
     places = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
     return subprocess.Popen(
-        [sys.executable, "-c", MEET, url, str(seed), str(STEPS)],
+        [sys.executable, "-c", MEET, url, str(seed), str(steps)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -104,9 +103,10 @@ def meet(url: str, seed: int) -> subprocess.Popen[str]:
     )
 
 
-def test_whatever_commands_meet_nobody_sees_an_error(url):
+@pytest.mark.parametrize("steps", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_whatever_commands_meet_nobody_sees_an_error(url, steps):
     with RunStore.open(url, mode="write") as store:
-        processes = [meet(url, seed) for seed in range(PROCESSES)]
+        processes = [meet(url, seed, steps) for seed in range(PROCESSES)]
         for process in processes:
             assert process.stdout.readline() == "ready\n"
         for process in processes:

@@ -10,6 +10,7 @@ import pytest
 from emabench.methods import method_names
 from emabench.testing import SCOPES, check_resumption, check_steps, resolved, scopes_of
 
+pytestmark = pytest.mark.usefixtures("uncounted")
 CASES = [(method, scope) for method in method_names() for scope in scopes_of(method)]
 
 

@@ -207,7 +207,7 @@ def test_an_empty_database_is_not_upgraded(new_url):
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("UPDATE jobs SET state = 'asleep' WHERE position = 0", "has the state 'asleep'"),
+        ("UPDATE jobs SET state = 'asleep' WHERE position = 0", "has an unknown state, 'asleep'"),
         ("UPDATE jobs SET state = 'running' WHERE position = 0", "its running attempts are []"),
         ("UPDATE attempts SET state = 'running'", "is not running, but an attempt at it is"),
         ("UPDATE attempts SET state = 'failed'", "is done, but its newest attempt is failed"),

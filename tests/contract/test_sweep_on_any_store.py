@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def kill_one(url):
                 if attempt.pid != os.getpid() and list(Path("files").glob("*/*/checkpoint.pt")):
                     os.killpg(attempt.pid, signal.SIGKILL)
                     return attempt.job_id
+            time.sleep(0.02)
 
 
 def test_a_sweep_from_the_queue_to_another_store(call, url, new_url, monkeypatch):

@@ -22,7 +22,8 @@ FULL = {"byol", "dino", "moco", "mocov3", "ressl"}
 """Methods that are published with an average of the whole encoder; the others run without one."""
 EPOCHS = {"byol": "20", "diet": "100", "dino": "40", "ressl": "20"}
 """Methods that need longer than the 10 epochs of the preset."""
-BOUNDS = {"random", "supervised"}
+BOUNDS = {"random", "supervised", "supcon"}
+"""Untrained, or trained with labels."""
 LEARNERS = [name for name in method_names() if name not in BOUNDS]
 
 
@@ -53,7 +54,7 @@ def difference(first, second):
     return paired_difference([first[seed] for seed in seeds], [second[seed] for seed in seeds])
 
 
-@pytest.mark.parametrize("method", LEARNERS)
+@pytest.mark.parametrize("method", [*LEARNERS, "supcon"])
 def test_a_method_beats_the_untrained_network(top1, method):
     assert difference(top1(method), top1("random")).low > 0
 

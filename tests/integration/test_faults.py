@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -28,6 +29,7 @@ from emabench.training.checkpoint import load_checkpoint
 EMABENCH = [sys.executable, "-m", "emabench"]
 TINY = ["run", "--preset", "smoke", "--set", "threads=1"]
 LONG = [*TINY, "--epochs", "2000"]
+pytestmark = pytest.mark.usefixtures("uncounted")
 
 
 def start(folder, *arguments, before=(), **settings):
@@ -96,13 +98,22 @@ def test_a_full_disk_fails_the_attempts_and_the_same_command_goes_on(tmp_path):
     assert [run.state for run in runs(tmp_path)] == [JobState.DONE] * 2
 
 
-@pytest.mark.parametrize("damage", ["truncated", "garbage", "both"])
-def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(tmp_path, damage):
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A spec, what its whole training gave, and a folder with that one and one that stopped."""
+    place = tmp_path_factory.mktemp("stopped")
     spec = resolved(method__name="moco", ema__scope="full", checkpoint_steps=2)
-    whole, _ = train(spec, tmp_path / "whole")
+    whole, _ = train(spec, place / "whole")
     asked = iter(range(10_000))
     with pytest.raises(InterruptedRunError):
-        train(spec, tmp_path / "one", stop=lambda: next(asked) + 1 >= 12)
+        train(spec, place / "one", stop=lambda: next(asked) + 1 >= 12)
+    return spec, whole, place
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "both"])
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(tmp_path, stopped, damage):
+    spec, whole, place = stopped
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     newest, previous = tmp_path / "one" / CHECKPOINT, tmp_path / "one" / "checkpoint-previous.pt"
     assert newest.read_bytes() != previous.read_bytes()
     for path in (newest, previous) if damage == "both" else (newest,):
@@ -119,12 +130,9 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(tmp_path, damag
 
 
 @pytest.mark.slow
-def test_ten_runs_with_a_damaged_checkpoint_end_as_the_undisturbed_one(tmp_path):
-    spec = resolved(method__name="moco", ema__scope="full", checkpoint_steps=2)
-    whole, _ = train(spec, tmp_path / "whole")
-    asked = iter(range(10_000))
-    with pytest.raises(InterruptedRunError):
-        train(spec, tmp_path / "one", stop=lambda: next(asked) + 1 >= 12)
+def test_ten_runs_with_a_damaged_checkpoint_end_as_the_undisturbed_one(tmp_path, stopped):
+    spec, whole, place = stopped
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     rng = random.Random(10)
     newest = tmp_path / "one" / CHECKPOINT
     content = newest.read_bytes()

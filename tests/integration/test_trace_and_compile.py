@@ -44,6 +44,7 @@ def train(plan, artifacts, *, profile=False):
     return outcome, points, folder
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_a_trace_shows_the_steps_and_changes_no_weight(tmp_path):
     _, points, plain = train(plan_of(batch_size=16), tmp_path / "plain")
     _, same, traced = train(plan_of(batch_size=16), tmp_path / "traced", profile=True)
@@ -109,7 +110,7 @@ def test_without_batch_statistics_one_pass_over_all_views_is_the_same(scope):
         generator = torch.Generator().manual_seed(0)
         views = {
             view: torch.randn(8, 3, 28, 28, generator=generator, dtype=torch.float64)
-            for view in learner.views
+            for view in learner.sizes
         }
         output = learner(views)
         output.objective.backward()

@@ -16,7 +16,7 @@ from emabench.spec.settings import experiments
 from emabench.store import RunStore
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plan():
     axes = [("pretrain.threads", [1]), ("pretrain.method.name", ["moco"])]
     axes += [("pretrain.ema.scope", ["projector"]), ("pretrain.epochs", [1])]
@@ -48,12 +48,14 @@ def test_a_run_is_recorded_with_results_metrics_and_cost(tmp_path, plan):
         assert cost.queue_s is not None
         assert cost.energy_j is None
         assert cost.ema_bytes > 0
+        assert cost.flops_per_step > 0
         assert run.environment.threads == 1
         bits, count = store.correct(run.id, "top1")
         assert count == 100
         assert sum(bin(byte).count("1") for byte in bits) == run.results["top1"]
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_an_exception_fails_three_attempts_and_then_the_run(tmp_path, plan, monkeypatch):
     def explode(self, online, target):
         raise ValueError("boom")
@@ -69,6 +71,7 @@ def test_an_exception_fails_three_attempts_and_then_the_run(tmp_path, plan, monk
         assert execute(store, plan, tmp_path).state is JobState.DONE, "it can be tried again"
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_what_fails_the_same_way_every_time_is_tried_once(tmp_path, plan, monkeypatch):
     monkeypatch.setattr(load_method("moco"), "loss", lambda self, a, b: (a[0] * math.nan).sum())
     with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
@@ -77,6 +80,7 @@ def test_what_fails_the_same_way_every_time_is_tried_once(tmp_path, plan, monkey
         assert "loss is nan at step 1" in attempt.reason
 
 
+@pytest.mark.usefixtures("uncounted")
 @pytest.mark.parametrize(
     ("keep", "left"),
     [
@@ -96,6 +100,7 @@ def test_a_finished_run_leaves_what_is_to_be_kept(tmp_path, plan, keep, left):
         assert {file.name for file in folder.iterdir()} == left
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_a_fenced_worker_stops_and_changes_nothing(tmp_path, plan):
     """Its job is cancelled and given to another one while it trains; then it wakes up."""
     with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
@@ -122,6 +127,7 @@ def test_a_fenced_worker_stops_and_changes_nothing(tmp_path, plan):
         assert states == [JobState.CANCELLED, JobState.DONE]
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_the_cost_of_a_killed_attempt_is_known_up_to_its_last_epoch(tmp_path, plan):
     with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
         run = store.add_run(plan)

@@ -29,11 +29,11 @@ def oracle():
     return lightly.loss
 
 
-def views(seed):
+def views(seed, count=2):
     generator = torch.Generator().manual_seed(seed)
     return tuple(
         torch.randn((N, E), generator=generator, dtype=torch.double, requires_grad=True)
-        for _ in range(2)
+        for _ in range(count)
     )
 
 
@@ -112,23 +112,41 @@ def test_wmse(oracle):
     same(method.loss(online, online), whole(torch.cat(online)), online)
 
 
-def test_dino(oracle):
+@pytest.mark.parametrize("local", [0, 3])
+def test_dino(oracle, local):
     method = make("dino", prototypes=E)
     theirs = oracle.DINOLoss(E, teacher_temp=0.07, student_temp=T, center_momentum=0.9).double()
     for step in range(3):
-        online, target = views(2 * step), tuple(v.detach() for v in views(2 * step + 1))
+        online = views(2 * step, 2 + local)
+        target = tuple(v.detach() for v in views(2 * step + 1))
         expected = theirs(list(target), list(online))
         same(method.loss(online, target), expected, online)
         method.remember(target)
         torch.testing.assert_close(method.center, theirs.center.flatten())
 
 
+@pytest.mark.parametrize("local", [0, 3])
 @pytest.mark.parametrize("with_queue", [False, True])
-def test_swav(oracle, with_queue):
+def test_swav(oracle, with_queue, local):
     method = make("swav", prototypes=E, queue_size=N, queue_from_epoch=1, frozen_epochs=0)
-    online, earlier = views(0), tuple(v.detach() for v in views(1))
+    online, earlier = views(0, 2 + local), tuple(v.detach() for v in views(1))
     method.remember(earlier)
     method.begin_epoch(1 if with_queue else 0, method.build_projector(method.options, E))
     theirs = oracle.SwaVLoss(temperature=T, sinkhorn_iterations=3, sinkhorn_epsilon=0.05)
-    expected = theirs(list(online), [], list(earlier) if with_queue else None)
-    same(method.loss(online, online), expected.squeeze(), online)
+    expected = theirs(list(online[:2]), list(online[2:]), list(earlier) if with_queue else None)
+    same(method.loss(online, online[:2]), expected.squeeze(), online)
+
+
+@pytest.mark.parametrize("local", [0, 3])
+def test_lejepa_given_the_same_slices(oracle, monkeypatch, local):
+    from lightly.loss import lejepa_loss
+
+    online = views(0, 2 + local)
+    method = make("lejepa", output_dim=E, slices=64, regularization_weight=0.05)
+    method.begin_step(torch.Generator().manual_seed(3))
+    regularity = oracle.SIGReg(num_vectors=64).double()
+    monkeypatch.setattr(regularity, "_generate_unit_vectors", lambda *_: method.slices)
+    every = torch.stack(online)
+    invariance = lejepa_loss.lejepa_invariance_loss(all_proj=every, global_proj=every[:2])
+    expected = 0.05 * regularity(every) + 0.95 * invariance
+    same(method.loss(online, online[:2]), expected, online)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from emabench.store import RunStore
+
 ROOT = Path(__file__).parents[2]
-_WITHOUT = """
-import sys
-sys.modules.update(dict.fromkeys(["ray", "submitit"]))  # an import of None fails
-from emabench.cli.app.main import run
-sys.exit(run(sys.argv[1:]))
-"""
 
 
 def test_the_core_needs_neither_ray_nor_submitit():
@@ -28,20 +23,13 @@ def test_the_core_needs_neither_ray_nor_submitit():
     assert extras["slurm"][0].startswith("submitit>=")
 
 
-@pytest.mark.parametrize("engine", ["ray", "slurm"])
-def test_a_missing_extra_is_named(engine, tmp_path):
-    from emabench.store import RunStore
-
-    RunStore.open(str(tmp_path / "results.db"), mode="write").close()
-    done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT, "work", "--engine", engine],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    package = {"ray": "ray", "slurm": "submitit"}[engine]
-    assert done.stderr == (
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("slurm", "submitit")])
+def test_a_missing_extra_is_named(engine, package, emabench, monkeypatch):
+    RunStore.open("results.db", mode="write").close()
+    monkeypatch.setitem(sys.modules, package, None)  # an import of None fails
+    done = emabench(["work", "--engine", engine])
+    assert done.code == 1
+    assert done.err == (
         f"error: the engine {engine} needs the package {package}\n"
         f"hint: pip install 'emabench[{engine}]'\n"
     )

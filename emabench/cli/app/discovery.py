@@ -42,6 +42,14 @@ class NamedCommands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+class CommandOnDisk(TyperCommand):
+    """A command of which nothing but its name is read; its summary is when a list shows it."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the summary, whole whatever the limit is."""
+        return summary(str(self.name))
+
+
 class CommandFolder(NamedCommands):
     """The commands of the folder, known by name and summary; loaded when one is called."""
 
@@ -49,12 +57,7 @@ class CommandFolder(NamedCommands):
         super().__init__(**settings)
         self.help = laid_out(self.help)
         for name in command_names():
-            self.commands[name] = TyperCommand(
-                name=name,
-                short_help=summary(name),
-                rich_help_panel=panel(name),
-                rich_markup_mode=None,
-            )
+            self.commands[name] = CommandOnDisk(name=name, rich_markup_mode=None)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands under their headings, all summaries in one column."""
@@ -63,7 +66,7 @@ class CommandFolder(NamedCommands):
             rows = [
                 (name.ljust(width), command.get_short_help_str(formatter.width))
                 for name, command in self.commands.items()
-                if command.rich_help_panel == heading
+                if panel(name) == heading
             ]
             with formatter.section(heading):
                 formatter.write_dl(rows)

@@ -34,7 +34,7 @@ def command(
         ),
     ],
     network: Annotated[
-        str | None, typer.Option("--network", metavar="NAMES", help="online or target.")
+        str | None, typer.Option("--network", metavar="NAMES", help="online, target or average.")
     ] = None,
     dataset: Annotated[
         str | None,

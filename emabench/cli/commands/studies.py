@@ -210,6 +210,7 @@ def _about(study: Study) -> Any:
         ("study", study.name),
         ("title", spec.title),
         ("claim", spec.claim),
+        ("source", spec.source),
         ("question", spec.question),
         ("hypothesis", spec.hypothesis),
         ("refuted by", spec.refuted_by),

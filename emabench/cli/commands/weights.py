@@ -19,7 +19,7 @@ from emabench.output_file import check_output
 
 PANEL = "Read"
 
-_NETWORKS = ("online", "target")
+_NETWORKS = ("online", "target", "average")
 
 
 def command(
@@ -34,7 +34,11 @@ def command(
     ],
     network: Annotated[
         str,
-        typer.Option("--network", metavar="online|target", help="Network to take the backbone of."),
+        typer.Option(
+            "--network",
+            metavar="online|target|average",
+            help="Network to take the backbone of.",
+        ),
     ] = "online",
     plugin: PluginOption = None,
     force: OverwriteOption = False,

@@ -9,7 +9,7 @@ import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,21 @@ class ImageArrays:
     train: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
 
+    @cached_property
+    def content_hash(self) -> str:
+        """Hex digits that identify classes, images and labels."""
+        digest = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
+        for images, labels in (self.train, self.test):
+            digest.update(f"{images.shape}".encode())
+            digest.update(np.ascontiguousarray(images).data)
+            digest.update(labels.data)
+        return digest.hexdigest()
+
+    @cached_property
+    def statistics(self) -> ChannelStatistics:
+        """Mean and spread of each channel over the training images."""
+        return channel_statistics(_to_rgb(self.train[0]))
+
 
 def load_embedded(spec: DataSpec, cache: ImageCache) -> Source:
     """Return fashion-mini.
@@ -78,9 +93,14 @@ def load_embedded(spec: DataSpec, cache: ImageCache) -> Source:
             f"data_dir={spec.data_dir!r} does not apply to {spec.dataset}",
             hint="for your own images, set dataset=folder",
         )
+    return array_source(_embedded(), spec, cache)
+
+
+@lru_cache(maxsize=1)
+def _embedded() -> ImageArrays:
+    # Every run of a grid is resolved with its images, and those of the package stay the same.
     read = fashion_mini.read_split
-    arrays = ImageArrays(fashion_mini.CLASSES, read("train"), read("test"))
-    return array_source(arrays, spec, cache)
+    return ImageArrays(fashion_mini.CLASSES, read("train"), read("test"))
 
 
 def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
@@ -148,31 +168,25 @@ def _pixels(split: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def array_source(arrays: ImageArrays, spec: DataSpec, cache: ImageCache) -> Source:
     """Return arrays as a data set of the size that the spec asks for, with its content hash."""
-    digest = hashlib.blake2b(repr(arrays.classes).encode(), digest_size=16)
-    for images, labels in (arrays.train, arrays.test):
-        digest.update(f"{images.shape}".encode())
-        digest.update(np.ascontiguousarray(images).data)
-        digest.update(labels.data)
-    content_hash = digest.hexdigest()
     splits = (arrays.train[0], arrays.test[0])
     size = spec.image_size or splits[0].shape[1]
     train: Images
     test: Images
     if size == splits[0].shape[1]:
-        train, test = native = _to_rgb(splits[0]), _to_rgb(splits[1])
-        statistics = channel_statistics(native[0])
+        train, test = _to_rgb(splits[0]), _to_rgb(splits[1])
+        statistics = arrays.statistics
     else:
-        names = [f"{content_hash}-{split}" for split in ("train", "test")]
+        names = [f"{arrays.content_hash}-{split}" for split in ("train", "test")]
         (train, statistics), (test, _) = _resized(splits, size, names, cache)
     return Source(
         classes=arrays.classes,
         size=size,
         train_images=train,
-        train_labels=arrays.train[1],
+        train_labels=arrays.train[1].copy(),
         test_images=test,
-        test_labels=arrays.test[1],
+        test_labels=arrays.test[1].copy(),
         statistics=statistics,
-        content_hash=content_hash,
+        content_hash=arrays.content_hash,
         split="official",
     )
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
@@ -19,17 +18,25 @@ def _no_edits(model: Any, stem: str) -> dict[str, nn.Module]:
     return {}
 
 
+def _classifier(model: Any) -> nn.Module:
+    found = model.get_classifier()
+    return nn.ModuleList(found) if isinstance(found, tuple) else found
+
+
 @dataclass(frozen=True)
 class Family:
     """One family of architectures.
 
     Attributes:
         name: for example ``resnet``.
-        modules: the modules of timm that define its models.
+        modules: the modules that define its models and their classes, by their full paths.
         blocks: cuts a model into ordered named modules that share its parameters and buffers.
         arguments: keyword arguments of ``timm.create_model`` that fit a model, given by name, to
             a stem and an image size in pixels.
         edits: new modules by their path in the model, which fit a built model to a stem.
+        classifier: the part of a model that makes classes of features; without parameters where
+            it was left out.
+        any_size: keyword arguments for models that shall take images of any size.
     """
 
     name: str
@@ -37,6 +44,8 @@ class Family:
     blocks: Callable[[Any], dict[str, nn.Module]]
     arguments: Callable[[str, str, int], dict[str, Any]] = _no_arguments
     edits: Callable[[Any, str], dict[str, nn.Module]] = _no_edits
+    classifier: Callable[[Any], nn.Module] = _classifier
+    any_size: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 class Part(nn.Module):
@@ -92,25 +101,3 @@ def small_convolution(channels: int, stem: str) -> nn.Conv2d:
     convolution = nn.Conv2d(3, channels, 3, stride, padding=1, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution
-
-
-@torch.no_grad()
-def is_exact(model: nn.Module, blocks: Mapping[str, nn.Module], images: Tensor) -> bool:
-    """Say whether blocks are a cut of a model: its function, and its tensors once each.
-
-    Args:
-        model: the model in eval mode.
-        blocks: the blocks, first to last, in eval mode.
-        images: what to try them on, [N, 3, S, S].
-    """
-    for tensors in (nn.Module.parameters, nn.Module.buffers):
-        of_blocks = sorted(id(each) for block in blocks.values() for each in tensors(block))
-        if of_blocks != sorted(id(each) for each in tensors(model)):
-            return False
-    activation = images
-    for block in blocks.values():
-        activation = block(activation)
-    expected: Tensor = model(images)
-    return activation.shape == expected.shape and torch.allclose(
-        activation, expected, rtol=1e-3, atol=1e-5, equal_nan=True
-    )

@@ -35,5 +35,5 @@ def _blocks(model: Any) -> dict[str, nn.Module]:
     return stages(model.stem, list(model.stages), [model.norm_pre, model.head])
 
 
-CONVNEXT = Family("convnext", ("convnext",), _blocks, edits=_edits)
+CONVNEXT = Family("convnext", ("timm.models.convnext",), _blocks, edits=_edits)
 """The stem ``3x3`` gives the first stage the whole resolution, instead of a quarter of it."""

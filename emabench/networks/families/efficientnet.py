@@ -22,8 +22,8 @@ def _blocks(model: Any) -> dict[str, nn.Module]:
     return stages(nn.Sequential(convolution, norm), layers[:count], layers[count:])
 
 
-EFFICIENTNET = Family("efficientnet", ("efficientnet",), _blocks, edits=_edits)
+EFFICIENTNET = Family("efficientnet", ("timm.models.efficientnet",), _blocks, edits=_edits)
 """The stem ``3x3-stride2`` is the original one but for details: ``3x3`` takes the stride away."""
 
-MOBILENET = Family("mobilenet", ("mobilenetv3",), _blocks, edits=_edits)
+MOBILENET = Family("mobilenet", ("timm.models.mobilenetv3",), _blocks, edits=_edits)
 """MobileNet V1 to V4 and others of timm's module ``mobilenetv3`` (LCNet, FBNetV3)."""

@@ -23,5 +23,5 @@ def _blocks(model: Any) -> dict[str, nn.Module]:
     return stages(model.stem, parts, [model.final_conv, model.head])
 
 
-REGNET = Family("regnet", ("regnet",), _blocks, edits=_edits)
+REGNET = Family("regnet", ("timm.models.regnet",), _blocks, edits=_edits)
 """The stem ``3x3-stride2`` is the original one; ``3x3`` takes the stride away."""

@@ -29,7 +29,12 @@ def _blocks(model: Any) -> dict[str, nn.Module]:
     return stages(model.patch_embed, list(model.layers), [model.norm, model.head])
 
 
-SWIN = Family("swin", ("swin_transformer", "swin_transformer_v2"), _blocks, arguments=_arguments)
+SWIN = Family(
+    "swin",
+    ("timm.models.swin_transformer", "timm.models.swin_transformer_v2"),
+    _blocks,
+    arguments=_arguments,
+)
 """The stem ``3x3`` takes patches of one pixel, ``3x3-stride2`` of two, the original of four.
 
 The windows are the largest of 8 to 4 patches a side that fill the image without padding; where no

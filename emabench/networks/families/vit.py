@@ -45,5 +45,11 @@ def _blocks(model: Any) -> dict[str, nn.Module]:
     return blocks
 
 
-VIT = Family("vit", ("vision_transformer", "deit"), _blocks, arguments=_arguments)
+VIT = Family(
+    "vit",
+    ("timm.models.vision_transformer", "timm.models.deit"),
+    _blocks,
+    arguments=_arguments,
+    any_size={"dynamic_img_size": True},  # its position embeddings are interpolated
+)
 """The stem ``3x3`` makes 8 by 8 patches, ``3x3-stride2`` 4 by 4, whatever the image size."""

@@ -34,6 +34,18 @@ def test_fashion_mini_is_what_its_listing_says(tmp_path: Path) -> None:
     np.testing.assert_allclose(data.std, data.train.images.std((0, 1, 2)) / 255)
 
 
+def test_what_somebody_does_to_its_arrays_changes_no_other_load() -> None:
+    spoilt, size = load_dataset(DataSpec()), DataSpec(image_size=28)
+    for split in (spoilt.train, spoilt.test):
+        assert isinstance(split.images, np.ndarray)
+        split.images.fill(0)
+        split.labels.fill(0)
+    again = load_dataset(size)
+    for split in (again.train, again.test):
+        assert np.asarray(split.images).any()
+        assert split.labels.any()
+
+
 def test_fashion_mini_is_small_and_has_its_recorded_checksums() -> None:
     recorded = re.findall(
         r"`((?:train|test)[\w.-]+)` \|[^|]*\| `(\w{64})`",

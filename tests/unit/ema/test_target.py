@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+from naive_target import naive_target
 from torch import nn
 
 from emabench.ema import DecaySchedule, TargetNetwork
+from emabench.errors import UsageError
 from emabench.networks.backbone import build_backbone
 from emabench.networks.encoder import Encoder
 from emabench.networks.heads import mlp
@@ -25,10 +27,15 @@ BLOCKS = {
 CASES = [(family, scope) for family in BLOCKS for scope in every_scope(BLOCKS[family])]
 
 
-def make_encoder(family):
+def encoder_of(spec):
     torch.manual_seed(0)
-    backbone = build_backbone(BACKBONES[family], 32)
-    encoder = Encoder(backbone, mlp(backbone.feature_dim, 16, 8, norm=True)).double().train()
+    backbone = build_backbone(spec, 32)
+    projector = mlp(backbone.feature_dim, 16, 8, norm=True)
+    return Encoder({**backbone.blocks, "projector": projector}).double().train()
+
+
+def make_encoder(family):
+    encoder = encoder_of(BACKBONES[family])
     assert encoder.block_names == BLOCKS[family]
     return encoder
 
@@ -42,15 +49,6 @@ def perturb(encoder):
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-
-
-def naive_target(encoder, averaged, views):
-    """Run the whole mixed network again, on copies, so that nothing of it is disturbed."""
-    activation = views
-    with torch.no_grad():
-        for name, block in encoder.blocks.items():
-            activation = copy.deepcopy(averaged.get(name, block)).train()(activation)
-    return activation
 
 
 @pytest.mark.parametrize(("family", "scope"), CASES)
@@ -182,17 +180,17 @@ def test_ema_bytes_are_those_of_the_copies():
 
 
 def test_a_scope_of_another_encoder_is_refused():
-    with pytest.raises(ValueError, match="the scope is of blocks"):
+    with pytest.raises(UsageError, match="the scope is of blocks"):
         TargetNetwork(make_encoder("resnet"), EmaScope.parse("full", BLOCKS["vit"]))
 
 
 def test_the_decay_follows_the_global_step():
-    cosine = DecaySchedule(EmaSpec(decay=0.9, final_decay=1.0, schedule="cosine"), 101)
+    cosine = DecaySchedule(EmaSpec(decay=0.9, final_decay=1.0, schedule="cosine"), 101, 256)
     assert cosine(0) == pytest.approx(0.9)
     assert cosine(50) == pytest.approx(0.95)
     assert cosine(100) == 1.0
     assert cosine(500) == 1.0
-    constant = DecaySchedule(EmaSpec(decay=0.9, final_decay=1.0, schedule="constant"), 101)
+    constant = DecaySchedule(EmaSpec(decay=0.9, final_decay=1.0, schedule="constant"), 101, 256)
     assert {constant(step) for step in (0, 50, 100)} == {0.9}
 
 
@@ -213,15 +211,9 @@ DROPPING = {
 }
 
 
-def make_dropping(family):
-    torch.manual_seed(0)
-    backbone = build_backbone(DROPPING[family], 32)
-    return Encoder(backbone, mlp(backbone.feature_dim, 16, 8, norm=True)).double().train()
-
-
 @pytest.mark.parametrize("scope", ["full", "from:layer2", "layer2", "layer3+projector", "none"])
 def test_the_target_drops_nothing_of_what_it_runs_itself(scope):
-    encoder = make_dropping("resnet")
+    encoder = encoder_of(DROPPING["resnet"])
     target = make_target(encoder, scope)
     activations = encoder(torch.randn(8, 3, 32, 32, dtype=torch.double))
     first, second = target(activations), target(activations)
@@ -233,7 +225,7 @@ def test_the_target_drops_nothing_of_what_it_runs_itself(scope):
 
 
 def test_the_shared_prefix_keeps_its_masks():
-    encoder = make_dropping("vit")
+    encoder = encoder_of(DROPPING["vit"])
     target = make_target(encoder, "from:block3")
     activations = encoder(torch.randn(8, 3, 32, 32, dtype=torch.double))
     quiet = copy.deepcopy(encoder.blocks)

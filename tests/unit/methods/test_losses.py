@@ -1,5 +1,6 @@
 """The losses against formulas written out term by term, in float64."""
 
+import functools
 import math
 
 import pytest
@@ -47,14 +48,40 @@ STATELESS = {
     "barlow_twins": {},
     "vicreg": {},
     "wmse": {"whitening_size": N, "output_dim": E},
+    "lejepa": {"output_dim": E, "slices": 7, "regularization_weight": 0.3},
 }
 """Methods whose loss keeps nothing from earlier steps, and their options."""
+
+
+def test_supcon_takes_every_view_of_the_class_for_a_positive():
+    online, labels = views(0), torch.arange(N) % 5
+    loss = make("supcon").loss(online, (labels,))
+    same_value_and_gradient(loss, written_out.supcon(online, labels), online)
+    torch.testing.assert_close(make("supcon").loss(online[::-1], (labels,)), loss)
+
+
+def test_supcon_of_images_without_their_like_is_simclr():
+    online = views(0)
+    loss = make("supcon").loss(online, (torch.arange(N),))
+    torch.testing.assert_close(loss, make("simclr").loss(online, online))
+
+
+def test_lejepa_draws_its_directions_anew_at_every_step():
+    method, online = make("lejepa", **STATELESS["lejepa"]), views(0)
+    values = []
+    for seed in (0, 1, 0):
+        method.begin_step(torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(method.slices.norm(dim=0), torch.ones(7).double())
+        values.append(method.loss(online, online).item())
+    assert values[0] == values[2] != values[1]
 
 
 @pytest.mark.parametrize("name", STATELESS)
 def test_a_loss_is_its_formula_with_attached_and_with_separate_targets(name):
     method, online, target = make(name, **STATELESS[name]), views(0), views(1)
     expected = getattr(written_out, name)
+    if name == "lejepa":
+        expected = functools.partial(expected, slices=method.slices, weight=0.3)
     same_value_and_gradient(method.loss(online, online), expected(online, online), online)
     both = (*online, *target)
     same_value_and_gradient(method.loss(online, target), expected(online, target), both)
@@ -213,3 +240,30 @@ def test_a_uniform_embedding_has_the_loss_of_chance():
     assert make("simclr").loss(ones, ones).item() == pytest.approx(math.log(2 * N - 1))
     normal = F.normalize(torch.ones(N, E, dtype=torch.double), dim=1)
     assert make("byol").loss((normal, normal), (normal, normal)).item() == pytest.approx(0)
+
+
+def test_local_views_meet_every_target_and_have_none():
+    online, target, center = views(0, 5), views(1), torch.zeros(E, dtype=torch.double)
+    both = (*online, *target)
+    dino = make("dino", prototypes=E)
+    same_value_and_gradient(
+        dino.loss(online, target), written_out.dino(online, target, center), online
+    )
+    swav = make("swav", prototypes=E, queue_size=8)
+    same_value_and_gradient(swav.loss(online, target), written_out.swav(online, target), online)
+    lejepa = make("lejepa", **STATELESS["lejepa"])
+    expected = written_out.lejepa(online, target, slices=lejepa.slices, weight=0.3)
+    same_value_and_gradient(lejepa.loss(online, target), expected, both)
+
+
+def test_dinos_target_warms_up_from_epoch_to_epoch():
+    method = make("dino", prototypes=E, first_target_temperature=0.04, target_warmup_epochs=4)
+    projector = method.build_projector(method.options, E)
+    found = []
+    for epoch in range(6):
+        method.begin_epoch(epoch, projector)
+        found.append(method.target_temperature)
+    assert found == pytest.approx([0.04, 0.05, 0.06, 0.07, 0.07, 0.07])
+    plain = make("dino", prototypes=E)
+    plain.begin_epoch(0, projector)
+    assert plain.target_temperature == 0.07

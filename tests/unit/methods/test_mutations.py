@@ -51,6 +51,22 @@ BROKEN = {
         ("_covariance(online[0]) + _covariance(online[1])", "2 * _covariance(online[0])"),
         ("(count - 1)", "count"),
     ),
+    "lejepa": (
+        ("self.weight * regularity + (1 - self.weight)", "regularity + (1 - self.weight)"),
+        ("target).mean(dim=0)", "online).mean(dim=0)"),
+        ("angles.sin().mean(dim=0).square()", "angles.sin().square().mean(dim=0)"),
+        ("(-frequencies.square() / 2)", "(-frequencies.square())"),
+        ("len(embeddings) * 2", "len(embeddings)"),
+        ("directions / directions.norm(dim=0)", "directions"),
+    ),
+    "supcon": (
+        ("target[0].repeat(len(online))", "torch.arange(len(anchors))"),
+        ("& ~itself", ""),
+        ('logits.masked_fill(itself, float("-inf"))', "logits"),
+        (".T / self.temperature", ".T"),
+        ("return -(of", "return (of"),
+        ("of_positives / positive.sum(dim=1)", "of_positives"),
+    ),
     "wmse": (
         ("(2 - first - second)", "(2 + first - second)"),
         ("2 - first - second", "2 - 2 * first"),
@@ -78,29 +94,32 @@ BROKEN = {
     "dino": (
         ("target - self.center", "target + self.center"),
         ("scores / self.options.temperature", "scores"),
-        ("self.options.target_temperature).softmax", "1.0).softmax"),
-        ("first + second", "first + first"),
+        ("self.target_temperature).softmax", "1.0).softmax"),
+        ("online, target, self._cross_entropy", "online[:1], target, self._cross_entropy"),
+        ("online, target, self._cross_entropy", "online, target[:1], self._cross_entropy"),
         ("1 - self.options.center_decay", "self.options.center_decay"),
     ),
     "swav": (
-        ("online[0] / self.options.temperature", "-online[0] / self.options.temperature"),
-        ("(first + second) / 2", "first"),
+        ("(scores / self.options.temperature", "(-scores / self.options.temperature"),
+        ("online, assigned, self._cross_entropy", "online[:1], assigned, self._cross_entropy"),
         ("scores / epsilon", "scores"),
         ("logits.log_softmax(dim=0)", "logits"),
-        ("self._assigned(target, 1)", "self._assigned(target, 0)"),
+        ("self._assigned(target, view)", "self._assigned(target, 0)"),
     ),
 }
 """For each method: what stands in its file, and what a slip would make of it."""
 
 CASES = [(name, *slip) for name, slips in BROKEN.items() for slip in slips]
+FORMULA = "test_a_loss_is_its_formula_with_attached_and_with_separate_targets"
 CHECKS = {
+    "lejepa": [FORMULA, "test_lejepa_draws_its_directions_anew_at_every_step"],
+    "supcon": ["test_supcon_takes_every_view_of_the_class_for_a_positive"],
     "moco": ["test_moco_contrasts_with_the_queue_of_the_keys_view"],
     "nnclr": ["test_nnclr_contrasts_with_the_nearest_neighbour_among_the_first_views_targets"],
     "ressl": ["test_ressl_compares_relations_to_the_queue_with_the_weak_views"],
     "dino": ["test_dino_centres_and_sharpens_the_target"],
     "swav": ["test_swav_predicts_balanced_assignments"],
 }
-FORMULA = "test_a_loss_is_its_formula_with_attached_and_with_separate_targets"
 
 
 def check(name):

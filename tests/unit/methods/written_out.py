@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -151,13 +152,17 @@ def ressl(online, target, queue):
     return total / len(online[0])
 
 
+def other_views(online, target):
+    return [(a, b) for b in range(len(target)) for a in range(len(online)) if a != b]
+
+
 def dino(online, target, center):
-    total = 0.0
-    for a, b in ((0, 1), (1, 0)):
+    total, pairs = 0.0, other_views(online, target)
+    for a, b in pairs:
         for scores, key in zip(online[a], target[b], strict=True):
             wanted = ((key - center) / 0.07).softmax(0).detach()
             total = total + cross_entropy(scores / T, wanted)
-    return total / (2 * len(online[0]))
+    return total / (len(pairs) * len(online[0]))
 
 
 def assignment(scores):
@@ -176,12 +181,12 @@ def assignment(scores):
 
 
 def swav(online, target, queue=None):
-    total = 0.0
-    for a, b in ((0, 1), (1, 0)):
+    total, pairs = 0.0, other_views(online, target)
+    for a, b in pairs:
         scores = target[b] if queue is None else torch.cat([target[b], queue[b]])
         for prediction, wanted in zip(online[a], assignment(scores), strict=False):
             total = total + cross_entropy(prediction / T, wanted)
-    return total / (2 * len(online[0]))
+    return total / (len(pairs) * len(online[0]))
 
 
 def classification(online, labels, smoothing):
@@ -192,3 +197,36 @@ def classification(online, labels, smoothing):
         wanted[label] += 1 - smoothing
         total = total + cross_entropy(logits, wanted)
     return total / len(labels)
+
+
+def supcon(online, labels):
+    anchors = [unit(v) for view in online for v in view]
+    labels = [label for _ in online for label in labels.tolist()]
+    total = 0.0
+    for i, anchor in enumerate(anchors):
+        rest = [j for j in range(len(anchors)) if j != i]
+        everything = torch.logsumexp(torch.stack([anchor @ anchors[j] / T for j in rest]), 0)
+        positive = [j for j in rest if labels[j] == labels[i]]
+        total = total - sum(anchor @ anchors[j] / T - everything for j in positive) / len(positive)
+    return total / len(anchors)
+
+
+def lejepa(online, target, *, slices, weight, knots=17, largest=3.0):
+    """The integral over all frequencies from -3 to 3, both halves of it."""
+    centre = sum(target) / len(target)
+    invariance = sum(((view - centre) ** 2).mean() for view in online) / len(online)
+    width = largest / (knots - 1)
+    regularity = 0.0
+    for view in online:
+        for direction in slices.T:
+            projected = view @ direction
+            heights = []
+            for step in range(1 - knots, knots):
+                frequency = torch.tensor(step * width, dtype=view.dtype)
+                normal = torch.exp(-(frequency**2) / 2)
+                real = torch.cos(frequency * projected).mean()
+                imaginary = torch.sin(frequency * projected).mean()
+                heights.append(((real - normal) ** 2 + imaginary**2) * normal)
+            area = sum((a + b) / 2 * width for a, b in itertools.pairwise(heights))
+            regularity = regularity + len(view) * area / slices.shape[1] / len(online)
+    return weight * regularity + (1 - weight) * invariance

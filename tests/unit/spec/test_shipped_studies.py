@@ -8,6 +8,7 @@ import pytest
 
 from emabench.analysis.metrics import parse_metrics
 from emabench.analysis.stability import QUANTITIES
+from emabench.methods import load_method
 from emabench.plans.studies import study_points
 from emabench.spec.study import load_study, study_names
 
@@ -19,6 +20,11 @@ RUNS = {
     "which-block": (13, 39, 65),
     "gradient-stability": (7, 21, 35),
     "decay-sweep": (9, 27, 45),
+    "averaged-weights": (12, 60, 60),
+    "stale-teacher": (12, 60, 60),
+    "fast-predictor": (5, 25, 25),
+    "decay-and-batch": (8, 40, 40),
+    "vit-or-resnet": (12, 36, 60),
 }
 """Two SimCLR-like methods: 4 arms, the control among them; MoCo: 3; times the seeds."""
 CASES = [(name, budget) for name in RUNS for budget in BUDGETS]
@@ -52,14 +58,16 @@ def test_the_budgets_are_what_they_are_called(name):
         (spec.pretrain.data.dataset, spec.pretrain.epochs, spec.pretrain.batch_size)
         for spec in specs(name, "gpu")
     }
-    assert published == {("cifar100", 200, 256)}
+    batches = {64, 256} if name == "decay-and-batch" else {256}
+    assert published == {("cifar100", 200, batch) for batch in batches}
 
 
 @pytest.mark.parametrize("name", sorted(RUNS))
 def test_a_study_has_a_control_arm_for_every_method_that_needs_one(name):
-    """MoCo detaches its targets by definition: its ``none`` is the control."""
+    """Methods that detach their targets by definition: their ``none`` is the control."""
     found = specs(name, "smoke")
-    methods = {spec.pretrain.method.name for spec in found} - {"moco"}
+    methods = {spec.pretrain.method.name for spec in found}
+    methods = {method for method in methods if not load_method(method).stop_gradient}
     controls = {
         spec.pretrain.method.name
         for spec in found

@@ -20,7 +20,7 @@ def learner_of(name, scope="none", **fields):
 
 
 def computed(learner):
-    views = {view: torch.randn(BATCH, 3, SIZE, SIZE) for view in learner.views}
+    views = {view: torch.randn(BATCH, 3, SIZE, SIZE) for view in learner.sizes}
     labels = torch.zeros(BATCH, dtype=torch.int64)
     return count_flops(lambda: learner(views, labels).objective.backward())
 
@@ -30,7 +30,7 @@ def test_counting_without_content_finds_the_same_and_changes_nothing(name):
     learner = learner_of(name, "full" if load_method(name).target_views else "none")
     before = {key: value.clone() for key, value in learner.state_dict().items()}
     state = torch.get_rng_state()
-    counted = step_flops(learner, BATCH, SIZE)
+    counted = step_flops(learner, BATCH)
     assert torch.equal(torch.get_rng_state(), state)
     for key, value in learner.state_dict().items():
         assert torch.equal(value, before[key]), key
@@ -41,7 +41,7 @@ def test_counting_without_content_finds_the_same_and_changes_nothing(name):
 def test_fused_attention_is_counted():
     fields = {"pretrain.backbone.name": "vit_tiny_patch16_224"}
     learner = learner_of("simclr", **fields, **{"pretrain.backbone.options": {"depth": 2}})
-    assert step_flops(learner, BATCH, SIZE) == computed(learner)
+    assert step_flops(learner, BATCH) == computed(learner)
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def test_fused_attention_is_counted():
 )
 def test_the_arithmetic_of_the_scopes(name, projector, full):
     """A forward pass is 1 and a backward pass 2: 6 for none, 8 for full; ReSSL 4 in every scope."""
-    none = step_flops(learner_of(name), BATCH, SIZE)
+    none = step_flops(learner_of(name), BATCH)
     for scope, expected in (("projector", projector), ("full", full)):
-        ratio = step_flops(learner_of(name, scope), BATCH, SIZE) / none
+        ratio = step_flops(learner_of(name, scope), BATCH) / none
         assert ratio == pytest.approx(expected, rel=0.03), scope
 
 
 def test_a_method_that_trains_nothing_has_no_step():
-    assert step_flops(learner_of("random"), BATCH, SIZE) is None
+    assert step_flops(learner_of("random"), BATCH) is None
 
 
 def test_a_loss_that_asks_for_values_cannot_be_counted(monkeypatch):
@@ -65,4 +65,4 @@ def test_a_loss_that_asks_for_values_cannot_be_counted(monkeypatch):
     monkeypatch.setattr(
         type(learner.method), "loss", lambda *views: loss(*views) * (1 + 0 * loss(*views).item())
     )
-    assert step_flops(learner, BATCH, SIZE) is None
+    assert step_flops(learner, BATCH) is None
