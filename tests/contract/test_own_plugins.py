@@ -35,9 +35,9 @@ def start(folder, *words):
     )
 
 
-def tested(folder):
+def tested(folder, *options):
     """Run the tests of a folder, as their author would; return those that failed, and the words."""
-    done = start(folder, "pytest", "-q", "-rf", "--rootdir", str(folder))
+    done = start(folder, "pytest", "-q", "-rf", "--rootdir", str(folder), *options)
     failed = re.findall(r"^FAILED \S+::\w+::(\w+)", done.stdout, re.M)
     return set(failed), done.stdout + done.stderr
 
@@ -113,5 +113,5 @@ def test_the_tests_for_methods_notice_what_is_wrong(tmp_path):
         home.mkdir()
         write_examples(home, "test_simdist.py")
         (home / "simdist.py").write_text(source.replace(right, wrong))
-        failed, words = tested(home)
+        failed, words = tested(home, "-k", name)
         assert name in failed, words
