@@ -22,6 +22,8 @@ from emabench.errors import NotFoundError, PluginError
 _MOST_BYTES = 2**20
 _MOST_FILES = 5000
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_OVERWRITES = r"Overwriting (\w+) in registry"
+"""How timm begins to say that a name is taken."""
 _PREFIX = "emabench_plugin_"
 """Begins the names of modules that are made of files: none of an installed package begins so."""
 
@@ -29,6 +31,9 @@ _loaded: dict[tuple[str, str], types.ModuleType | PluginError] = {}
 """What each file, by its name and digest, or each module came to: a file may lie anywhere."""
 _digests: dict[str, str] = {}
 """The digest of what was loaded last from each place."""
+_backbones: set[str] = set()
+"""Names that files registered with timm: a later state of a file may take them again, and which of
+two files is meant is asked when the name is."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,8 @@ class PluginCode:
             )
         key = (self.stem if self.is_file else self.place, digest)
         if key not in _loaded:
-            again = self.place in _digests
             try:
-                with contextlib.redirect_stdout(sys.stderr), _names_kept(again=again):
+                with contextlib.redirect_stdout(sys.stderr), _names_kept():
                     _loaded[key] = self._executed(digest) if self.is_file else self._imported()
             except (Exception, SystemExit) as error:
                 _loaded[key] = self._broken(error)
@@ -143,9 +147,11 @@ class PluginCode:
         sys.modules[name] = module
         try:
             exec(compile(source, self.place, "exec"), vars(module))
-        except BaseException:
+        except BaseException as error:
             del sys.modules[name]
+            _backbones.update(_registered(module) - {_overwritten(error)})
             raise
+        _backbones.update(_registered(module))
         return module
 
     def _imported(self) -> types.ModuleType:
@@ -155,10 +161,9 @@ class PluginCode:
     def _broken(self, error: BaseException) -> PluginError:
         lines = str(error).splitlines()
         reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-        if "in registry with" in reason:  # what timm says; see ``_names_kept``
-            name = reason.partition("Overwriting ")[2].partition(" ")[0]
+        if taken := _overwritten(error):
             return PluginError(
-                f"plugin {self} registers the backbone {name}, which exists",
+                f"plugin {self} registers the backbone {taken}, which exists",
                 hint="give its function another name",
             )
         return PluginError(
@@ -214,14 +219,21 @@ def _digest_of(files: Iterator[tuple[str, bytes]] | list[tuple[str, bytes]]) -> 
 
 
 @contextlib.contextmanager
-def _names_kept(*, again: bool) -> Iterator[None]:
-    """Let timm, which only warns of it, refuse a second backbone of one name.
-
-    Args:
-        again: whether this is a later state of a plugin, which takes its own place.
-    """
+def _names_kept() -> Iterator[None]:
+    """Let timm, which only warns of it, refuse a backbone of the name of another one."""
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore" if again else "error", r"Overwriting \w+ in registry", UserWarning
-        )
+        warnings.filterwarnings("error", _OVERWRITES, UserWarning)
+        for name in _backbones:
+            warnings.filterwarnings("ignore", f"Overwriting {re.escape(name)} in", UserWarning)
         yield
+
+
+def _registered(module: types.ModuleType) -> set[str]:
+    """Return the names that timm added to a module, and what else it exports."""
+    return set(map(str, vars(module).get("__all__", ())))
+
+
+def _overwritten(error: BaseException) -> str:
+    """Return the name of the backbone whose place timm was asked to give away, or nothing."""
+    found = re.match(_OVERWRITES, str(error))
+    return found[1] if found and isinstance(error, UserWarning) else ""

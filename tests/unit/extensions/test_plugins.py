@@ -20,7 +20,7 @@ from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.spec import BackboneSpec
 
 SIMDIST = example_files()["simdist.py"]
-TINYNET = example_files()["twoconvs.py"]
+TWOCONVS = example_files()["twoconvs.py"]
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +120,7 @@ def test_an_entry_point_leads_to_a_method_a_data_set_and_a_backbone(tmp_path, mo
     modules = {
         "soft": SIMDIST,
         "dots": example_files()["dots.py"],
-        "net": TINYNET.replace("def twoconvs", "def labnet"),
+        "net": TWOCONVS.replace("def twoconvs", "def labnet"),
     }
     points = {
         "methods": {"softer": "goodlab.soft:SimDist"},
@@ -183,7 +183,7 @@ def test_a_backbone_may_not_replace_one_of_timm(tmp_path):
     import timm
 
     before = timm.models.model_entrypoint("resnet26")
-    name(write(tmp_path / "thief.py", TINYNET.replace("def twoconvs", "def resnet26")))
+    name(write(tmp_path / "thief.py", TWOCONVS.replace("def twoconvs", "def resnet26")))
     assert BACKBONE_PLUGINS.problems() == [
         "plugin thief.py registers the backbone resnet26, which exists"
     ]
@@ -268,3 +268,26 @@ def test_a_plugin_is_at_hand_by_its_digest_and_nothing_is_loaded_for_it(tmp_path
     assert not has_plugins([f"method:unloaded@{'0' * 32}"])
     mine.write_text("raise RuntimeError('changed')\n")
     assert not has_plugins([f"method:unloaded@{digest}"])
+
+
+def test_of_two_files_with_one_backbone_neither_is_taken_for_the_other(tmp_path):
+    source = TWOCONVS.replace("def twoconvs", "def rivals")
+    one = write(tmp_path / "a" / "rivals.py", source)
+    two = write(
+        tmp_path / "b" / "rivals.py", source.replace("width: int = 8, **", "width: int = 4, **")
+    )
+    for file, features in ((one, 16), (two, 8), (one, 16)):
+        name(file)
+        assert build_backbone(BackboneSpec(name="rivals"), 16).feature_dim == features
+    name(one, two)
+    with pytest.raises(PluginError, match="several plugins have a backbone rivals"):
+        build_backbone(BackboneSpec(name="rivals"), 16)
+
+
+def test_a_file_that_failed_after_it_registered_a_backbone_can_be_mended(tmp_path):
+    source = TWOCONVS.replace("def twoconvs", "def mended_net")
+    file = write(tmp_path / "mended.py", source + "1 / 0\n")
+    name(file)
+    assert "ZeroDivisionError" in BACKBONE_PLUGINS.problems()[0]
+    file.write_text(source)
+    assert build_backbone(BackboneSpec(name="mended_net"), 16).feature_dim == 16
