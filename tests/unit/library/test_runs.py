@@ -178,7 +178,7 @@ def test_a_question_that_cannot_be_read_is_an_error(store, words, error, message
 
 
 def test_nothing_to_compare_is_an_error_that_counts_smoke_runs(store):
-    with pytest.raises(NotFoundError, match="no run fits"):
+    with pytest.raises(NotFoundError, match="no run matches"):
         store.select(name="nobody").compare()
     found = store.select(study="projector-vs-full").compare()
     assert "1 smoke run left out, see --smoke" in found.notes
