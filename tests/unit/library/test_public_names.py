@@ -17,10 +17,13 @@ ROOT = Path(__file__).parents[3]
 PUBLIC = {
     "Comparison",
     "EmaScope",
+    "Encoder",
     "Run",
     "Runs",
     "Store",
+    "TargetNetwork",
     "__version__",
+    "cut",
     "errors",
     "events",
     "open_store",
