@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from emabench.version import __version__
 
 if TYPE_CHECKING:
+    from emabench import errors as errors
+    from emabench import events as events
     from emabench.ema.target import TargetNetwork as TargetNetwork
+    from emabench.library import Comparison as Comparison
+    from emabench.library import Run as Run
+    from emabench.library import Runs as Runs
+    from emabench.library import Store as Store
+    from emabench.library import open_store as open_store
+    from emabench.library import run as run
     from emabench.networks.cut import cut as cut
     from emabench.networks.encoder import Encoder as Encoder
     from emabench.spec.scope import EmaScope as EmaScope
@@ -23,20 +31,43 @@ else:
 
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(_HOMES[name]), name)
+        module = import_module(_HOMES[name])
+        value = module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
         globals()[name] = value
         return value
 
 
 _HOMES = {
+    "Comparison": "emabench.library",
     "EmaScope": "emabench.spec.scope",
     "Encoder": "emabench.networks.encoder",
+    "Run": "emabench.library",
+    "Runs": "emabench.library",
+    "Store": "emabench.library",
     "TargetNetwork": "emabench.ema.target",
     "cut": "emabench.networks.cut",
+    "errors": "emabench.errors",
+    "events": "emabench.events",
+    "open_store": "emabench.library",
+    "run": "emabench.library",
 }
 """Where each public name lives; the imports above say the same to a type checker."""
 
-__all__ = ["EmaScope", "Encoder", "TargetNetwork", "__version__", "cut"]
+__all__ = [
+    "Comparison",
+    "EmaScope",
+    "Encoder",
+    "Run",
+    "Runs",
+    "Store",
+    "TargetNetwork",
+    "__version__",
+    "cut",
+    "errors",
+    "events",
+    "open_store",
+    "run",
+]
 
 
 def __dir__() -> list[str]:

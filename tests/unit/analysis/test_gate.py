@@ -5,8 +5,8 @@ from seeding import plan, recorded
 
 from emabench.analysis.comparison import compare
 from emabench.analysis.gate import check, parse_rules
-from emabench.analysis.margins import parse_margins
 from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.question import parse_margins
 from emabench.errors import UnknownNameError, UsageError
 
 
