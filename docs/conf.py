@@ -7,6 +7,9 @@ sphinx-build -b linkcheck docs build/links                     every external li
 import tomllib
 from pathlib import Path
 
+from sphinx.application import Sphinx
+from sphinx.directives.code import CodeBlock
+
 _PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
 
 project = _PROJECT["project"]["name"]
@@ -31,3 +34,12 @@ html_show_copyright = False
 # The servers of papers answer slowly.
 linkcheck_timeout = 20
 linkcheck_retries = 2
+
+
+class CodeCell(CodeBlock):
+    """A cell of a MyST notebook, shown as its code; a test executes it."""
+
+
+def setup(app: Sphinx) -> None:
+    """Teach Sphinx the cells of notebooks."""
+    app.add_directive("code-cell", CodeCell)

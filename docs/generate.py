@@ -4,7 +4,8 @@
     python docs/generate.py --check    exits 1 where a page differs
 
 A part lies between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->`` in its page, or,
-if it is what a command prints, between ``<!-- printed: emabench … -->`` and ``<!-- end -->``.
+if it is what a command prints, between ``<!-- printed: emabench … -->`` and ``<!-- end -->``; what
+a cell of a notebook shows is below it, between ``<!-- shown -->`` and ``<!-- end -->``.
 All around it is written by hand.
 """
 
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from generators.cells import with_shown
 from generators.fields import fields_table
 from generators.methods import methods_table, presets_table
 from generators.options import options_page
@@ -45,7 +47,7 @@ def pages() -> Iterator[tuple[Path, str, str]]:
             lambda found: f"{found[1]}\n{printed(found[2])}\n\n{found[3]}",
             new,
         )
-        yield path, text, new
+        yield path, text, with_shown(new)
 
 
 def main(words: list[str]) -> int:

@@ -29,14 +29,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 _SHOWN = 80
 """Characters of a wrong name that a message repeats."""
 
 
 class EmabenchError(Exception):
-    """The root of the tree: one line that says what and why, and a hint that says what to do."""
+    """The root of the tree: one line that says what and why, and a hint that says what to do.
+
+    Attributes:
+        message: the line, which ``str`` gives.
+        hint: what to do about it; a traceback shows it below the line.
+    """
 
     exit_code: ClassVar[int] = 1
     may_pass: ClassVar[bool] = True
@@ -46,6 +51,12 @@ class EmabenchError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint is not None:
+            self.add_note(f"hint: {hint}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default the message alone would be handed to ``__init__``, which may take others.
+        return _bare, (type(self), self.message), self.__dict__
 
 
 class UsageError(EmabenchError):
@@ -66,11 +77,14 @@ class UnknownNameError(UsageError):
         kind: what the name should have named, for example ``"method"``.
         name: the name as it was given.
         known: the names that exist; near ones are proposed, a short list is shown whole.
+        hint: in place of that.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, hint: str | None = None
+    ) -> None:
         short = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
-        super().__init__(f"unknown {kind} {short!r}", hint=did_you_mean(short, known))
+        super().__init__(f"unknown {kind} {short!r}", hint=hint or did_you_mean(short, known))
 
 
 class NotFoundError(EmabenchError):
@@ -149,6 +163,17 @@ class InterruptedRunError(EmabenchError):
     """The user stopped the run; what was finished is kept and the rest can be resumed."""
 
     exit_code = 130
+
+
+class CautionWarning(UserWarning):
+    """What must be known before a picture is believed; Python's filters of warnings choose it."""
+
+
+def _bare(kind: type[EmabenchError], message: str) -> EmabenchError:
+    """Return an error without what its ``__init__`` makes of other arguments."""
+    error = kind.__new__(kind, message)
+    error.args = (message,)
+    return error
 
 
 def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:

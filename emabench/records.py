@@ -196,7 +196,7 @@ class MetricPoint:
     value: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunRecord:
     """A pretraining with its evaluation, or a separate evaluation, as a reader sees it."""
 
@@ -225,6 +225,10 @@ class RunRecord:
     """Names of the studies that the run belongs to, sorted."""
     unreadable: str | None = None
     """Why its spec cannot be read: then ``spec`` is empty, and it is compared with nothing."""
+
+    def __repr__(self) -> str:
+        shown = [f"{n} {value:.4g}" for n, value in self.results.items() if n.endswith("top1")]
+        return f"<{self.title}: {', '.join([self.state, *shown])}>"
 
     @property
     def kind(self) -> JobKind:

@@ -1,8 +1,9 @@
-"""A plain table that becomes CSV, Markdown, LaTeX or JSON, and the words for numbers in it."""
+"""A plain table that becomes CSV, Markdown, LaTeX, HTML or JSON, and the words for its numbers."""
 
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import math
@@ -93,6 +94,19 @@ class Table:
         ]
         return "".join(f"{line}\n" for line in lines)
 
+    def to_html(self) -> str:
+        """Return an HTML table, everything in it as text."""
+        head = "".join(f"<th>{_as_text(header)}</th>" for header in self.headers)
+        lines = [f"<thead><tr>{head}</tr></thead>", "<tbody>"]
+        for row in self.rows:
+            cells = zip(self.headers, row, strict=True)
+            lines.append(f"<tr>{''.join(self._html_cell(*cell) for cell in cells)}</tr>")
+        return "\n".join(["<table>", *lines, "</tbody>", "</table>"])
+
+    def _html_cell(self, header: str, value: Any) -> str:
+        side = ' style="text-align: right"' if header in self.right else ""
+        return f"<td{side}>{_as_text(show_value(value))}</td>"
+
     def to_records(self) -> list[dict[str, Any]]:
         """Return one mapping per row, for JSON."""
         return [dict(zip(self.headers, row, strict=True)) for row in self.rows]
@@ -135,6 +149,10 @@ def first_hidden(text: str) -> str | None:
     """Return the first letter that ``visible`` escapes, or a line end; None in plain text."""
     found = _UNSEEN.search(text.replace("\n", "\0"))
     return None if found is None else text[found.start()]
+
+
+def _as_text(text: str) -> str:
+    return html.escape(visible(text))
 
 
 def _field(cell: Any) -> Any:

@@ -26,7 +26,7 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ArmComparison:
     """The rows of a comparison, what it is compared with, and what its reader should know.
 
     Attributes:
@@ -92,7 +92,7 @@ def compare(
     smoke: bool = False,
     interval: Interval = "t",
     measured: MetricValues | None = None,
-) -> Comparison:
+) -> ArmComparison:
     """Compare finished runs, grouped by everything except the seed.
 
     Args:
@@ -126,7 +126,7 @@ def compare(
     rows = build_rows(arms, terms, found)
     found += _about_rows(rows, metrics)
     found += _about_runs(rows, terms)
-    return Comparison(
+    return ArmComparison(
         by,
         value,
         tuple(metrics),
@@ -272,7 +272,7 @@ def _metric(metric: MetricInfo, margin: float | None) -> dict[str, Any]:
     }
 
 
-def _row(row: ArmRow, comparison: Comparison) -> dict[str, Any]:
+def _row(row: ArmRow, comparison: ArmComparison) -> dict[str, Any]:
     line = None if row.headline is None else asdict(row.headline)
     return {
         "label": row.label,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from emabench.analysis.compared_arms import ArmRow
-from emabench.analysis.comparison import Comparison
-from emabench.analysis.margins import number_of
-from emabench.analysis.metrics import MetricInfo, parse_metric
+from emabench.analysis.comparison import ArmComparison
+from emabench.analysis.metrics import MetricInfo, number_of, parse_metric
 from emabench.analysis.verdicts import paired_in_words
 from emabench.errors import UsageError
 
@@ -77,7 +76,7 @@ def parse_rules(texts: Sequence[str]) -> list[Rule]:
     return rules
 
 
-def check(comparison: Comparison, rules: Sequence[Rule]) -> list[GateResult]:
+def check(comparison: ArmComparison, rules: Sequence[Rule]) -> list[GateResult]:
     """Hold every arm against every rule.
 
     The mean change counts, not its interval: a gate that few seeds can pass or fail by chance is

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
-from emabench.errors import UnknownNameError, UsageError
+from emabench.errors import UnknownNameError, UsageError, did_you_mean
 from emabench.records import CostReading, RunRecord
 
 Kind = Literal["difference", "ratio"]
@@ -102,6 +104,39 @@ def parse_metric(text: str) -> MetricInfo:
     return MetricInfo(name, "", "difference", higher, _result(name), series=name)
 
 
+def number_of(text: str, what: str, metric: MetricInfo) -> float:
+    """Read a number of points, or of per cent where a metric is compared by its ratio.
+
+    Args:
+        text: for example ``0.5``, ``-0.5`` or ``5%``.
+        what: the whole option, for the error.
+        metric: decides on the form.
+
+    Returns:
+        The points, or the fraction.
+
+    Raises:
+        UsageError: it is no finite number, or in the wrong form.
+    """
+    is_share = text.endswith("%")
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"{what}: {text!r} is not a number", hint="for example top1=0.5")
+    if is_share and metric.kind == "difference":
+        raise UsageError(
+            f"{what}: {metric.name} is compared by its difference",
+            hint=f"leave out the %: {number:g} is in the unit of {metric.name}",
+        )
+    if not is_share and metric.kind == "ratio":
+        raise UsageError(
+            f"{what}: {metric.name} is compared by its ratio", hint=f"write {text}% of the baseline"
+        )
+    return number / 100 if is_share else number
+
+
 def _known(name: str) -> MetricInfo:
     stem, colon, block = name.partition(":")
     if stem == BLOCK_METRIC:
@@ -116,18 +151,28 @@ def _known(name: str) -> MetricInfo:
         return _accuracy(name)
     if name not in _METRICS:
         known = [*_METRICS, "few_shot_<n>", f"{BLOCK_METRIC}:<block>"]
-        error = UnknownNameError("metric", name, known)
-        error.hint = f"{error.hint}; any other figure needs its direction: max:{name}"
-        raise error
+        near = did_you_mean(name, known)
+        more = f"{near}; any other figure needs its direction: max:{name}"
+        raise UnknownNameError("metric", name, known, hint=more)
     return _METRICS[name]
 
 
 def _result(name: str) -> Callable[[RunRecord], float | None]:
-    return lambda run: run.results.get(name)
+    return partial(_read_result, name)
 
 
 def _cost(name: str) -> Callable[[RunRecord], float | None]:
-    return lambda run: getattr(run.cost, name)
+    return partial(_read_cost, name)
+
+
+# Functions of the module, so that a comparison can be pickled.
+def _read_result(name: str, run: RunRecord) -> float | None:
+    return run.results.get(name)
+
+
+def _read_cost(name: str, run: RunRecord) -> float | None:
+    cost: float | None = getattr(run.cost, name)
+    return cost
 
 
 def _peak_memory(run: RunRecord) -> float | None:

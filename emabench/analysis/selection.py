@@ -10,6 +10,7 @@ for                                  smoke    profiled  not done  repeated
 compare and its gate, report,        --smoke  no        no        no
 dashboard, plot, stability
 plot, where runs are named by id     yes      yes       no        no
+library.Runs.compare, likewise       yes      no        no        no
 stability, where runs are named      yes      yes       yes       no
 list                                 --smoke  yes       yes       yes
 ===================================  =======  ========  ========  ========

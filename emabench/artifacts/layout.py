@@ -36,6 +36,30 @@ class Keep(StrEnum):
     """Not even the weights, once they are evaluated."""
 
 
+def artifacts_folder(db: str, artifacts: Path | None) -> Path:
+    """Return the folder of weights, checkpoints and logs that belongs to a store.
+
+    Args:
+        db: path or URL of the store.
+        artifacts: the folder that the user asked for; None is ``<store>-artifacts`` beside a store
+            that is a file, and in the current folder for any other.
+    """
+    if artifacts is not None:
+        return artifacts
+    scheme, is_url, rest = db.partition("://")
+    if not is_url:
+        return _beside(Path(db))
+    if scheme.startswith("sqlite") and rest.startswith("/") and rest != "/":
+        return _beside(Path(rest[1:].partition("?")[0]))
+    name = rest.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return Path(f"{name or 'results'}-artifacts")
+
+
+def _beside(store: Path) -> Path:
+    place = store.expanduser()
+    return place.parent / f"{place.stem or 'results'}-artifacts"
+
+
 def attempt_folder(root: Path, job_id: str, attempt: int) -> Path:
     """Return the folder that belongs to one attempt at a job."""
     return root / job_id / f"attempt-{attempt}"

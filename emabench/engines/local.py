@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from emabench import device as devices
-from emabench.errors import UsageError
+from emabench.errors import EmabenchError, JobsFailedError, UsageError
 from emabench.events import (
     JobEnded,
     JobProgress,
@@ -22,8 +24,68 @@ from emabench.queue.process import Processes
 from emabench.queue.submission import Engine
 from emabench.queue.supervisor import STALE_SECONDS, Slot, Supervisor, Tally
 from emabench.queue.worker import Workplace
-from emabench.records import Claim, JobKind, JobState, PlannedRun, QueuedRun
+from emabench.records import Claim, JobKind, JobState, PlannedRun, QueuedRun, RunRecord
 from emabench.store.run_store import RunStore
+
+
+def execute(
+    plans: Sequence[PlannedRun],
+    *,
+    db: str,
+    place: Workplace,
+    force: bool,
+    on_event: Listener,
+    stop: Callable[[], bool],
+) -> tuple[list[RunFinished], dict[str, RunRecord]]:
+    """Queue plans in a store, work on them in order, and wait for their end.
+
+    Args:
+        plans: the resolved runs, evaluations of their own, or benches.
+        db: path or URL of the store; created if it is not there.
+        place: where to work.
+        force: repeat what the store holds already.
+        on_event: listens.
+        stop: asked often whether to stop.
+
+    Returns:
+        What became of each plan, and the records by their ids, each once.
+
+    Raises:
+        InterruptedRunError: ``stop`` said so; what is not done stays queued.
+        StoreError: the store cannot be written.
+        EmabenchError: the folder of artifacts cannot be written.
+    """
+    with RunStore.open(db, mode="write") as store:
+        _check_writable(place.artifacts)
+        outcomes = run_all(store, db, plans, place=place, force=force, on_event=on_event, stop=stop)
+        ids = dict.fromkeys(outcome.run.id for outcome in outcomes)
+        return outcomes, {run_id: store.run(run_id) for run_id in ids}
+
+
+def raise_unless_done(outcomes: Sequence[RunFinished], *, what: str) -> None:
+    """Turn what is not done into the error that says so.
+
+    Args:
+        outcomes: what became of each plan.
+        what: the plural of what they are, for example ``runs``.
+
+    Raises:
+        JobsFailedError: some of several failed.
+        EmabenchError: the only one failed.
+    """
+    failed = [outcome for outcome in outcomes if outcome.state is not JobState.DONE]
+    if failed and len(outcomes) == 1:
+        run_id = failed[0].run.id
+        hint = failed[0].hint or f"'emabench show {run_id}' says more"
+        raise EmabenchError(
+            failed[0].reason or f"{what.removesuffix('s')} {run_id} failed", hint=hint
+        )
+    if failed:
+        first = f"{failed[0].run.id}: {failed[0].reason or 'no reason was recorded'}"
+        raise JobsFailedError(
+            f"{len(failed)} of {len(outcomes)} {what} failed; the first is {first}",
+            hint="the same command tries the failed ones again",
+        )
 
 
 def run_all(
@@ -292,3 +354,20 @@ class _RunTeller:
 def _settings() -> dict[str, str]:
     """Return the settings of the user that a forked process would not see otherwise."""
     return {name: value for name, value in os.environ.items() if name.startswith("EMABENCH_")}
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before the training, not after it, whether its files can be kept.
+
+    Raises:
+        EmabenchError: the folder cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise EmabenchError(
+            f"cannot write to the artifacts folder {folder}: {error.strerror}",
+            hint="choose another one with --artifacts",
+        ) from None

@@ -6,13 +6,15 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from numbers import Integral, Real
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from emabench.errors import SpecError
+from emabench.errors import SpecError, UsageError
 from emabench.spec.experiment import ExperimentSpec, load_fields
 from emabench.spec.grid import expand_values, product
-from emabench.spec.paths import SHORT_NAMES, is_text
+from emabench.spec.paths import SHORT_NAMES, field_value, full_path, is_text
+from emabench.spec.plain import shown
 from emabench.spec.settings import DEFAULT_PRESET, experiment_at, parse_assignment
 
 if TYPE_CHECKING:
@@ -53,13 +55,82 @@ def grid(flags: Mapping[str, Any]) -> Iterator[GridPoint]:
     for file in sources:
         fields = None if file is None else load_fields(file)
         for point in points:
-            try:
-                spec = experiment_at(point, preset=preset, file_fields=fields)
-            except SpecError as error:
-                if file is not None and fields is not None:
-                    _blame(file, fields, error, preset=preset)
-                raise
-            yield GridPoint(spec, command_line(point, preset=preset, file=file))
+            yield _grid_point(point, preset=preset, file=file, fields=fields)
+
+
+def single_point(
+    values: Mapping[str, Any],
+    more: Mapping[str, Any],
+    *,
+    preset: str | None = None,
+    file: Path | None = None,
+) -> GridPoint:
+    """Return one experiment from values by name: text as on the command line, or plain values.
+
+    Args:
+        values: by the name of a flag, such as ``ema_scope``.
+        more: by the path of any field; these win, as ``--set`` does.
+        preset: underneath; None is the one the file names, else the default.
+        file: a spec file.
+
+    Raises:
+        UsageError: a preset, field or value does not exist, or a text stands for several values.
+        NotFoundError: there is no such file.
+    """
+    point = {
+        path: _one_value(field, path, value)
+        for field, value in (*values.items(), *more.items())
+        for path in (full_path(field),)
+    }
+    fields = None if file is None else load_fields(file)
+    return _grid_point(point, preset=preset, file=file, fields=fields)
+
+
+def _one_value(name: str, path: str, value: Any) -> Any:
+    """Return the value that a field shall have; many would be a grid.
+
+    Raises:
+        UsageError: there are many.
+    """
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, str):
+        literal = path == SHORT_NAMES["data_dir"]
+        found = [value] if literal else expand_values(value, what=name, as_text=is_text(path))
+    elif isinstance(value, bool):
+        found = [value]
+    elif isinstance(value, Real):  # of numpy, too
+        found = [int(value) if isinstance(value, Integral) else float(value)]
+    elif isinstance(value, Mapping) or not isinstance(value, Iterable):
+        found = [value]
+    else:
+        several = list(value)
+        try:
+            found = [field_value(path, several, what=name)]  # of a field that holds a list
+        except SpecError:
+            found = several
+    if len(found) != 1:
+        raise UsageError(
+            f"{name}={shown(value)} stands for {len(found)} values, and a run has one",
+            hint="call run for each of them; 'emabench run' and 'emabench queue' make grids",
+        )
+    return found[0]
+
+
+def _grid_point(
+    point: Mapping[str, Any],
+    *,
+    preset: str | None,
+    file: Path | None,
+    fields: Mapping[str, Any] | None,
+) -> GridPoint:
+    try:
+        spec = experiment_at(point, preset=preset, file_fields=fields)
+    except SpecError as error:
+        if file is not None and fields is not None:
+            _blame(file, fields, error, preset=preset)
+        raise
+    return GridPoint(spec, command_line(point, preset=preset, file=file))
 
 
 def profiled(point: GridPoint) -> GridPoint:

@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import spawn
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -28,6 +29,7 @@ from emabench.store.run_store import RunStore
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _CONTEXT: Any = multiprocessing.get_context(_METHOD)
+_STARTING = threading.Lock()
 
 
 def prepare() -> None:
@@ -37,6 +39,27 @@ def prepare() -> None:
 
         _CONTEXT.set_forkserver_preload(["emabench.queue.process"])
         forkserver.ensure_running()
+
+
+def _start(process: Any) -> None:
+    """Start a process that does not run the script of the user once more, as others do by default.
+
+    It would need ``if __name__ == "__main__"`` around all that the script does, and what a job
+    needs is never defined there.
+    """
+
+    def without_main(name: str) -> dict[str, Any]:
+        data: dict[str, Any] = prepared(name)
+        mine = name == process.name
+        return {k: v for k, v in data.items() if not (mine and k.startswith("init_main"))}
+
+    with _STARTING:
+        prepared = spawn.get_preparation_data
+        spawn.get_preparation_data = without_main
+        try:
+            process.start()
+        finally:
+            spawn.get_preparation_data = prepared
 
 
 class Processes:
@@ -75,7 +98,7 @@ class JobProcess:
         prepare()
         self._connection, theirs = _CONTEXT.Pipe(duplex=False)
         self._process = _CONTEXT.Process(target=_main, args=(task, theirs), name=task.claim.job_id)
-        self._process.start()
+        _start(self._process)
         theirs.close()
 
     @property

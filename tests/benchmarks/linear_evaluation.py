@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor, nn
 
-from emabench.cli.options.kept_files import artifacts_folder
+from emabench.artifacts.layout import artifacts_folder
 from emabench.data.augmentation.augment import Augmenter
 from emabench.data.images import Dataset, load_dataset
 from emabench.device import Device

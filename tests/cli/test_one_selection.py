@@ -16,7 +16,7 @@ from made_store import make_store
 from emabench.analysis.selection import Arms, select
 from emabench.errors import NotFoundError
 from emabench.records import RunQuery, RunRecord
-from emabench.report.figures._sheet import Sheet
+from emabench.report.figures import _sheet
 from emabench.report.page.server import Dashboard
 from emabench.store import RunStore
 
@@ -76,7 +76,7 @@ def made(tmp_path_factory):
 def ask(emabench, made, folder, monkeypatch):
     """Runs a command on a copy of the made store, and returns its JSON; pictures are not drawn."""
     shutil.copy(made.path, folder / "results.db")
-    monkeypatch.setattr(Sheet, "save", lambda sheet, path: None)
+    monkeypatch.setattr(_sheet, "save_figure", lambda figure, path: None)
 
     def call(*words):
         result = emabench([*words, "--json"])

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from emabench.cli.options.kept_files import artifacts_folder
-from emabench.cli.options.run_choice import where_filters
+from emabench.artifacts.layout import artifacts_folder
+from emabench.cli.options.run_choice import run_query
 from emabench.errors import UsageError
 
 
@@ -25,13 +25,13 @@ from emabench.errors import UsageError
     ],
 )
 def test_conditions_become_typed_values_by_path(conditions, filters):
-    assert where_filters(conditions) == filters
+    assert run_query(conditions).where == filters
 
 
 @pytest.mark.parametrize("condition", ["seed", "sed=3", "seed=[", ""])
 def test_what_is_no_condition_is_refused(condition):
     with pytest.raises(UsageError) as caught:
-        where_filters([condition])
+        run_query([condition])
     assert caught.value.hint
 
 

@@ -13,7 +13,8 @@ The rule. A command is
 
 Blocks that are labelled with another language are no commands; no line of theirs may begin with
 ``emabench`` and a name. What fits none of this is an error, so that no command escapes by its form.
-What lies between ``<!-- printed: … -->`` and ``<!-- end -->`` is output, of docs/generate.py.
+What lies between ``<!-- printed: … -->`` or ``<!-- shown -->`` and ``<!-- end -->`` is output, of
+docs/generate.py.
 """
 
 from __future__ import annotations
@@ -24,7 +25,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHELLS = ("console", "bash", "sh", "shell")
-LANGUAGES = ("python", "yaml", "json", "toml", "html", "latex", "bibtex", "mermaid", "sql", "diff")
+LANGUAGES = (
+    "python",
+    "code-cell",
+    "yaml",
+    "json",
+    "toml",
+    "html",
+    "latex",
+    "bibtex",
+    "mermaid",
+    "sql",
+    "diff",
+)
 DIRECTIVES = ("toctree", "include")
 """Of Sphinx: what they show is on another page."""
 PROGRAMS = (
@@ -48,7 +61,9 @@ NO_COMMANDS = (
 )  # fmt: skip
 """How blocks begin that show output, files or drawings."""
 _MENTION = re.compile(r"emabench( (db|plot|spec|studies))?( [a-z]+)?$")
-_PRINTED = re.compile(r"^<!-- printed: (emabench .*) -->\n(?:.*\n)*?<!-- end -->$", re.MULTILINE)
+_PRINTED = re.compile(
+    r"^<!-- (?:printed: (emabench .*)|shown) -->\n(?:.*\n)*?<!-- end -->$", re.MULTILINE
+)
 _COMMAND_LINE = re.compile(r"^\s*(\$ )?emabench [a-z]+", re.M)
 
 
@@ -165,7 +180,7 @@ def _commands_in(block: Block, page: str) -> Iterator[tuple[int, str]]:
 
 def printed_by(text: str) -> list[str]:
     """Return the commands whose output is on a page, as a reader would type them."""
-    return [line.replace(" --markdown", "") for line in _PRINTED.findall(text)]
+    return [line.replace(" --markdown", "") for line in _PRINTED.findall(text) if line]
 
 
 def _joined(text: str) -> list[tuple[int, str]]:

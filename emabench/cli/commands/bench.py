@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.artifacts.layout import artifacts_folder
+from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_spec_flags
@@ -48,8 +49,9 @@ def command(
         emabench bench --method moco --dataset folder --data-dir images --json
     """
     from emabench.cli.app.console import err
-    from emabench.cli.show.execution import execute, raise_unless_done
+    from emabench.cli.show.execution import execute
     from emabench.cli.show.progress import listener
+    from emabench.engines.local import raise_unless_done
     from emabench.errors import InterruptedRunError
     from emabench.plans.benches import bench_plans
     from emabench.queue.process import prepare

@@ -8,17 +8,15 @@ from typing import Annotated
 import typer
 
 from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
-from emabench.cli.options.question_flags import Asked
 from emabench.cli.options.run_choice import (
     DEFAULT_DB,
     DbOption,
     NameOption,
     StudyOption,
     WhereOption,
-    run_query,
 )
 from emabench.cli.show.benches import print_stored_benches
-from emabench.cli.show.comparison import Question, print_comparison
+from emabench.cli.show.comparison import print_comparison
 from emabench.errors import UsageError
 
 PANEL = "Read"
@@ -118,7 +116,8 @@ def command(
         emabench compare --csv > comparison.csv
         emabench compare --bench --where method=simclr
     """
-    from emabench.store import RunStore
+    from emabench.analysis.question import Asked, Question
+    from emabench.library import open_store
     from emabench.table import choose_format
 
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
@@ -128,9 +127,8 @@ def command(
             raise UsageError("--bench takes only --where and --json", hint="leave the rest out")
         print_stored_benches(db, where, json=json)
         return
-    query = run_query(where, name=name, study=study, smoke=smoke)
-    asked = Asked(metric, by, baseline, tuple(margin or ()), interval.value, tuple(fail_if or ()))
-    question = Question.settle(asked, query)
-    with RunStore.open(db, mode="read") as store:
-        stored = question.read(store)
-    print_comparison(question.answer(stored), question.rules, form, runs=runs, columns=columns)
+    asked = Asked(metric, by, baseline, margin or (), interval.value, fail_if or ())
+    question = Question.settle(asked, study)
+    with open_store(db) as store:
+        chosen = store.select(study=study, where=where, name=name, smoke=smoke)
+    print_comparison(chosen.answer(question), form, runs=runs, columns=columns)

@@ -8,7 +8,6 @@ import typer
 
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.question_flags import (
-    Asked,
     BaselineOption,
     ByOption,
     MarginOption,
@@ -80,6 +79,7 @@ def command(
     import json as json_module
     import signal
 
+    from emabench.analysis.question import Asked
     from emabench.cli.app.console import err
     from emabench.cli.show.watch import leave
     from emabench.report.page.server import Dashboard, PageSource, check_access

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from emabench.artifacts.layout import artifacts_folder
 from emabench.cli.app.console import err, print_json
-from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 

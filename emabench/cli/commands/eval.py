@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from emabench.artifacts.layout import artifacts_folder
 from emabench.cli.options.kept_files import (
     ArtifactsOption,
     CacheBudgetOption,
     CacheOption,
-    artifacts_folder,
 )
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.plugin_option import PluginOption
@@ -108,9 +108,10 @@ def command(
     """
     from emabench.cli.app.console import err, print_json
     from emabench.cli.options.job_ids import chosen_weights
-    from emabench.cli.show.execution import execute, raise_unless_done
+    from emabench.cli.show.execution import execute
     from emabench.cli.show.plans import add_all, print_queued, queued_values
     from emabench.cli.show.progress import listener
+    from emabench.engines.local import raise_unless_done
     from emabench.plans.evaluations import evaluation_plans, evaluation_points
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace

@@ -25,7 +25,6 @@ from emabench.cli.options.run_choice import (
     SmokeOption,
     StudyOption,
     WhereOption,
-    run_query,
 )
 from emabench.report.figures import PictureHelp, picture_help, picture_names
 
@@ -53,11 +52,15 @@ def _command(shown: PictureHelp) -> Callable[..., None]:
         **own: str,
     ) -> None:
         from emabench.cli.show.pictures import draw_picture
-        from emabench.report.figures import load_picture
+        from emabench.library import open_store
+        from emabench.report.figures import make_picture
+        from emabench.report.figures._sheet import check_path
 
-        picture = load_picture(shown.name)(**own)
-        query = run_query(where, ids=runs, name=name, study=study, smoke=smoke)
-        draw_picture(picture, query, db, output, json=json)
+        check_path(output)
+        picture = make_picture(shown.name, own)
+        with open_store(db) as store:
+            chosen = store.select(study=study, where=where, name=name, ids=runs, smoke=smoke)
+        draw_picture(chosen.gather(picture), output, json=json)
 
     first, second, *others, _ = inspect.signature(command, eval_str=True).parameters.values()
     own = [

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from emabench.artifacts.layout import artifacts_folder
 from emabench.cli.app.confirm import YesOption, agreed
-from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 

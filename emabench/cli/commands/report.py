@@ -9,7 +9,6 @@ import typer
 
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.question_flags import (
-    Asked,
     BaselineOption,
     ByOption,
     MarginOption,
@@ -60,6 +59,7 @@ def command(
         emabench report --study projector-vs-full -o report.html
         emabench report --metric knn_top1,total_s --margin knn_top1=0.5 -o report.html
     """
+    from emabench.analysis.question import Asked
     from emabench.cli.app.console import err, print_cautions, print_json
     from emabench.report.page.render import check_page, write_page
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emabench.artifacts.layout import Keep
+from emabench.artifacts.layout import Keep, artifacts_folder
 from emabench.cli.options.kept_files import (
     ArtifactsOption,
     CacheBudgetOption,
     CacheOption,
     KeepOption,
-    artifacts_folder,
 )
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.queue_flags import JoinStudyOption, LabelOption
@@ -87,7 +86,8 @@ def _execute(
     plans: Sequence[PlannedRun], *, db: str, place: Workplace, force: bool, json: bool
 ) -> None:
     from emabench.cli.app.console import print_json
-    from emabench.cli.show.execution import execute, raise_unless_done
+    from emabench.cli.show.execution import execute
+    from emabench.engines.local import raise_unless_done
 
     outcomes, runs = execute(plans, db=db, place=place, force=force)
     existed = {outcome.run.id for outcome in outcomes if outcome.run.existed}

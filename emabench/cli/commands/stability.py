@@ -66,7 +66,7 @@ def command(
     from emabench.analysis.stability import stability
     from emabench.cli.show.tables import print_table
     from emabench.records import WantedValues
-    from emabench.report.figures._sheet import check_path
+    from emabench.report.figures._sheet import check_path, save_figure
     from emabench.report.figures.stability import draw_stability
     from emabench.store import RunStore
     from emabench.table import choose_format
@@ -87,5 +87,5 @@ def command(
         print_table(table, quantity, form=form)
     print_cautions(shown.notes)
     if output is not None:
-        draw_stability(shown, output)
+        save_figure(draw_stability(shown), output)
         err().print(f"{output} written")

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from emabench.cli.options.kept_files import ArtifactsOption, artifacts_folder
+from emabench.artifacts.layout import artifacts_folder
+from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption, OverwriteOption
 from emabench.cli.options.plugin_option import PluginOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption

@@ -91,13 +91,13 @@ def command(
         emabench work --engine slurm --partition gpu --time-limit 120
     """
     from emabench.cli.app.console import err, print_json
-    from emabench.cli.app.interrupt import StopRequest
     from emabench.cli.options.engine_options import EngineChoice, local_artifacts, opened_engine
     from emabench.cli.options.job_ids import existing_store
     from emabench.cli.show.progress import work_listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
     from emabench.queue.patience import patient
+    from emabench.queue.stop_request import StopRequest
     from emabench.queue.worker import Workplace
 
     choice = EngineChoice(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.kept_files import artifacts_folder
+from emabench.artifacts.layout import artifacts_folder
 from emabench.errors import UsageError
 
 if TYPE_CHECKING:

@@ -77,27 +77,3 @@ CacheBudgetOption = Annotated[
         help="Space for decoded images, such as 8GiB; by default half of what is free.",
     ),
 ]
-
-
-def artifacts_folder(db: str, artifacts: Path | None) -> Path:
-    """Return the folder of weights, checkpoints and logs that belongs to a store.
-
-    Args:
-        db: path or URL of the store.
-        artifacts: the folder that the user asked for; None is ``<store>-artifacts`` beside a store
-            that is a file, and in the current folder for any other.
-    """
-    if artifacts is not None:
-        return artifacts
-    scheme, is_url, rest = db.partition("://")
-    if not is_url:
-        return _beside(Path(db))
-    if scheme.startswith("sqlite") and rest.startswith("/") and rest != "/":
-        return _beside(Path(rest[1:].partition("?")[0]))
-    name = rest.partition("?")[0].rstrip("/").rpartition("/")[2]
-    return Path(f"{name or 'results'}-artifacts")
-
-
-def _beside(store: Path) -> Path:
-    place = store.expanduser()
-    return place.parent / f"{place.stem or 'results'}-artifacts"

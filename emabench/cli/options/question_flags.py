@@ -1,9 +1,8 @@
-"""The question of a comparison as it is typed, and the flags that a page takes it from."""
+"""The flags that a page takes the question of its comparison from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -26,15 +25,3 @@ JoinStudyOption = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="Study to add the runs to."),
 ]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The question as it was typed; what is None is the study's, or the default."""
-
-    metric: str | None = None
-    by: str | None = None
-    baseline: str | None = None
-    margin: tuple[str, ...] = ()
-    interval: Literal["t", "bca"] = "t"
-    fail_if: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -57,23 +57,7 @@ def run_query(
     study: str | None = None,
     smoke: bool = False,
 ) -> RunQuery:
-    """Return what the options of a command ask for.
+    """Return what the options of a command ask for; see ``store.runs.run_query``."""
+    from emabench.store.runs import run_query as conditions
 
-    Raises:
-        UsageError: see ``where_filters``.
-    """
-    from emabench.records import RunQuery
-
-    filters, conditions = where_filters(where), tuple(where or ())
-    return RunQuery(filters, name, study, tuple(ids or ()), smoke, conditions)
-
-
-def where_filters(conditions: Sequence[str] | None) -> dict[str, Any]:
-    """Return the values that ``field=value`` conditions ask for, by complete field path.
-
-    Raises:
-        UsageError: there is no ``=``, no such field, or it cannot have the value.
-    """
-    from emabench.spec.paths import read_condition
-
-    return dict(read_condition(condition) for condition in conditions or ())
+    return conditions.run_query(where, ids=ids, name=name, study=study, smoke=smoke)

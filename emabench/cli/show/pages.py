@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emabench.cli.options.question_flags import Asked
-from emabench.cli.show.comparison import Question
-from emabench.errors import NotFoundError, SpecError, UnknownNameError
+from emabench.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from emabench.analysis.comparison import Comparison
+    from emabench.analysis.comparison import ArmComparison
+    from emabench.analysis.question import Asked
     from emabench.records import RunQuery
     from emabench.report.page.content import PageContent, Request
-    from emabench.spec.study import StudySpec
 
 
 @dataclass(frozen=True)
@@ -33,18 +31,22 @@ class PageQuestion:
         Raises:
             NotFoundError: nothing is there to compare.
         """
+        from emabench.analysis.question import Question
         from emabench.records import RunValues
         from emabench.report.page.content import page_content, wanted_points
         from emabench.store import RunStore
 
-        question, request = Question.settle(self.asked, self.query), self.request(live=live)
-        comparison: Comparison | NotFoundError
+        question = Question.settle(self.asked, self.query.study)
+        request = self.request(live=live)
+        comparison: ArmComparison | NotFoundError
         values = RunValues()
         with RunStore.open(self.db, mode="read") as store:
             queue = store.queue.snapshot(limit=10) if live else None
             try:
-                stored = question.read(store, wanted_points(question.metrics, request.quantity))
-                comparison, values = question.answer(stored), stored.values
+                points = wanted_points(question.metrics, request.quantity)
+                stored = store.read(self.query.with_smoke, question.wanted(points))
+                values = stored.values
+                comparison = question.answer(stored.runs, values, smoke=self.query.smoke)
             except NotFoundError as error:
                 if not live:
                     raise
@@ -53,13 +55,15 @@ class PageQuestion:
 
     def request(self, *, live: bool) -> Request:
         """Return what the page says of itself."""
+        from emabench.analysis.question import known_study
         from emabench.report.page.content import Request
         from emabench.store import store_label
 
+        study = None if self.query.study is None else known_study(self.query.study)
         label = store_label(self.db)
         command = ["emabench", "dashboard" if live else "report", *self._options()]
         command += [] if live else ["-o", "report.html"]
-        return Request(label, tuple(self.query.words()), (*command, "--db", label), self._study())
+        return Request(label, tuple(self.query.words()), (*command, "--db", label), study)
 
     def _options(self) -> list[str]:
         given = (
@@ -73,12 +77,3 @@ class PageQuestion:
         )
         words = [word for option, value in given if value is not None for word in (option, value)]
         return [*words, "--smoke"] if self.query.smoke else words
-
-    def _study(self) -> StudySpec | None:
-        """Return the study, if it is one of the package."""
-        from emabench.spec.study import load_study
-
-        try:
-            return None if self.query.study is None else load_study(self.query.study).spec
-        except (UnknownNameError, SpecError):
-            return None

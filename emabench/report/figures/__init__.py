@@ -6,9 +6,11 @@ import ast
 import importlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 from typing import TYPE_CHECKING
+
+from emabench.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from emabench.report.figures._picture import Picture
@@ -48,6 +50,26 @@ def load_picture(name: str) -> type[Picture]:
         if issubclass(member, Picture) and member.__module__ == module.__name__
     )
     return picture
+
+
+def make_picture(name: str, options: Mapping[str, str]) -> Picture:
+    """Return a picture with some of its options.
+
+    Args:
+        name: of the picture.
+        options: values by name; the others take their defaults.
+
+    Raises:
+        UnknownNameError: there is no such picture, or it has no such option.
+    """
+    if name not in picture_names():
+        raise UnknownNameError("picture", name, picture_names())
+    kind = load_picture(name)
+    known = [field.name for field in fields(kind)]
+    for option in options:
+        if option not in known:
+            raise UnknownNameError(f"option of {name}", option, known)
+    return kind(**options)
 
 
 def picture_help(name: str) -> PictureHelp:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.selection import Arms
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NOTHING = MetricValues()
 """Beside the records of the runs."""
@@ -60,7 +63,7 @@ class Picture(ABC):
         caption: what its marks mean.
         places: its rank among the commands, and on a page.
         has_times: whether machines that differ make its numbers unlike.
-        draw: draws the numbers to a path by matplotlib, with the ``source`` below them.
+        draw: returns a figure of the numbers, with the ``source`` below them.
         page_figures: returns the same numbers as a page draws them.
     """
 
@@ -68,7 +71,7 @@ class Picture(ABC):
     caption: ClassVar[str]
     places: ClassVar[tuple[int, int]] = (99, 99)
     has_times: ClassVar[bool] = False
-    draw: ClassVar[Callable[..., None]]
+    draw: ClassVar[Callable[..., Figure]]
     page_figures: ClassVar[Callable[..., list[PageFigure]]]
 
     @classmethod

@@ -65,19 +65,6 @@ class Sheet:
     figure: Figure
     body: SubFigure
 
-    def save(self, path: Path) -> None:
-        """Write the picture; the ending of its path says the format.
-
-        Raises:
-            EmabenchError: the file cannot be written.
-        """
-        try:
-            self.figure.savefig(path, dpi=150)
-        except OSError as error:
-            raise EmabenchError(
-                f"cannot write {path}: {error.strerror}", hint="choose another place with --output"
-            ) from None
-
     def add_legend(self, handles: Sequence[Any], labels: Iterable[str], title: str) -> None:
         """Put a legend beside what is drawn, so that it hides nothing; long labels are broken."""
         broken = [textwrap.fill(label, _LEGEND_COLUMNS) for label in labels]
@@ -100,18 +87,32 @@ def new_sheet(width: float, height: float, *, title: str, source: str) -> Sheet:
         title: what is shown; broken into lines as it takes.
         source: where the figures come from; empty for none.
     """
-    from matplotlib.figure import Figure
+    from emabench.report.figures._shown_figure import ShownFigure
 
     above = _lines(title, width, _TITLE_POINTS)
     below = _lines(source, width, _SOURCE_POINTS)
     heights = (_inches(above, _TITLE_POINTS), height, _inches(below, _SOURCE_POINTS))
-    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    figure = ShownFigure(figsize=(width, sum(heights)), layout="constrained")
     parts: Any = figure.subfigures(3, 1, height_ratios=heights)
     head, body, foot = parts
     edge = _MARGIN / width
     head.text(edge, 0.5, "\n".join(above), fontsize=_TITLE_POINTS, va="center", color=INK)
     foot.text(edge, 0.5, "\n".join(below), fontsize=_SOURCE_POINTS, va="center", color=INK)
     return Sheet(figure, body)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture; the ending of its path says the format.
+
+    Raises:
+        EmabenchError: the file cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise EmabenchError(
+            f"cannot write {path}: {error.strerror}", hint="choose another place with --output"
+        ) from None
 
 
 def shade(place: int, count: int) -> Any:

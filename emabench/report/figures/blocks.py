@@ -7,7 +7,6 @@ import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from emabench.analysis.arms import SCOPE, TARGET_GRADIENT, Arm
@@ -41,6 +40,7 @@ from emabench.table import show_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MONITOR = "grad_"
 _COLUMNS = 2
@@ -178,16 +178,12 @@ def _panel(
     return BlockPanel(title, **panel)
 
 
-def draw_blocks(shown: BlockAccuracies, path: Path, *, source: str = "") -> None:
+def draw_blocks(shown: BlockAccuracies, *, source: str = "") -> Figure:
     """Draw a panel per method, the blocks from left to right; without EMA as lines across.
 
     Args:
         shown: what to draw.
-        path: of the picture; its ending says the format.
         source: where the figures come from, see ``source_line``.
-
-    Raises:
-        EmabenchError: the file cannot be written.
     """
     counts = [n for panel in shown.panels for n in panel.n]
     columns = min(_COLUMNS, len(shown.panels))
@@ -219,7 +215,7 @@ def draw_blocks(shown: BlockAccuracies, path: Path, *, source: str = "") -> None
     sheet.body.supxlabel("averaged block, from the input to the output", fontsize=10)
     sheet.body.supylabel(axis_label(shown.metric), fontsize=10)
     sheet.add_legend(list(handles.values()), handles, "the target averages")
-    sheet.save(path)
+    return sheet.figure
 
 
 def _draw_without(

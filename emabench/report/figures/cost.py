@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from emabench.analysis.metric_values import MetricValues
@@ -25,6 +24,7 @@ from emabench.report.figures._sheet import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Whole = Literal["step", "run"]
 
@@ -141,16 +141,12 @@ class CostBreakdown:
         }
 
 
-def draw_cost(shown: CostBreakdown, path: Path, *, source: str = "") -> None:
+def draw_cost(shown: CostBreakdown, *, source: str = "") -> Figure:
     """Draw a bar per arm: its phases one after the other, and the whole as a mark with interval.
 
     Args:
         shown: what to draw.
-        path: of the picture; its ending says the format.
         source: where the figures come from, see ``source_line``.
-
-    Raises:
-        EmabenchError: the file cannot be written.
     """
     counts = [bar.n for bar in shown.bars]
     sheet = new_sheet(
@@ -193,7 +189,7 @@ def draw_cost(shown: CostBreakdown, path: Path, *, source: str = "") -> None:
     panel.grid(alpha=0.3, axis="x")
     panel.set_axisbelow(True)
     sheet.add_legend(handles, labels, "phase")
-    sheet.save(path)
+    return sheet.figure
 
 
 def _stack(panel: Axes, ends: list[float], widths: list[float], look: dict[str, Any]) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -30,6 +29,7 @@ from emabench.report.figures._sheet import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _OF_PAGE = ("online_top1", "loss", "embedding_std", "effective_rank")
 """What a page shows, as far as runs hold it."""
@@ -131,16 +131,12 @@ def _nothing(metric: str, names: set[str]) -> NotFoundError | UnknownNameError:
     )
 
 
-def draw_curves(shown: Curves, path: Path, *, source: str = "") -> None:
+def draw_curves(shown: Curves, *, source: str = "") -> Figure:
     """Draw two panels that share their height: one line per arm, with a band where seeds allow it.
 
     Args:
         shown: what to draw.
-        path: of the picture; its ending says the format.
         source: where the figures come from, see ``source_line``.
-
-    Raises:
-        EmabenchError: the file cannot be written.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -175,7 +171,7 @@ def draw_curves(shown: Curves, path: Path, *, source: str = "") -> None:
     for panel in (by_epoch, by_time):
         panel.grid(alpha=0.3)
     sheet.add_legend(handles, labels, "arm")
-    sheet.save(path)
+    return sheet.figure
 
 
 def _look(place: int, count: int, course: Course) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from emabench.analysis.metric_values import MetricValues
@@ -34,6 +33,7 @@ from emabench.report.figures._sheet import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _FRONT_LABEL = "Pareto front (filled marks)"
 
@@ -112,16 +112,12 @@ def _oriented(metric: MetricInfo, estimate: MeanInterval) -> float:
     return estimate.mean if metric.higher_is_better else -estimate.mean
 
 
-def draw_pareto(shown: Pareto, path: Path, *, source: str = "") -> None:
+def draw_pareto(shown: Pareto, *, source: str = "") -> Figure:
     """Draw a mark per arm, with an interval in each direction, and the front as a staircase.
 
     Args:
         shown: what to draw.
-        path: of the picture; its ending says the format.
         source: where the figures come from, see ``source_line``.
-
-    Raises:
-        EmabenchError: the file cannot be written.
     """
     counts = [point.value.n for point in shown.points]
     labels = [f"{point.label} (n={point.value.n})" for point in shown.points]
@@ -150,7 +146,7 @@ def draw_pareto(shown: Pareto, path: Path, *, source: str = "") -> None:
     if upright is not None:
         panel.set_ylim(upright)
     sheet.add_legend(handles, labels, "arm")
-    sheet.save(path)
+    return sheet.figure
 
 
 def _draw_point(panel: Axes, point: ParetoPoint, place: int, count: int) -> Any:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo, parse_metric
@@ -33,6 +32,9 @@ from emabench.report.figures._sheet import (
     seeds_in_words,
     shade,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ROW = 0.42
 """Inches for one arm."""
@@ -95,16 +97,12 @@ class Seeds:
         }
 
 
-def draw_seeds(shown: Seeds, path: Path, *, source: str = "") -> None:
+def draw_seeds(shown: Seeds, *, source: str = "") -> Figure:
     """Draw a row per arm: a mark per seed, joined across the arms, and the mean with interval.
 
     Args:
         shown: what to draw.
-        path: of the picture; its ending says the format.
         source: where the figures come from, see ``source_line``.
-
-    Raises:
-        EmabenchError: the file cannot be written.
     """
     counts = [each.n for each in shown.estimates]
     across = bounds(shown.estimates, shown.values)
@@ -153,7 +151,7 @@ def draw_seeds(shown: Seeds, path: Path, *, source: str = "") -> None:
         panel.set_xlim(across)
     panel.grid(alpha=0.3, axis="x")
     sheet.add_legend(handles, labels, "lines join a seed")
-    sheet.save(path)
+    return sheet.figure
 
 
 def seeds_figures(shown: Seeds) -> list[PageFigure]:

@@ -6,7 +6,6 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from emabench.analysis.metric_values import MetricValues
@@ -19,6 +18,7 @@ from emabench.report.figures._sheet import DASHES, MARKERS, new_sheet, shade
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLUMNS = 4
 _TITLE_COLUMNS = 38
@@ -29,16 +29,12 @@ _IN_WORDS = {
 }
 
 
-def draw_stability(stability: Stability, path: Path, *, source: str = "") -> None:
+def draw_stability(stability: Stability, *, source: str = "") -> Figure:
     """Draw one panel per arm, one line per block over the epochs, with a band of ± sd over seeds.
 
     Args:
         stability: what to draw.
-        path: of the picture; its ending says the format.
         source: where the figures come from, see ``source_line``.
-
-    Raises:
-        EmabenchError: the file cannot be written.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -69,7 +65,7 @@ def draw_stability(stability: Stability, path: Path, *, source: str = "") -> Non
     lines = {line.get_label(): line for panel in panels for line in panel.get_lines()}
     named = [block for block in blocks if block in lines]
     sheet.add_legend([lines[block] for block in named], named, "block")
-    sheet.save(path)
+    return sheet.figure
 
 
 def _draw_course(panel: Axes, course: BlockCourse, place: int, colour: Any) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from emabench.analysis.comparison import Comparison
+from emabench.analysis.comparison import ArmComparison
 from emabench.report.tables.comparison_columns import data_columns
 from emabench.table import UNKNOWN
 
@@ -60,7 +60,7 @@ class HtmlTable:
     rows: tuple[HtmlRow, ...]
 
 
-def arms_table(comparison: Comparison) -> HtmlTable:
+def arms_table(comparison: ArmComparison) -> HtmlTable:
     """Return a line per arm with everything that ``compare`` knows of it."""
     columns = [
         column

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from emabench.analysis.cautions import Caution
-from emabench.analysis.comparison import Comparison
+from emabench.analysis.comparison import ArmComparison
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.stability import FLUCTUATION
@@ -110,7 +110,7 @@ class PageContent:
 
 
 def page_content(
-    comparison: Comparison | EmabenchError,
+    comparison: ArmComparison | EmabenchError,
     request: Request,
     values: RunValues,
     *,
@@ -171,7 +171,7 @@ def _kinds() -> list[type[Picture]]:
     return sorted(map(load_picture, picture_names()), key=lambda kind: kind.places[1])
 
 
-def _groups(comparison: Comparison, values: MetricValues, quantity: str) -> list[FigureGroup]:
+def _groups(comparison: ArmComparison, values: MetricValues, quantity: str) -> list[FigureGroup]:
     """Return every kind of picture that the runs can fill; what they do not hold is no picture."""
     groups = []
     for kind in _kinds():
@@ -184,7 +184,7 @@ def _groups(comparison: Comparison, values: MetricValues, quantity: str) -> list
     return groups
 
 
-def _facts(comparison: Comparison | None, request: Request) -> tuple[tuple[str, str], ...]:
+def _facts(comparison: ArmComparison | None, request: Request) -> tuple[tuple[str, str], ...]:
     """Return the question, and all that was fixed before the runs."""
     facts = []
     study = request.study
@@ -211,7 +211,7 @@ def _facts(comparison: Comparison | None, request: Request) -> tuple[tuple[str, 
     return tuple(facts)
 
 
-def _verdicts(comparison: Comparison) -> list[ArmAnswer]:
+def _verdicts(comparison: ArmComparison) -> list[ArmAnswer]:
     found = []
     for row in comparison.rows:
         if row.headline is not None:
@@ -227,7 +227,7 @@ def _verdicts(comparison: Comparison) -> list[ArmAnswer]:
     return found
 
 
-def _left_out(comparison: Comparison) -> HtmlTable | None:
+def _left_out(comparison: ArmComparison) -> HtmlTable | None:
     """Return the runs that take no part, and why; None where all do."""
     if not comparison.left_out:
         return None

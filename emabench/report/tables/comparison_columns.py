@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emabench.analysis.compared_arms import ArmRow, MetricCell
-from emabench.analysis.comparison import Comparison
+from emabench.analysis.comparison import ArmComparison
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.verdicts import paired_in_words
 from emabench.errors import SpecError, UnknownNameError, UsageError
@@ -40,7 +40,7 @@ class Column:
     is_number: bool = False
 
 
-def reading_columns(comparison: Comparison) -> list[Column]:
+def reading_columns(comparison: ArmComparison) -> list[Column]:
     """Return the columns that are shown unless others are chosen: only fields that differ."""
     found = _fields(comparison)
     if len({row.method for row in comparison.rows}) < 2:
@@ -58,7 +58,7 @@ def reading_columns(comparison: Comparison) -> list[Column]:
     return found
 
 
-def data_columns(comparison: Comparison) -> list[Column]:
+def data_columns(comparison: ArmComparison) -> list[Column]:
     """Return all columns, for programs."""
     found = [*_fields(comparison), _count(), _seeds()]
     for metric in comparison.metrics:
@@ -70,7 +70,7 @@ def data_columns(comparison: Comparison) -> list[Column]:
     return found
 
 
-def chosen_columns(comparison: Comparison, text: str) -> list[Column]:
+def chosen_columns(comparison: ArmComparison, text: str) -> list[Column]:
     """Return the columns that ``--columns`` names, in its order.
 
     Args:
@@ -119,7 +119,7 @@ def mean_and_sd(mean: float | None, sd: float | None, metric: MetricInfo) -> str
     return shown if sd is None else f"{shown} ± {spread}"
 
 
-def _fields(comparison: Comparison) -> list[Column]:
+def _fields(comparison: ArmComparison) -> list[Column]:
     columns = [
         _plain("method", "method", lambda row: row.method),
         _plain("ema_scope", "ema_scope", lambda row: row.ema_scope),
@@ -198,12 +198,12 @@ def _mean(metric: MetricInfo) -> Column:
     return Column(name, f"{name}{unit}", shown, parts, is_number=True)
 
 
-def _aspects(metric: MetricInfo, comparison: Comparison) -> dict[str, Column]:
+def _aspects(metric: MetricInfo, comparison: ArmComparison) -> dict[str, Column]:
     columns = (_change(metric, comparison), _p(metric), _verdict(metric), _test_set(metric))
     return dict(zip(ASPECTS, columns, strict=True))
 
 
-def _change(metric: MetricInfo, comparison: Comparison) -> Column:
+def _change(metric: MetricInfo, comparison: ArmComparison) -> Column:
     relation = "/" if metric.kind == "ratio" else "-"
     header = f"{metric.name} {relation} {show_value(comparison.baseline)}"
 

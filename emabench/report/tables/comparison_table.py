@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emabench.analysis.compared_arms import ArmRow
-from emabench.analysis.comparison import Comparison
+from emabench.analysis.comparison import ArmComparison
 from emabench.analysis.verdicts import change_in_words
 from emabench.report.tables.comparison_columns import (
     Column,
@@ -19,7 +19,7 @@ from emabench.report.tables.comparison_columns import (
 from emabench.table import UNKNOWN, Table, fixed, show_value, significant
 
 
-def reading_table(comparison: Comparison, columns: Sequence[Column] | None = None) -> Table:
+def reading_table(comparison: ArmComparison, columns: Sequence[Column] | None = None) -> Table:
     """Return mean ± sd of each metric, and its difference or ratio to the baseline, [low, high].
 
     Numbers are rounded: accuracies to 2 decimals, costs to 4 significant digits.
@@ -30,7 +30,7 @@ def reading_table(comparison: Comparison, columns: Sequence[Column] | None = Non
     return Table(tuple(column.header for column in chosen), tuple(rows), right=right)
 
 
-def data_table(comparison: Comparison, columns: Sequence[Column] | None = None) -> Table:
+def data_table(comparison: ArmComparison, columns: Sequence[Column] | None = None) -> Table:
     """Return everything in full precision, one number per column, for CSV."""
     chosen = data_columns(comparison) if columns is None else columns
     parts = [part for column in chosen for part in column.parts]
@@ -42,7 +42,7 @@ _REACHES = ("± seeds", "± images")
 """Headers of the 95 % reach of an accuracy's difference: by the seeds, and by the test images."""
 
 
-def verdict_table(comparison: Comparison) -> Table:
+def verdict_table(comparison: ArmComparison) -> Table:
     """Return one line per arm and metric that was compared: how sure it is, and the verdict."""
     headers = ["arm", "metric", "n", "p (min)", "p Holm", *_REACHES, "verdict"]
     rows = []
@@ -81,14 +81,14 @@ def verdict_table(comparison: Comparison) -> Table:
     )
 
 
-def headlines(comparison: Comparison) -> list[str]:
+def headlines(comparison: ArmComparison) -> list[str]:
     """Return the answer for every arm that has one, a line each."""
     return [
         f"{row.label}: {row.headline.words}" for row in comparison.rows if row.headline is not None
     ]
 
 
-def runs_table(comparison: Comparison) -> Table:
+def runs_table(comparison: ArmComparison) -> Table:
     """Return every run with its values, and its change to the run that it is paired with."""
     headers = ["arm", "seed", "run"]
     for metric in comparison.metrics:
@@ -108,7 +108,7 @@ def runs_table(comparison: Comparison) -> Table:
     return Table(tuple(headers), tuple(rows), right=frozenset((*headers[1:2], *headers[3:])))
 
 
-def runs_data(comparison: Comparison) -> Table:
+def runs_data(comparison: ArmComparison) -> Table:
     """Return the same in full precision, with the fields in which arms differ, for CSV."""
     paths = list(comparison.rows[0].differing) if comparison.rows else []
     headers = ["label", "method", "ema_scope", *paths, "seed", "run"]
@@ -127,7 +127,7 @@ def runs_data(comparison: Comparison) -> Table:
 _EachRun = tuple[ArmRow, int, list[float | None], list[float | None]]
 
 
-def _each_run(comparison: Comparison) -> list[_EachRun]:
+def _each_run(comparison: ArmComparison) -> list[_EachRun]:
     """Return each run by row and place, with its values and changes in the order of metrics."""
     found = []
     for row in comparison.rows:

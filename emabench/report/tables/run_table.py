@@ -16,6 +16,8 @@ from emabench.spec.paths import SHORT_NAMES, value_at
 from emabench.table import UNKNOWN, Table, duration, fixed, price_of, significant
 
 _SPEC_COLUMNS = ("method", "ema_scope", "backbone", "dataset", "epochs", "seed")
+DESCRIBED = ("id", "name", "state", "smoke", *_SPEC_COLUMNS, "created_at")
+"""Columns of ``data_table`` that hold no measured number."""
 _RESULT_COLUMNS = ("top1", "knn_top1", "online_top1")
 
 

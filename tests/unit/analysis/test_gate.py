@@ -5,8 +5,8 @@ from seeding import plan, recorded
 
 from emabench.analysis.comparison import compare
 from emabench.analysis.gate import check, parse_rules
-from emabench.analysis.margins import parse_margins
 from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.question import parse_margins
 from emabench.errors import UnknownNameError, UsageError
 
 
@@ -61,8 +61,8 @@ def test_every_arm_is_checked_and_none_is_a_failure():
         ("top1:0.5", UsageError, "needs a sign"),
         ("top1:-5%", UsageError, "compared by its difference"),
         ("throughput:-5", UsageError, "compared by its ratio"),
-        ("top1:-x", UsageError, "no number"),
-        ("top1:-inf", UsageError, "no number"),
+        ("top1:-x", UsageError, "not a number"),
+        ("top1:-inf", UsageError, "not a number"),
         ("topp1:-1", UnknownNameError, "unknown metric"),
     ],
 )
@@ -83,7 +83,7 @@ def test_margins_are_points_or_shares():
     ("text", "error", "words"),
     [
         ("top1", UsageError, "has no '='"),
-        ("top1=", UsageError, "no number"),
+        ("top1=", UsageError, "not a number"),
         ("top1=0", UsageError, "above 0"),
         ("top1=-1", UsageError, "above 0"),
         ("top1=1%", UsageError, "difference"),

@@ -15,7 +15,7 @@ from emabench.analysis.selection import select
 from emabench.analysis.stability import block_rank, stability
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import JobState, MetricPoint, RunRecord
-from emabench.report.figures._sheet import check_path
+from emabench.report.figures._sheet import check_path, save_figure
 from emabench.report.figures.stability import draw_stability
 from emabench.report.tables.run_table import reading_table, run_values
 
@@ -149,14 +149,14 @@ def test_a_picture_has_a_panel_per_arm_and_a_line_per_block(tmp_path, count):
     runs = [run(f"{'x' * index}none", seed) for index in range(count) for seed in (0, 1)]
     shown = stability(select(runs, smoke=False), metrics(runs))
     path = tmp_path / "picture.svg"
-    draw_stability(shown, path)
+    save_figure(draw_stability(shown), path)
     text = path.read_text("utf-8")
     groups = [each.get("id", "") for each in ElementTree.fromstring(text).iter()]
     panels = [name for name in groups if name.startswith("axes_")]
     assert len(panels) >= count
     assert text.count("(n=2)") == count
     for ending in ("png", "pdf"):
-        draw_stability(shown, tmp_path / f"picture.{ending}")
+        save_figure(draw_stability(shown), tmp_path / f"picture.{ending}")
         assert (tmp_path / f"picture.{ending}").stat().st_size > 1000
 
 

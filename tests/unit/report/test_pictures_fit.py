@@ -14,7 +14,7 @@ from studied import PHASES, points_of, study
 
 from emabench.analysis.selection import select
 from emabench.analysis.stability import stability
-from emabench.report.figures._sheet import source_line
+from emabench.report.figures._sheet import save_figure, source_line
 from emabench.report.figures.blocks import BlocksPicture, draw_blocks
 from emabench.report.figures.cost import CostPicture, draw_cost
 from emabench.report.figures.curves import CurvesPicture, draw_curves
@@ -102,7 +102,7 @@ def test_no_text_is_cut_off_or_lies_over_another(store_of, tmp_path, drawn, kind
     with store_of(arms) as store:
         chosen = select(store.runs(), smoke=False)
         source = source_line(chosen.runs, "results.db", ["study which-block"])
-        draw(gather(chosen, store), tmp_path / "picture.png", source=source)
+        save_figure(draw(gather(chosen, store), source=source), tmp_path / "picture.png")
     texts, [(width, height)] = drawn
     words = " ".join(text for text, _ in texts)
     assert "source: results.db" in words

@@ -1,8 +1,9 @@
 import signal
+import threading
 
 import pytest
 
-from emabench.cli.app.interrupt import StopRequest
+from emabench.queue.stop_request import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -23,3 +24,24 @@ def test_the_former_handler_comes_back():
     with StopRequest():
         assert not set(before) & {signal.getsignal(number) for number in numbers}
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_in_another_thread_signals_stay_as_they_are_and_the_end_of_the_main_one_asks(monkeypatch):
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def work():
+        with StopRequest() as stop:
+            seen.append((signal.getsignal(signal.SIGINT), stop()))
+            monkeypatch.setattr(threading, "main_thread", threading.Thread)  # has not begun
+            seen.append(stop())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(before, False), True]
+
+
+def test_signals_that_are_not_named_stay_as_they_are():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest(signal.SIGINT):
+        assert signal.getsignal(signal.SIGTERM) is before

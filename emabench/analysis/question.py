@@ -1,0 +1,225 @@
+"""The question of a comparison, as asked and complete, and its margins, fixed before the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import cast, get_args
+
+from emabench.analysis.comparison import ArmComparison, compare
+from emabench.analysis.factor import EMA_SCOPE, Factor
+from emabench.analysis.gate import Rule, parse_rules
+from emabench.analysis.metric_values import MetricValues, wanted_values
+from emabench.analysis.metrics import MetricInfo, number_of, parse_metrics
+from emabench.analysis.statistics import Interval
+from emabench.errors import NotFoundError, SpecError, UnknownNameError, UsageError
+from emabench.records import RunRecord, RunValues, WantedValues
+from emabench.spec.study import StudySpec, load_study
+from emabench.table import show_value
+
+DEFAULT_METRICS = "top1,throughput"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The question as it was asked; what is None is the study's, or the default.
+
+    Attributes:
+        metric: a comma list.
+        by: the field whose values are compared.
+        baseline: the value that the others are compared with.
+        margin: texts such as ``top1=0.5``, or widths by metric.
+        interval: how intervals are computed: ``t`` or ``bca``.
+        fail_if: rules of a gate, such as ``top1:-0.5``.
+    """
+
+    metric: str | None = None
+    by: str | None = None
+    baseline: str | None = None
+    margin: Sequence[str] | Mapping[str, float | str] = ()
+    interval: str = "t"
+    fail_if: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, complete and checked; no store has been looked at yet.
+
+    Attributes:
+        metrics: those that are compared, and those of the rules.
+        rules: of the gate.
+        factor: what the arms differ in.
+        baseline: value of the factor; None chooses one by what is there.
+        chosen_by: the study that chose the baseline, if one did.
+        margins: by metric.
+        interval: how intervals are computed.
+    """
+
+    metrics: Sequence[MetricInfo]
+    rules: Sequence[Rule]
+    factor: Factor
+    baseline: str | None
+    chosen_by: str | None
+    margins: Mapping[str, float]
+    interval: Interval
+
+    @classmethod
+    def settle(cls, asked: Asked, study: str | None) -> Question:
+        """Complete a question; a study of the package brings metrics, factor and margins along.
+
+        Args:
+            asked: as it was asked.
+            study: name of the study that the runs belong to, if they were chosen by one.
+
+        Raises:
+            UsageError: a word of it cannot be read.
+        """
+        spec = None if study is None else known_study(study)
+        own = None if spec is None else ",".join(spec.metrics)
+        rules = parse_rules(asked.fail_if)
+        metrics = parse_metrics(asked.metric or own or DEFAULT_METRICS)
+        known = {metric.name for metric in metrics}
+        metrics += {r.metric.name: r.metric for r in rules if r.metric.name not in known}.values()
+        by, baseline = asked.by, asked.baseline
+        if spec is not None and by is None:
+            by = spec.by
+            baseline = show_value(spec.baseline) if baseline is None else baseline
+        margins = {} if spec is None else study_margins(spec.margin, metrics)
+        margins |= read_margins(asked.margin, metrics)
+        factor = EMA_SCOPE if by is None else Factor.parse(by)
+        chosen_by = study if asked.baseline is None and spec is not None else None
+        return cls(metrics, rules, factor, baseline, chosen_by, margins, _interval(asked.interval))
+
+    def wanted(self, points: tuple[str, ...] = ()) -> WantedValues:
+        """Return what the store is asked for beside the records of the runs.
+
+        Args:
+            points: metrics of the training that somebody wants too.
+        """
+        return wanted_values(self.metrics, points)
+
+    def answer(self, runs: Sequence[RunRecord], values: RunValues, *, smoke: bool) -> ArmComparison:
+        """Compare runs.
+
+        Args:
+            runs: of any state, newest last.
+            values: of them, see ``wanted``.
+            smoke: whether smoke runs take part.
+
+        Raises:
+            NotFoundError: there is nothing to compare, or the baseline of the study is not there
+                yet.
+            UnknownNameError: no run has the baseline that was asked for.
+        """
+        try:
+            return compare(
+                runs,
+                self.metrics,
+                by=self.factor,
+                baseline=self.baseline,
+                margins=self.margins,
+                smoke=smoke,
+                interval=self.interval,
+                measured=MetricValues.of(values),
+            )
+        except UnknownNameError as error:
+            if self.chosen_by is None:
+                raise
+            raise NotFoundError(
+                f"no finished run has {self.factor.name} {self.baseline}, "
+                f"the baseline of study {self.chosen_by}",
+                hint="emabench work runs what is queued; --baseline takes another",
+            ) from error
+
+
+def known_study(name: str) -> StudySpec | None:
+    """Return a study of the package; None for a user's own, of which the store knows the name."""
+    try:
+        return load_study(name).spec
+    except (UnknownNameError, SpecError):
+        return None
+
+
+def parse_margins(texts: Sequence[str], metrics: Sequence[MetricInfo]) -> dict[str, float]:
+    """Read what ``--margin`` takes: ``top1=0.5`` in points, ``throughput=2%`` of a ratio.
+
+    Args:
+        texts: one or several of them, each perhaps a comma list.
+        metrics: those that are compared.
+
+    Returns:
+        By metric: in its unit, or the fraction of a ratio.
+
+    Raises:
+        UsageError: no number, none above 0, or not in the way in which the metric is compared.
+        UnknownNameError: the metric is not compared.
+    """
+    known = {metric.name: metric for metric in metrics}
+    margins: dict[str, float] = {}
+    for text in (part.strip() for each in texts for part in each.split(",")):
+        name, equals, number = text.rpartition("=")
+        if not equals:
+            raise UsageError(f"--margin {text!r} has no '='", hint="for example top1=0.5")
+        name = _bare(name.strip())
+        if name not in known:
+            raise UnknownNameError("metric in --margin", name, known)
+        margins[name] = _width(text, number.strip(), known[name])
+    return margins
+
+
+def read_margins(
+    asked: Sequence[str] | Mapping[str, float | str], metrics: Sequence[MetricInfo]
+) -> dict[str, float]:
+    """Read margins: texts as ``parse_margins`` takes them, or widths by metric.
+
+    Args:
+        asked: a width is a number in the unit of the metric, the fraction of a ratio, or a text
+            such as ``2%``.
+        metrics: those that are compared.
+
+    Raises:
+        UsageError: as for ``parse_margins``; or a fraction of 1 or more.
+        UnknownNameError: the metric is not compared.
+    """
+    if not isinstance(asked, Mapping):
+        return parse_margins(asked, metrics)
+    margins = {}
+    for name, width in asked.items():
+        is_number = isinstance(width, Real) and not isinstance(width, bool)
+        metric = next((each for each in metrics if each.name == _bare(name)), None)
+        if metric is not None and is_number and metric.kind == "ratio":
+            if not 0 < float(width) < 1:
+                raise UsageError(
+                    f"margin of {name}: {width} is not a fraction between 0 and 1",
+                    hint=f'for example {{"{name}": 0.02}} or {{"{name}": "2%"}}',
+                )
+            margins[metric.name] = float(width)
+        else:
+            margins |= parse_margins([f"{name}={width}"], metrics)
+    return margins
+
+
+def study_margins(margins: Mapping[str, float], metrics: Iterable[MetricInfo]) -> dict[str, float]:
+    """Return those margins of a study that belong to the metrics; of ratios they are fractions."""
+    names = {metric.name for metric in metrics}
+    return {_bare(name): width for name, width in margins.items() if _bare(name) in names}
+
+
+def _bare(name: str) -> str:
+    """Return the name of a metric without the direction that may stand before it."""
+    direction, _, rest = name.partition(":")
+    return rest if direction in ("min", "max") else name
+
+
+def _width(text: str, number: str, metric: MetricInfo) -> float:
+    width = number_of(number, f"--margin {text}", metric)
+    if width <= 0:
+        raise UsageError(f"--margin {text}: a margin must be above 0", hint="for example top1=0.5")
+    return width
+
+
+def _interval(word: str) -> Interval:
+    if word not in get_args(Interval):
+        raise UnknownNameError("interval", word, get_args(Interval))
+    return cast(Interval, word)
