@@ -17,6 +17,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,7 @@ from emabench.errors import (
     StoreError,
     UnknownNameError,
 )
+from emabench.extensions.named_plugins import with_plugins
 from emabench.records import RunQuery, RunRecord, RunValues, WantedValues
 from emabench.report.tables import comparison_table, run_table
 from emabench.spec.paths import SHORT_NAMES, full_path, value_at
@@ -413,6 +415,7 @@ def run(
     name: str | None = None,
     study: str | None = None,
     force: bool = False,
+    plugins: Iterable[str | os.PathLike[str]] | None = None,
     **fields: Unpack[RunFields],
 ) -> RunRecord:
     """Pretrain, evaluate and record one run, as ``emabench run`` does, and return it.
@@ -435,6 +438,8 @@ def run(
         name: label of the run.
         study: that the run belongs to.
         force: repeat a run that exists.
+        plugins: files and modules, as ``--plugin`` takes them; those of ``EMABENCH_PLUGINS`` if
+            left out.
         **fields: as the flags of the command line are called, with ``_`` for ``-``.
 
     Raises:
@@ -465,15 +470,16 @@ def run(
         artifacts_folder(location, None if folder is None else Path(folder)),
         keep=_keep(),
     )
-    plans = resolve_all([point], name=name, study=study, on_event=listener)
-    try:
-        with StopRequest(signal.SIGINT) as stop:
-            outcomes, runs = local.execute(
-                plans, db=location, place=place, force=force, on_event=listener, stop=stop
-            )
-    except InterruptedRunError as error:
-        # Who goes through many runs and passes over those that fail must not pass over this.
-        raise KeyboardInterrupt(f"{error.message}; the same call resumes the run") from error
+    with nullcontext() if plugins is None else with_plugins([os.fspath(each) for each in plugins]):
+        plans = resolve_all([point], name=name, study=study, on_event=listener)
+        try:
+            with StopRequest(signal.SIGINT) as stop:
+                outcomes, runs = local.execute(
+                    plans, db=location, place=place, force=force, on_event=listener, stop=stop
+                )
+        except InterruptedRunError as error:
+            # Who goes through many runs and passes over those that fail must not pass over this.
+            raise KeyboardInterrupt(f"{error.message}; the same call resumes the run") from error
     local.raise_unless_done(outcomes, what="runs")
     (found,) = runs.values()
     return found

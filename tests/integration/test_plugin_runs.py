@@ -462,3 +462,18 @@ def test_nodes_of_ray_have_the_plugins_or_give_the_job_back(plugins, tmp_path, m
         runs = store.runs(RunQuery(smoke=True))
         assert [run.state for run in runs] == [JobState.DONE] * 2
         assert all(job.failures == 0 for run in runs for job in run.jobs)
+
+
+@pytest.mark.slow
+def test_a_run_of_the_library_takes_plugins_and_forgets_them_again(plugins, tmp_path, monkeypatch):
+    monkeypatch.setenv(PLUGINS_VARIABLE, "")
+    import emabench as library
+
+    run = library.run(
+        method="simdist", backbone="twoconvs", dataset="dots", image_size=16, epochs=1,
+        train_subset=64, test_subset=20, batch_size=16, preset="smoke", db=tmp_path / "r.db",
+        plugins=plugins.glob("*.py"),
+    )  # fmt: skip
+    assert run.state is JobState.DONE
+    assert len(run.identity["plugins"]) == 3
+    assert os.environ[PLUGINS_VARIABLE] == ""
