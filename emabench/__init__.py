@@ -13,6 +13,8 @@ from emabench.version import __version__
 if TYPE_CHECKING:
     from emabench import errors as errors
     from emabench import events as events
+    from emabench import plugin as plugin
+    from emabench import testing as testing
     from emabench.ema.target import TargetNetwork as TargetNetwork
     from emabench.library import Comparison as Comparison
     from emabench.library import Run as Run
@@ -49,9 +51,11 @@ _HOMES = {
     "errors": "emabench.errors",
     "events": "emabench.events",
     "open_store": "emabench.library",
+    "plugin": "emabench.plugin",
     "run": "emabench.library",
+    "testing": "emabench.testing",
 }
-"""Where each public name lives; the imports above say the same to a type checker."""
+"""Where each public name lives, or which module it is; a type checker reads it above."""
 
 __all__ = [
     "Comparison",
@@ -66,7 +70,9 @@ __all__ = [
     "errors",
     "events",
     "open_store",
+    "plugin",
     "run",
+    "testing",
 ]
 
 

@@ -15,6 +15,8 @@
     ├── CheckpointError                exit 1   a checkpoint that is truncated or foreign
     ├── WeightsError                   exit 1   weights that are gone, changed or of another model
     ├── TrainingError                  exit 1   training that cannot go on (a loss of NaN)
+    ├── PluginError                    exit 1   a plugin that is broken, or takes a name of others
+    │   └── MissingPluginError                  one that is not here, or in another version
     ├── EngineError                    exit 1   an engine that is not there, or takes no jobs
     ├── FencedError                    exit 1   the attempt was declared dead by somebody else
     ├── JobsFailedError                exit 4   some jobs of a grid failed
@@ -125,6 +127,16 @@ class TrainingError(EmabenchError):
     """Training that cannot go on, for example because the loss is not finite."""
 
     may_pass = False
+
+
+class PluginError(EmabenchError):
+    """A plugin that cannot be loaded, or takes a name that is taken."""
+
+    may_pass = False
+
+
+class MissingPluginError(PluginError):
+    """A plugin that is not here, or whose code is another than was used before."""
 
 
 class EngineError(EmabenchError):

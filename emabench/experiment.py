@@ -23,6 +23,7 @@ from torch import nn
 from emabench import device as devices
 from emabench.cost.meter import CostMeter
 from emabench.data.load_with_progress import load_data
+from emabench.data.sources.plugged import DATASET_PLUGINS
 from emabench.device import Device
 from emabench.errors import SpecError
 from emabench.evaluation.accuracies import accuracies
@@ -36,9 +37,13 @@ from emabench.evaluation.resolve_evaluation import (
 )
 from emabench.evaluation.weights_file import check_origin, load_weights
 from emabench.events import CheckpointSaved, Listener, Notice
-from emabench.methods import load_method, method_names
+from emabench.extensions.plugin_reference import PLUGINS
+from emabench.extensions.plugin_shelf import Plugin
+from emabench.extensions.plugins_at_hand import command_with, plugins_used
+from emabench.methods import METHOD_PLUGINS, load_method, method_names
 from emabench.methods._method import Method, TrainingSet
 from emabench.networks.backbone import Backbone, build_backbone, chosen_stem, unseen_edge
+from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.networks.drop_rates import drop_rates
 from emabench.records import CostReading, MetricPoint, PlannedRun
 from emabench.spec import (
@@ -94,6 +99,7 @@ def resolve(
 
     Raises:
         UsageError: a name, a scope or a value does not go with the others.
+        PluginError: a plugin cannot be loaded, or several have a name.
         DataError: the images cannot be read.
     """
     backbone_spec = spec.pretrain.backbone.as_timm()
@@ -207,6 +213,11 @@ def resolve(
             concerned |= dict.fromkeys(evaluated.revisions, True)
         if revisions := named(concerned):
             identity[EVALUATION] = revisions
+    for problem in METHOD_PLUGINS.problems():
+        on_event(Notice(problem))
+    plugins = _plugins(pretrain, evaluated_on=fields["evaluation"].get("data"))
+    if plugins:
+        identity[PLUGINS] = [str(plugin.reference) for plugin in plugins]
     counts = _what_counts(fields)
     *earlier, today = (
         fingerprint({"spec": counts, "identity": counted})
@@ -216,7 +227,7 @@ def resolve(
         spec=fields,
         identity=identity,
         fingerprint=today,
-        command=command,
+        command=command_with(command, plugins),
         name=name,
         smoke=spec.smoke,
         warnings=tuple(notes),
@@ -262,7 +273,7 @@ def pretrain(
         with meter.phase("data_prep"):
             dataset = load_data(spec.data, on_event)
         trainer = Trainer(spec, dataset, device, meter, world)
-        owner = spec.training_key()
+        owner = _owner(spec)
         resumed = False
         with meter.phase("checkpoint"):
             for state in saved_states(
@@ -337,6 +348,28 @@ def bind_device(spec: PretrainSpec) -> Device:
     """Return the device and the precision that a spec asks for."""
     chosen = devices.choose(spec.device)
     return Device(chosen, devices.choose_precision(chosen, spec.precision))
+
+
+def _plugins(
+    spec: PretrainSpec, evaluated_on: Mapping[str, Any] | None = None
+) -> list[Plugin[Any]]:
+    """Return the plugins that a pretraining uses, and the data set that it is evaluated on."""
+    return plugins_used(
+        (METHOD_PLUGINS, spec.method.name),
+        (BACKBONE_PLUGINS, spec.backbone.name),
+        (DATASET_PLUGINS, spec.data.dataset),
+        (DATASET_PLUGINS, None if evaluated_on is None else evaluated_on["dataset"]),
+    )
+
+
+def _owner(spec: PretrainSpec) -> str:
+    """Return what tells the checkpoints of a training from those of other ones, or of other code.
+
+    Its weights need no more than its spec: an evaluation does not have the method that made them.
+    """
+    plugins = [str(plugin.reference) for plugin in _plugins(spec)]
+    key = spec.training_key()
+    return fingerprint({"training": key, PLUGINS: plugins}) if plugins else key
 
 
 def _check_devices(spec: PretrainSpec, device: Device, *networks: nn.Module) -> None:

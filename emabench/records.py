@@ -179,6 +179,8 @@ class JobRecord:
     """Attempts that failed since somebody asked for the job."""
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     device_kind: str | None = None
+    plugins: tuple[str, ...] = ()
+    """References of the plugins that a worker must have."""
     run_id: str = ""
     """Id of the run that the job belongs to."""
     attempts: tuple[AttemptRecord, ...] = ()
@@ -208,8 +210,8 @@ class RunRecord:
     spec: Mapping[str, Any]
     """The resolved experiment, as nested plain values."""
     identity: Mapping[str, Any]
-    """What beside the spec identifies the run: device kind, precision, threads, data hash, and the
-    revisions that concern it."""
+    """What beside the spec identifies the run: device kind, precision, threads, data hash, the
+    plugins that it uses, and the revisions that concern it."""
     fingerprint: str
     created_at: datetime
     results: Mapping[str, float] = field(default_factory=dict)
@@ -337,7 +339,8 @@ class PlannedRun:
     identity: Mapping[str, Any]
     """What beside the spec identifies the run: ``device_kind``, ``precision``, ``threads`` and
     ``data`` (the content hash of the images); ``evaluation_data`` where it is evaluated on others;
-    ``weights`` (their SHA-256) for a separate evaluation; ``revisions`` and
+    ``weights`` (their SHA-256) for a separate evaluation; ``plugins`` (name and digest of each
+    that it uses), if it uses any; ``revisions`` and
     ``evaluation_revisions``, where a fix changed a number of such a run."""
     fingerprint: str
     """Identifies spec and identity together."""
@@ -409,6 +412,8 @@ class Claim:
     """CPU threads that the run was resolved for."""
     weights: str | None = None
     """SHA-256 of the weights that a separate evaluation was resolved for."""
+    plugins: tuple[str, ...] = ()
+    """References of the plugins that the job needs."""
 
 
 @dataclass(frozen=True)
@@ -446,3 +451,5 @@ class QueueRecord:
     """The next ones, in the order in which they will be claimed."""
     failed: tuple[JobRecord, ...]
     """The newest ones that failed for good, without those that only needed another one."""
+    plugins: Mapping[str, int] = field(default_factory=dict)
+    """By the reference of a plugin, how many queued jobs need a worker that has it."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from emabench.extensions.plugin_reference import PLUGINS, PluginKind, references_in
 from emabench.records import RunRecord
 from emabench.spec.paths import ADDED_LATER
 from emabench.spec.revisions import EVALUATION, PRETRAINING, names_in
@@ -28,6 +29,10 @@ TOLD_BY_IDENTITY = {
     "evaluation_data": ("evaluation.data.data_dir",),
 }
 """Fields that only say how the identity was chosen: ``auto`` and ``cpu`` may be the same device."""
+_PLUGIN = "plugins."
+"""Begins the field that holds the digest of a plugin; its kind follows."""
+_BACKBONE = "pretrain.backbone.name"
+_DATASET = "pretrain.data.dataset"
 
 _Key = tuple[str, frozenset[str]]
 """What the runs of an arm have in common: their fields as text, and what changed their numbers."""
@@ -75,8 +80,11 @@ def fields_of(run: RunRecord) -> dict[str, Any]:
     fields.update(
         (name, value)
         for name, value in run.identity.items()
-        if name not in (PRETRAINING, EVALUATION)
+        if name not in (PRETRAINING, EVALUATION, PLUGINS)
     )
+    for reference in references_in(run.identity):
+        field = f"{_PLUGIN}{reference.kind}"
+        fields[field] = " ".join(filter(None, (fields.get(field), reference.digest)))
     for name in run.identity:
         for path in TOLD_BY_IDENTITY.get(name, ()):
             fields.pop(path, None)
@@ -199,8 +207,12 @@ def _differs(arms: Sequence[Arm], path: str) -> bool:
     values: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for arm in arms:
         told_by: tuple[str, ...] = ()
-        if path.startswith(_METHOD_OPTIONS):
+        if path.startswith((_METHOD_OPTIONS, f"{_PLUGIN}{PluginKind.METHOD}")):
             told_by = (arm.method,)
+        elif path == f"{_PLUGIN}{PluginKind.BACKBONE}":
+            told_by = (str(arm.fields.get(_BACKBONE)),)
+        elif path == f"{_PLUGIN}{PluginKind.DATASET}":
+            told_by = (str(arm.fields.get(_DATASET)),)
         elif path == TARGET_GRADIENT:
             told_by = (arm.method, arm.scope)
         values[told_by].add(arm.texts.get(path, ""))

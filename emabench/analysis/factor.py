@@ -18,9 +18,9 @@ _OF_A_RUN: dict[str, Callable[[RunRecord], str | None]] = {
 """Factors that are no field of the spec: what tells the code of two branches apart."""
 
 _GO_ALONG = {
-    METHOD: ("pretrain.method.options.",),
-    "pretrain.backbone.name": ("pretrain.backbone.options.",),
-    "pretrain.data.dataset": ("pretrain.data.data_dir", "data"),
+    METHOD: ("pretrain.method.options.", "plugins.method"),
+    "pretrain.backbone.name": ("pretrain.backbone.options.", "plugins.backbone"),
+    "pretrain.data.dataset": ("pretrain.data.data_dir", "data", "plugins.dataset"),
     "device_kind": ("precision",),
 }
 """Fields, or beginnings of fields, that have another meaning under each value of a factor."""

@@ -11,12 +11,13 @@ import numpy as np
 from emabench.data.cache.image_cache import ImageCache, cache_folder
 from emabench.data.cache.image_rows import Images, take
 from emabench.data.sources.arrays import load_embedded, load_torchvision
-from emabench.data.sources.catalogue import DatasetInfo, list_datasets
+from emabench.data.sources.catalogue import DatasetInfo, built_in_datasets
 from emabench.data.sources.folder import load_folder
+from emabench.data.sources.plugged import DATASET_PLUGINS, list_datasets, load_plugged
 from emabench.data.sources.source import Source
 from emabench.data.sources.synthetic import load_synthetic
 from emabench.data.subset import chosen_rows
-from emabench.errors import SpecError, UnknownNameError
+from emabench.errors import SpecError
 from emabench.spec.data import DataSpec
 
 __all__ = ["Dataset", "DatasetInfo", "ImageSet", "list_datasets", "load_dataset"]
@@ -84,22 +85,26 @@ def load_dataset(
 
     Raises:
         UnknownNameError: there is no data set, or no cache mode, of this name.
+        PluginError: the plugin of the data set cannot be loaded.
         SpecError: ``data_dir`` is missing for a folder, or given where nothing reads it; so for
             ``white``.
         NotFoundError: the folder does not exist.
         DataError: the files are missing, damaged or make no data set, or a subset is larger
             than the data.
     """
-    names = [info.name for info in list_datasets()]
-    if spec.dataset not in names:
-        raise UnknownNameError("data set", spec.dataset, names)
+    names = [info.name for info in built_in_datasets()]
+    plugin = DATASET_PLUGINS.find(spec.dataset)
+    if plugin is None and spec.dataset not in names:
+        plugin = DATASET_PLUGINS.get(spec.dataset, lambda: names)
     if spec.white is not None and spec.dataset != "folder":
         raise SpecError(
             f"data.white={spec.white} does not apply to {spec.dataset}",
             hint="leave it out: it is for 16-bit grey images in a folder",
         )
     cache = ImageCache(cache_folder(cache_dir))
-    if spec.dataset == "folder":
+    if plugin is not None:
+        source = load_plugged(spec, plugin.value, cache)
+    elif spec.dataset == "folder":
         source = load_folder(spec, cache, progress)
     elif spec.dataset == "synthetic":
         source = load_synthetic(spec)

@@ -18,6 +18,7 @@ from emabench.events import (
     RunFinished,
     RunStarted,
 )
+from emabench.extensions.plugins_at_hand import any_plugins, has_plugins
 from emabench.queue.patience import patient
 from emabench.queue.process import Processes
 from emabench.queue.submission import Engine
@@ -215,11 +216,13 @@ class WholeQueue:
         self._on_event = on_event
         self._idle: set[Slot] = set()
         self._waits = False
+        self._has = self._has_plugins if any_plugins() else None
+        self._missed: set[str] = set()
 
     def claim(self, slot: Slot) -> Claim | None:
         """Take the next job for a slot; None if there is none at the moment."""
         assert slot.kind is not None
-        claim = self._store.queue.claim_next(slot.kind, device=slot.device)
+        claim = self._store.queue.claim_next(slot.kind, device=slot.device, has=self._has)
         if claim is None:
             self._idle.add(slot)
         else:
@@ -236,6 +239,13 @@ class WholeQueue:
             self._on_event(Notice("nothing left to do: waiting for jobs; Ctrl-C quits"))
         return self._idle_exit
 
+    def leave(self, claim: Claim) -> None:
+        """Leave alone what needs a plugin that whoever works on the jobs turned out to lack."""
+        self._missed.update(claim.plugins)
+
+    def _has_plugins(self, references: Sequence[str]) -> bool:
+        return self._missed.isdisjoint(references) and has_plugins(references)
+
 
 class ChosenRuns:
     """Gives the jobs of some runs, in order; waits for those that somebody else works on.
@@ -247,7 +257,7 @@ class ChosenRuns:
     """
 
     def __init__(self, store: RunStore, runs: Sequence[QueuedRun], on_event: Listener) -> None:
-        self._store, self._on_event = store, on_event
+        self._store, self._on_event, self._runs = store, on_event, tuple(runs)
         self._jobs = list(
             dict.fromkeys(
                 job for run in runs for job in (run.pretrain_job, run.eval_job) if job is not None
@@ -273,6 +283,14 @@ class ChosenRuns:
     def is_exhausted(self) -> bool:
         """Whether all jobs are finished, or gone."""
         return not self._unfinished()
+
+    def leave(self, claim: Claim) -> None:
+        """Wait no longer for a job that cannot be worked on here, nor for what depends on it."""
+        self._jobs = [job for job in self._jobs if job not in self._of_run(claim)]
+
+    def _of_run(self, claim: Claim) -> set[str]:
+        run = next(r for r in self._runs if claim.job_id in (r.pretrain_job, r.eval_job))
+        return {job for job in (run.pretrain_job, run.eval_job) if job is not None}
 
     def _unfinished(self) -> dict[str, JobState]:
         found = self._store.queue.states(self._jobs)

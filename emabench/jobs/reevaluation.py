@@ -16,6 +16,7 @@ import torch
 
 from emabench import device as devices
 from emabench.data.load_with_progress import load_data
+from emabench.data.sources.plugged import DATASET_PLUGINS
 from emabench.errors import NotFoundError, SpecError, UsageError
 from emabench.evaluation.few_shot import check_few_shot
 from emabench.evaluation.resolve_evaluation import (
@@ -26,7 +27,10 @@ from emabench.evaluation.resolve_evaluation import (
 from emabench.evaluation.weights_file import check_fit, digest, read_header
 from emabench.events import Listener, Notice
 from emabench.experiment import bind_device
+from emabench.extensions.plugin_reference import PLUGINS
+from emabench.extensions.plugins_at_hand import command_with, expect_plugins, plugins_used
 from emabench.networks.backbone import Backbone, build_backbone, chosen_stem
+from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.records import PlannedRun, RunRecord
 from emabench.spec import DataSpec, EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.paths import SHORT_NAMES, nest, value_at
@@ -68,6 +72,7 @@ def resolve_evaluation(
         UsageError: a field does not go with the others, or the file needs one more.
         NotFoundError: the run has no weights.
         WeightsError: the file cannot be read, or does not fit the backbone.
+        PluginError: a plugin of backbone or data is not here, or cannot be loaded.
         DataError: the images cannot be read.
     """
     source = _source(weights)
@@ -80,6 +85,10 @@ def resolve_evaluation(
     device = bind_device(spec.pretrain)
     data = spec.evaluation.data or spec.pretrain.data
     data = _sized(data, data.image_size or spec.pretrain.data.image_size)
+    if isinstance(weights, RunRecord):
+        needed = (BACKBONE_PLUGINS, spec.pretrain.backbone.name), (DATASET_PLUGINS, data.dataset)
+        for note in expect_plugins(source.title, weights.identity, *needed):
+            on_event(Notice(note))
     images = load_data(data, on_event)
     pretrain = _with_stem(spec.pretrain, images.image_size)
     with torch.random.fork_rng(devices=[]):
@@ -104,6 +113,7 @@ def resolve_evaluation(
     known = pretrain.model_dump(mode="json")
     if source.pretrain is None:
         known = {"backbone": known["backbone"]}  # nobody knows how they were trained
+    used = plugins_used((BACKBONE_PLUGINS, pretrain.backbone.name), (DATASET_PLUGINS, data.dataset))
     identity: dict[str, Any] = {
         "device_kind": device.kind,
         "precision": device.precision,
@@ -114,6 +124,8 @@ def resolve_evaluation(
     concerned = knn_revisions(spec.evaluation.knn, images)
     if revisions := named(concerned | dict.fromkeys(images.revisions, True)):
         identity[EVALUATION] = revisions
+    if used:
+        identity[PLUGINS] = [str(plugin.reference) for plugin in used]
     counts = {
         "backbone": known["backbone"],
         "evaluation": without(evaluation, ("data.data_dir", "seed")),
@@ -129,7 +141,7 @@ def resolve_evaluation(
         },
         identity=identity,
         fingerprint=fingerprint(counts),
-        command=command,
+        command=command_with(command, used),
         name=source.name,
         smoke=spec.smoke,
         warnings=tuple(notes),

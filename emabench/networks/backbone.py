@@ -8,17 +8,14 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from emabench.errors import SpecError, UnknownNameError
+from emabench.errors import SpecError
 from emabench.networks.backbone_options import check_options
+from emabench.networks.backbone_plugins import PIXELS, known_backbone
 from emabench.networks.cut import ramp
 from emabench.networks.drop_rates import keep_asked_for
 from emabench.networks.exactness import is_exact
 from emabench.networks.families import Family, find_family
 from emabench.spec import BackboneSpec
-from emabench.spec.pretrain import SMALL_NETWORKS
-
-PIXELS = "pixels"
-"""The backbone without weights: its features are the raw pixels. A floor for every comparison."""
 
 _SMALL_IMAGE = 64
 
@@ -68,7 +65,8 @@ def build_backbone(spec: BackboneSpec, image_size: int, *, any_size: bool = Fals
         any_size: whether it is to take images of other sizes too, as far as its family can.
 
     Raises:
-        UnknownNameError: timm has no such model.
+        UnknownNameError: neither timm nor a plugin has such a model.
+        PluginError: the plugin cannot be loaded.
         SpecError: the model does not take an option, or does not take images of this size.
     """
     spec = spec.as_timm()
@@ -80,10 +78,7 @@ def build_backbone(spec: BackboneSpec, image_size: int, *, any_size: bool = Fals
                 f"backbone {PIXELS} takes no options", hint="leave out backbone.options"
             )
         return Backbone(PIXELS, nn.Flatten(), {"backbone": nn.Flatten()}, 3 * image_size**2)
-    if not timm.is_model(spec.name):
-        raise UnknownNameError(
-            "backbone", spec.name, [PIXELS, *SMALL_NETWORKS, *timm.list_models()]
-        )
+    is_plugin = known_backbone(spec.name)
     family = find_family(spec.name)
     options = fitted_options(spec, image_size)
     if any_size and family is not None:
@@ -100,7 +95,10 @@ def build_backbone(spec: BackboneSpec, image_size: int, *, any_size: bool = Fals
         ) from error
     quietened = keep_asked_for(model, spec.options)
     feature_dim = _feature_dim(model, spec.name, image_size)
-    blocks = {"backbone": model} if family is None else _cut(model, family, image_size)
+    if is_plugin:
+        blocks = _cut_by_itself(model, spec.name, image_size)
+    else:
+        blocks = {"backbone": model} if family is None else _cut(model, family, image_size)
     return Backbone(spec.name, model, blocks, feature_dim, quietened=quietened)
 
 
@@ -189,7 +187,7 @@ def unseen_edge(model: nn.Module, image_size: int) -> str | None:
 
 
 def family_of(name: str) -> str | None:
-    """Return the family that a timm model is cut by, or None if it stays one block."""
+    """Return the family that a timm model is cut by, or None if it is none of a known one."""
     family = find_family(name)
     return None if family is None else family.name
 
@@ -202,6 +200,25 @@ def _cut(model: nn.Module, family: Family, image_size: int) -> dict[str, nn.Modu
     blocks = family.blocks(model)
     exact = is_exact(model, blocks, ramp(3, image_size, image_size))
     return blocks if exact else {"backbone": model}
+
+
+def _cut_by_itself(model: nn.Module, name: str, image_size: int) -> dict[str, nn.Module]:
+    """Cut the model of a plugin as its method ``ema_blocks`` does; without one it is one block.
+
+    Raises:
+        SpecError: the blocks, one after another, are not the model.
+    """
+    cut = getattr(model, "ema_blocks", None)
+    if cut is None:
+        return {"backbone": model}
+    blocks = dict(cut())
+    exact = is_exact(model, blocks, ramp(3, image_size, image_size))
+    if not exact:
+        raise SpecError(
+            f"backbone {name}: its ema_blocks, one after another, are not the model",
+            hint="return every part of the model in its order, or leave ema_blocks out",
+        )
+    return blocks
 
 
 def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:

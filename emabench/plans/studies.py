@@ -9,6 +9,7 @@ from typing import Any
 
 from emabench.analysis.metrics import parse_metric
 from emabench.errors import SpecError, UsageError
+from emabench.extensions.named_plugins import named_plugins
 from emabench.plans.grids import Axes, GridPoint, command_line, flag_words
 from emabench.spec import BackboneSpec, ExperimentSpec
 from emabench.spec.grid import product
@@ -125,7 +126,8 @@ def next_commands(study: Study, *, db: str | None, smoke: bool) -> list[str]:
     for name, width in study.spec.margin.items():
         is_share = parse_metric(name).kind == "ratio"
         compare += ["--margin", f"{name}={100 * width:g}%" if is_share else f"{name}={width:g}"]
-    commands = [["work", "--idle-exit", *place], compare + of_it]
+    plugins = [word for code in named_plugins() for word in ("--plugin", code.place)]
+    commands = [["work", "--idle-exit", *plugins, *place], compare + of_it]
     if study.spec.quantity is not None:
         commands.append(["stability", "--quantity", study.spec.quantity, *of_it])
     return [shlex.join(["emabench", *words]) for words in commands]
@@ -137,10 +139,10 @@ def block_names(spec: ExperimentSpec) -> tuple[str, ...]:
     Raises:
         UsageError: there is no such backbone, or it cannot be built.
     """
-    from emabench.data.sources.catalogue import list_datasets
+    from emabench.data.sources.catalogue import built_in_datasets
 
     data = spec.pretrain.data
-    own = (info.image_size for info in list_datasets() if info.name == data.dataset)
+    own = (info.image_size for info in built_in_datasets() if info.name == data.dataset)
     size = data.image_size or next(own, None) or _USUAL_SIZE
     return _blocks(spec.pretrain.backbone.model_dump_json(), size)
 

@@ -12,6 +12,7 @@ from emabench.errors import (
     EmabenchError,
     FencedError,
     InterruptedRunError,
+    MissingPluginError,
     StoreError,
 )
 from emabench.events import Event, Listener
@@ -78,7 +79,8 @@ def make(
     except (InterruptedRunError, KeyboardInterrupt) as error:
         say(f"{error or 'stopped at once'}; queued again")
     except EmabenchError as error:
-        return Failure(error.message, error.hint, isinstance(error, StoreError))
+        missing = isinstance(error, MissingPluginError)
+        return Failure(error.message, error.hint, isinstance(error, StoreError), missing)
     except Exception as error:
         return Failure(f"{type(error).__name__}: {error}")
     else:

@@ -14,11 +14,13 @@ class Failure:
         message: what went wrong.
         hint: what to do about it.
         store_failed: whether the store itself failed, so that nothing more can be recorded.
+        lacks_plugin: whether a plugin of the job is not there, so that the job is left to others.
     """
 
     message: str
     hint: str | None = None
     store_failed: bool = False
+    lacks_plugin: bool = False
 
 
 def cause_of_death(code: int | None) -> str:

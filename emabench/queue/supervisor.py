@@ -57,6 +57,9 @@ class JobSource(Protocol):
     def is_exhausted(self) -> bool:
         """Whether no job will come any more; asked when no job runs."""
 
+    def leave(self, claim: Claim) -> None:
+        """Give such a job to nobody here: a plugin that it needs is missing after all."""
+
 
 @dataclass
 class Tally:
@@ -148,7 +151,7 @@ class Supervisor:
                     leaving or tally.started == max_jobs or source.is_exhausted()
                 ):
                     break
-                self._listen(tally)
+                self._listen(tally, source)
         except KeyboardInterrupt:  # the second Ctrl-C
             self._asked_at = time.monotonic()
             raise
@@ -183,7 +186,7 @@ class Supervisor:
             self._jobs[index] = job
             self._on_event(JobStarted(claim, slot.device, str(task.log)))
 
-    def _listen(self, tally: Tally) -> None:
+    def _listen(self, tally: Tally, source: JobSource) -> None:
         """Wait a moment for what is said of the jobs, and see to those that ended."""
         waitables = [w for job in self._jobs.values() for w in job.waitables]
         if waitables:
@@ -195,6 +198,8 @@ class Supervisor:
             self._hear(job)
             if ended:
                 del self._jobs[index]
+                if job.failure is not None and job.failure.lacks_plugin:
+                    source.leave(job.task.claim)
                 self._see_off(tally, job)
 
     def _hear(self, job: Submission) -> None:

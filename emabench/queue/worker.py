@@ -22,6 +22,7 @@ from emabench.errors import (
     EmabenchError,
     FencedError,
     InterruptedRunError,
+    MissingPluginError,
     NotFoundError,
     StoreError,
     WeightsError,
@@ -29,6 +30,7 @@ from emabench.errors import (
 from emabench.evaluation.weights_file import digest
 from emabench.events import CheckpointSaved, Event, Listener, StepProgress
 from emabench.experiment import Outcome
+from emabench.extensions.plugins_at_hand import check_plugins
 from emabench.jobs import bench, multi_device
 from emabench.queue.attempt_writer import AttemptWriter
 from emabench.queue.heartbeat import Heartbeat
@@ -77,10 +79,16 @@ def work(
 
     Raises:
         EmabenchError: why the attempt failed; it is recorded before.
+        MissingPluginError: a plugin of the job is not here, which is queued again for others.
         InterruptedRunError: the job was stopped and is queued again.
         FencedError: somebody else ended the attempt; nothing was recorded.
         StoreError: the store cannot be written.
     """
+    try:
+        check_plugins(claim.plugins)
+    except MissingPluginError as error:  # whoever took the job had them
+        writer.release(claim, reason=error.message, cost=None)
+        raise
     try:
         spec = _spec_of(claim, place)
         device = experiment.bind_device(spec.pretrain)

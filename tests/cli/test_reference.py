@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from plugged import write_examples
 
 from emabench import errors
 from emabench.cli.app.discovery import command_names, load_command
@@ -88,12 +89,14 @@ def test_every_exit_code_is_documented():
 
 
 @pytest.mark.parametrize("line", sorted(set(examples())))
-def test_every_example_is_a_command_line_that_parses(line):
+def test_every_example_is_a_command_line_that_parses(line, folder):
+    write_examples(folder)
     program, name, *words = shlex.split(line)
     command = load_command(name)
     if words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     context = command.make_context(f"{program} {name}", words)
+    context.close()
     assert context.params.keys() == {parameter.name for parameter in command.params} - {"help"}
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from emabench.data.sources.catalogue import list_datasets
+from emabench.data.images import list_datasets
 from emabench.methods import load_method, method_names
 from emabench.spec import ExperimentSpec
 from emabench.spec.settings import experiment_at, preset_names
@@ -134,7 +134,7 @@ def test_backbones_are_searched_by_name(emabench):
         "vgg11", "one", "block", "vgg11_bn", "one", "block",
     ]  # fmt: skip
     found = read(emabench(["backbones", "--search", "resnet1", "--json"]))["backbones"]
-    assert {"name": "resnet18", "family": "resnet"} in found
+    assert {"name": "resnet18", "family": "resnet", "origin": None} in found
     assert all("resnet1" in backbone["name"] for backbone in found)
     pattern = emabench(["backbones", "--search", "vit_tiny_patch16_*"]).out
     assert "cut into blocks (vit)" in pattern

@@ -87,7 +87,7 @@ def test_only_jobs_for_the_kind_of_device_are_claimed(store):
     assert store.queue.claim_next("mps") is None
     assert next_of(store, "cuda").job_id == on_gpu.pretrain_job
     assert store.queue.claim_next("cuda") is None
-    assert store.queue.queued_by_need() == {"cpu": 2, "cuda": 1}
+    assert store.queue.queued_by_need() == {("cpu", ()): 2, ("cuda", ()): 1}
 
 
 def test_jobs_of_a_newer_spec_version_are_left_to_newer_workers(store, monkeypatch):
@@ -95,7 +95,7 @@ def test_jobs_of_a_newer_spec_version_are_left_to_newer_workers(store, monkeypat
     for module in ("queue.claiming", "queue.watching"):
         monkeypatch.setattr(f"emabench.store.{module}.SPEC_VERSION", 0)
     assert store.queue.claim_next("cpu") is None
-    assert store.queue.queued_by_need() == {NEWER_EMABENCH: 2}
+    assert store.queue.queued_by_need() == {(NEWER_EMABENCH, ()): 2}
 
 
 def test_the_process_that_begins_says_where_it_works(store):

@@ -67,30 +67,26 @@ def prepare(folder: Path, env: dict[str, str]) -> Prepared:
     return Prepared(folder, (first, second))
 
 
-def furnish(folder: Path, prepared: Prepared, page: str) -> Path:
+def furnish(folder: Path, prepared: Prepared, page: str) -> None:
     """Copy the prepared files into the folder of a page, and save the files that it shows.
 
-    A page shows a file by a block and the words "Save it as `NAME`" after it. One that belongs into
-    the package goes into a copy of it, in the folder.
-
-    Returns:
-        The folder whose package the commands shall use.
+    A page shows a file by a block and the words "Save it as `NAME`" after it.
     """
     # Links, because nothing that is finished is written again.
     shutil.copytree(prepared.folder, folder, copy_function=_link, dirs_exist_ok=True)
     if (ROOT / "results.db.example").exists():
         shutil.copy(ROOT / "results.db.example", folder)
     (folder / "tests").symlink_to(ROOT / "tests")
-    place = ROOT
-    for source, name in re.findall(
-        r"```\w+\n((?:(?!```).)*)```\s+Save it as `([^`]+)`", page, re.S
-    ):
-        if name.startswith("emabench/"):
-            shutil.copytree(ROOT / "emabench", folder / "emabench", dirs_exist_ok=True)
-            place = folder
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(source)
-    return place
+    plugins = [_page(f"how-to/{name}") for name in ("own-method", "own-data", "own-backbone")]
+    for text in (*plugins, page):
+        for name, source in saved_files(text).items():
+            (folder / name).write_text(source)
+
+
+def saved_files(page: str) -> dict[str, str]:
+    """Return the files that a page shows and tells to save, by their names."""
+    blocks = re.findall(r"```\w+\n((?:(?!```).)*)```\s+Save it as `([^`]+)`", page, re.S)
+    return {name: source for source, name in blocks}
 
 
 def _link(source: str, target: str) -> None:

@@ -50,9 +50,8 @@ CASES = [(name, commands) for name, commands in cases() if commands]
 @pytest.mark.parametrize(("name", "commands"), CASES, ids=[name for name, _ in CASES])
 def test_commands_of_a_page_work(name, commands, programs, prepared, tmp_path, monkeypatch):
     text = read_all().get(name, "")
-    package = place.furnish(tmp_path, prepared, text)
-    warm = programs.warm if package == place.ROOT else None
-    env = place.environment(programs.folder, warm) | {"PYTHONPATH": str(package)}
+    place.furnish(tmp_path, prepared, text)
+    env = place.environment(programs.folder, programs.warm) | {"PYTHONPATH": str(place.ROOT)}
     troubles = Page(tmp_path, env, prepared, monkeypatch).run_all(commands)
     assert not troubles, "\n\n".join(troubles)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.plugin_option import PluginOption
 from emabench.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -31,11 +33,13 @@ def command(
     stem: Annotated[
         str, typer.Option("--stem", metavar="NAME", help="auto, original, 3x3 or 3x3-stride2.")
     ] = "auto",
+    plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the backbones, or the blocks of one with their parameters and FLOPs.
 
-    FLOPs are those of one image's forward pass; a multiply-add counts as 2.
+    Those of plugins come first, each with where it comes from. FLOPs are those of one image's
+    forward pass; a multiply-add counts as 2.
 
     Examples:
         emabench backbones resnet18
@@ -51,28 +55,38 @@ def command(
 def _list(search: str | None, *, json: bool) -> None:
     import timm
 
-    from emabench.cli.app.console import print_json
+    from emabench.cli.app.console import err, print_json
     from emabench.networks.backbone import family_of
+    from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 
+    entries = BACKBONE_PLUGINS.entries()
+    origins = {entry.name: entry.origin for entry in entries if entry.problem is None}
     pattern = search if search is None or set(search) & set("*?[") else f"*{search}*"
-    found: list[str] = timm.list_models(pattern or "")
-    if not found:
+    mine = fnmatch.filter(origins, pattern or "*")
+    found: list[str] = [name for name in timm.list_models(pattern or "") if name not in origins]
+    for entry in entries:
+        if entry.problem is not None:
+            err().print(f"note: {entry.problem}")
+    if not found and not mine:
         raise NotFoundError(
             f"no backbone has {search!r} in its name", hint="'emabench backbones' lists all"
         )
-    rows = [{"name": each, "family": family_of(each)} for each in found]
+    rows = [{"name": each, "family": None, "origin": origins[each]} for each in mine]
+    rows += [{"name": each, "family": family_of(each), "origin": None} for each in found]
     if json:
         print_json({"schema_version": 1, "backbones": rows})
         return
     for row in rows:
         cut = "one block" if row["family"] is None else f"cut into blocks ({row['family']})"
+        cut = cut if row["origin"] is None else f"plugin {row['origin']}"
         typer.echo(f"{row['name']:44} {cut}")
 
 
 def _show(name: str, image_size: int, stem: str, *, json: bool) -> None:
     from emabench.cli.app.console import print_json
     from emabench.cost.flops import block_costs
-    from emabench.networks.backbone import PIXELS, build_backbone, chosen_stem, family_of
+    from emabench.networks.backbone import build_backbone, chosen_stem, family_of
+    from emabench.networks.backbone_plugins import PIXELS
     from emabench.spec import BackboneSpec
 
     spec = BackboneSpec.parse({"name": name, "stem": stem}, what="backbone").as_timm()

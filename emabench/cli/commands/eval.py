@@ -14,6 +14,7 @@ from emabench.cli.options.kept_files import (
     CacheOption,
 )
 from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.plugin_option import PluginOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def command(
     queue: Annotated[
         bool, typer.Option("--queue", help="Only queue them; 'emabench work' runs them.")
     ] = False,
+    plugin: PluginOption = None,
     cache: CacheOption = None,
     cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.plugin_option import PluginOption
+from emabench.errors import PluginError
 
 PANEL = "Look things up"
 
@@ -15,41 +17,63 @@ def command(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Describe only this one.")
     ] = None,
+    plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the methods, or show one with its options.
 
+    Those from outside the package stand at the end, each with where it comes from.
+
     Examples:
         emabench methods
         emabench methods moco --json
+        emabench methods --plugin simdist.py
     """
-    from emabench.cli.app.console import print_json
-    from emabench.methods import method_names
+    from emabench.cli.app.console import err, print_json
+    from emabench.methods import METHOD_PLUGINS, method_names
 
-    found = [describe(each) for each in ([name] if name else method_names())]
+    if name:
+        found, problems = [describe(name)], []
+    else:
+        entries = METHOD_PLUGINS.entries()
+        found = [describe(each) for each in method_names()]
+        problems = [each.problem for each in entries if each.problem]
+        for each in entries:
+            try:
+                if each.problem is None:
+                    found.append(describe(each.name))
+            except PluginError as error:
+                problems.append(error.message)
     if json:
         print_json(found)
-        return
-    for method in found:
-        typer.echo(f"{method['name']:14}{method['summary']}")
+    for method in () if json else found:
+        origin = method["origin"]
+        note = "" if origin is None else f" (plugin {origin})"
+        typer.echo(f"{method['name']:14}{method['summary']}{note}")
         if name:
             typer.echo(f"{'':14}{_target_in_words(method)}")
             for option, default in method["options"].items():
                 typer.echo(f"{'':14}--set method.options.{option}={default}")
+    for problem in dict.fromkeys(problems):
+        err().print(f"note: {problem}")
 
 
 def describe(name: str) -> dict[str, Any]:
     """Return name, summary, what is known of its target, and the options with their defaults.
 
+    ``origin`` is None for a method of the package.
+
     Raises:
         UnknownNameError: there is no such method.
+        PluginError: its plugin cannot be loaded.
     """
-    from emabench.methods import load_method
+    from emabench.methods import METHOD_PLUGINS, load_method
 
     method = load_method(name)
     return {
         "name": name,
         "summary": (method.__doc__ or "").strip().partition("\n")[0],
+        "origin": METHOD_PLUGINS.origin(name),
         "has_target": bool(method.target_views),
         "stop_gradient": method.stop_gradient if method.target_views else None,
         "options": method.Options().model_dump(mode="json"),

@@ -9,6 +9,7 @@ import typer
 
 from emabench.cli.app.discovery import NamedCommands
 from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.plugin_option import PluginOption
 from emabench.cli.options.spec_flags import PresetFlag, takes_spec_flags
 
 PANEL = "Look things up"
@@ -93,6 +94,7 @@ def presets(json: JsonOption = False) -> None:
 def validate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Spec file to check.")],
     preset: PresetFlag = None,
+    plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Check the fields of a spec file; exit 2 with the field and the reason if one is wrong.

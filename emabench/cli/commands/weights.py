@@ -13,6 +13,7 @@ import typer
 from emabench.artifacts.layout import artifacts_folder
 from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption, OverwriteOption
+from emabench.cli.options.plugin_option import PluginOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.errors import EmabenchError, NotFoundError, UnknownNameError, UsageError
 from emabench.output_file import check_output
@@ -40,6 +41,7 @@ def command(
             help="Network to take the backbone of.",
         ),
     ] = "online",
+    plugin: PluginOption = None,
     force: OverwriteOption = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
@@ -58,9 +60,12 @@ def command(
         raise UsageError(f"{output} exists already", hint="--force overwrites it")
     if not output.parent.is_dir():
         raise NotFoundError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
-    from emabench.cli.app.console import print_json
+    from emabench.cli.app.console import err, print_json
     from emabench.evaluation.weights_file import read_header
+    from emabench.extensions.plugins_at_hand import expect_plugins
+    from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
     from emabench.networks.loading_code import loading_code
+    from emabench.spec.paths import SHORT_NAMES, value_at
     from emabench.store import RunStore
     from emabench.training.weights import weights_file
 
@@ -73,6 +78,9 @@ def command(
         )
     source = weights_file(artifacts_folder(db, artifacts), found.id, network)
     read_header(source)  # damaged weights are not handed on
+    backbone = str(value_at(found.spec, SHORT_NAMES["backbone"]))
+    for note in expect_plugins(found.title, found.identity, (BACKBONE_PLUGINS, backbone)):
+        err().print(f"note: {note}")
     _copy(source, output)
     code = loading_code(found.spec, output)
     if json:

@@ -19,6 +19,7 @@ from emabench.cli.options.engine_options import (
 )
 from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption, KeepOption
 from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.plugin_option import PluginOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def command(
             help="An attempt without a heartbeat for this long counts as dead.",
         ),
     ] = 60.0,
+    plugin: PluginOption = None,
     cache: CacheOption = None,
     cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
@@ -163,14 +165,17 @@ def _as_json(tally: Tally) -> dict[str, object]:
 
 
 def _note_what_is_left(store: RunStore, slots: Sequence[Slot]) -> None:
-    """Say so if jobs wait for a kind of device, or a program, that this worker is not."""
+    """Say so if jobs wait for a kind of device, a program or a plugin that this worker lacks."""
     from emabench.cli.app.console import err
+    from emabench.extensions.plugins_at_hand import missing_plugins
 
     mine = {slot.kind for slot in slots}
-    for kind, count in store.queue.queued_by_need().items():
+    for (kind, plugins), count in store.queue.queued_by_need().items():
+        jobs = "1 queued job needs" if count == 1 else f"{count} queued jobs need"
         if kind not in mine:
-            jobs = "1 queued job needs" if count == 1 else f"{count} queued jobs need"
             err().print(f"note: {jobs} {kind}, which this worker does not offer")
+        for plugin in missing_plugins(plugins):
+            err().print(f"note: {jobs} the plugin {plugin.words}, which this worker does not have")
 
 
 def _raise_if_failed(tally: Tally) -> None:

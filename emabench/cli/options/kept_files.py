@@ -30,7 +30,7 @@ KeepOption = Annotated[
 ]
 
 
-def _export(context: typer.Context, variable: str, value: str | None) -> None:
+def export_variable(context: typer.Context, variable: str, value: str | None) -> None:
     """Let a flag win over its variable, for this command and the processes that it starts."""
     if value is None or context.resilient_parsing:
         return
@@ -45,14 +45,14 @@ def _export(context: typer.Context, variable: str, value: str | None) -> None:
 def _export_mode(context: typer.Context, value: str | None) -> str | None:
     if value is not None:
         parse_mode(value)
-    _export(context, MODE_VARIABLE, value)
+    export_variable(context, MODE_VARIABLE, value)
     return value
 
 
 def _export_budget(context: typer.Context, value: str | None) -> str | None:
     if value is not None:
         parse_bytes(value)
-    _export(context, BUDGET_VARIABLE, value)
+    export_variable(context, BUDGET_VARIABLE, value)
     return value
 
 

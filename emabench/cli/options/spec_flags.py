@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from emabench.cli.options.plugin_option import PluginOption
+
 
 def _flag(name: str, metavar: str, text: str) -> Any:
     variable = f"EMABENCH_{name.upper().replace('-', '_')}"
@@ -71,8 +73,10 @@ SPEC_FLAGS: dict[str, Any] = {
             help="Set any field, for example ema.decay=0.99; may be repeated.",
         ),
     ],
+    "plugin": PluginOption,
 }
-"""Parameters that describe experiments: spec files, a flag for each common field, and ``--set``."""
+"""Parameters that describe experiments: spec files, a flag for each common field, ``--set``, and
+where names come from that the package does not know."""
 
 
 _OF_THE_STUDY = ("specs", "preset", "method", "ema_scope")

@@ -9,6 +9,7 @@ from emabench.records import JobKind, JobRecord, JobState, QueueRecord, RunningA
 from emabench.report.tables.queue_table import (
     GONE,
     counts,
+    plugin_lines,
     progress_texts,
     sections,
     share,
@@ -43,6 +44,7 @@ class QueueView:
 
         queue = self._queue
         yield _counts(queue)
+        yield from (Text(line, style="dim") for line in plugin_lines(queue))
         for title, jobs in sections(queue):
             yield Text(f"\n{title}", style="bold")
             if jobs is queue.running:

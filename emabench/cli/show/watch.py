@@ -55,12 +55,13 @@ def print_queue(queue: QueueRecord, console: Console) -> None:
     """Print the queue once: for a terminal, or in plain tables."""
     from emabench.cli.show.queue_view import QueueView
     from emabench.cli.show.tables import rich_table
-    from emabench.report.tables.queue_table import counts_line, queue_tables
+    from emabench.report.tables.queue_table import counts_line, plugin_lines, queue_tables
 
     if is_live(console):
         console.print(QueueView(queue))
         return
-    console.print(counts_line(queue))
+    for line in (counts_line(queue), *plugin_lines(queue)):
+        console.print(line)
     for title, table in queue_tables(queue):
         console.print(rich_table(table, title))
 

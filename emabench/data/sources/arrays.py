@@ -52,14 +52,23 @@ _TORCHVISION: dict[str, tuple[Any, str]] = {
 
 
 @dataclass(frozen=True)
-class _Arrays:
+class ImageArrays:
+    """A data set as arrays, before anything is done to it.
+
+    Attributes:
+        classes: names of the classes; a label is an index into them.
+        train: images uint8 ``[N, S, S]`` (grey) or ``[N, S, S, 3]`` (RGB), S from 8 to 1024, and
+            labels int64 ``[N]``.
+        test: likewise, of the same size.
+    """
+
     classes: tuple[str, ...]
     train: tuple[np.ndarray, np.ndarray]
-    """Images uint8 ``[N, S, S]`` or ``[N, S, S, 3]``, and labels int64 ``[N]``."""
     test: tuple[np.ndarray, np.ndarray]
 
     @cached_property
     def content_hash(self) -> str:
+        """Hex digits that identify classes, images and labels."""
         digest = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
         for images, labels in (self.train, self.test):
             digest.update(f"{images.shape}".encode())
@@ -69,6 +78,7 @@ class _Arrays:
 
     @cached_property
     def statistics(self) -> ChannelStatistics:
+        """Mean and spread of each channel over the training images."""
         return channel_statistics(_to_rgb(self.train[0]))
 
 
@@ -83,14 +93,14 @@ def load_embedded(spec: DataSpec, cache: ImageCache) -> Source:
             f"data_dir={spec.data_dir!r} does not apply to {spec.dataset}",
             hint="for your own images, set dataset=folder",
         )
-    return _to_source(_embedded(), spec, cache)
+    return array_source(_embedded(), spec, cache)
 
 
 @lru_cache(maxsize=1)
-def _embedded() -> _Arrays:
+def _embedded() -> ImageArrays:
     # Every run of a grid is resolved with its images, and those of the package stay the same.
     read = fashion_mini.read_split
-    return _Arrays(fashion_mini.CLASSES, read("train"), read("test"))
+    return ImageArrays(fashion_mini.CLASSES, read("train"), read("test"))
 
 
 def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
@@ -114,7 +124,7 @@ def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
             "which need no download",
         ) from error
     classes = tuple(train.classes)
-    arrays = _Arrays(classes, _pixels(train), _pixels(test))
+    arrays = ImageArrays(classes, _pixels(train), _pixels(test))
     for images, labels in (arrays.train, arrays.test):
         if len(images) != len(labels) or not np.isin(labels, np.arange(len(classes))).all():
             raise DataError(
@@ -122,7 +132,7 @@ def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
                 f"labels in {len(classes)} classes",
                 hint=f"remove what was unpacked there and keep {place}, or let it be downloaded",
             )
-    return _to_source(arrays, spec, cache)
+    return array_source(arrays, spec, cache)
 
 
 def _read_quietly(reader: Any, folder: Path) -> tuple[Any, Any]:
@@ -156,7 +166,8 @@ def _pixels(split: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(split.data), np.asarray(split.targets, dtype=np.int64)
 
 
-def _to_source(arrays: _Arrays, spec: DataSpec, cache: ImageCache) -> Source:
+def array_source(arrays: ImageArrays, spec: DataSpec, cache: ImageCache) -> Source:
+    """Return arrays as a data set of the size that the spec asks for, with its content hash."""
     splits = (arrays.train[0], arrays.test[0])
     size = spec.image_size or splits[0].shape[1]
     train: Images

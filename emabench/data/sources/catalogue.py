@@ -86,6 +86,6 @@ _DATASETS = (
 )
 
 
-def list_datasets() -> list[DatasetInfo]:
-    """Return every data set that can be named in a spec."""
+def built_in_datasets() -> list[DatasetInfo]:
+    """Return every data set that the package knows by itself."""
     return list(_DATASETS)

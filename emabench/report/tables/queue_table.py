@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emabench.extensions.plugin_reference import PluginReference
 from emabench.records import JobRecord, JobState, QueueRecord, RunningAttempt
 from emabench.spec.paths import SHORT_NAMES, value_at
 from emabench.table import UNKNOWN, Table, duration, fixed, significant
@@ -33,6 +34,16 @@ def counts_line(queue: QueueRecord) -> str:
 def counts(queue: QueueRecord) -> list[tuple[JobState, int]]:
     """Return the number of jobs in each state, in the order in which they are shown."""
     return [(state, queue.counts.get(state, 0)) for state in _ORDER]
+
+
+def plugin_lines(queue: QueueRecord) -> list[str]:
+    """Return a line for each plugin that queued jobs need: how many do, and which it is."""
+    lines = []
+    for text, count in queue.plugins.items():
+        reference = PluginReference.parse(text)
+        jobs = "1 queued job needs" if count == 1 else f"{count} queued jobs need"
+        lines.append(f"{jobs} the plugin {reference.words if reference else text}")
+    return lines
 
 
 def sections(queue: QueueRecord) -> list[tuple[str, Sequence[RunningAttempt | JobRecord]]]:
@@ -67,6 +78,7 @@ def queue_values(queue: QueueRecord) -> dict[str, Any]:
             {**_job_values(job), "waits_for": waits_for(job, queue)} for job in queue.queued
         ],
         "failed": [{**_job_values(job), "reason": job.reason} for job in queue.failed],
+        "plugins": dict(queue.plugins),
     }
 
 
@@ -192,6 +204,7 @@ def _job_values(job: JobRecord) -> dict[str, Any]:
         **_head(job),
         "priority": job.priority,
         "device_kind": job.device_kind,
+        "plugins": list(job.plugins),
         "attempts": job.attempt,
         "failures": job.failures,
         "max_attempts": job.max_attempts,

@@ -63,7 +63,7 @@ def _about(run: RunRecord) -> Table:
         ("state", state_in_words(run) + (" (smoke)" if run.smoke else "")),
         *_of_evaluation(run),
         *((name, _shown(spec_value(run, name))) for name in _names(run)),
-        *((name, str(value)) for name, value in run.identity.items()),
+        *((name, _as_words(value)) for name, value in run.identity.items()),
         ("fingerprint", run.fingerprint),
         ("created", _moment(run.created_at)),
         ("command", run.command or UNKNOWN),
@@ -84,6 +84,11 @@ def _of_evaluation(run: RunRecord) -> list[tuple[str, str]]:
     weights = str(run.spec.get("weights"))
     values = {"file" if Path(weights).is_absolute() else "run": weights, **evaluated(run.spec)}
     return [(name, _shown(value)) for name, value in values.items()]
+
+
+def _as_words(value: Any) -> str:
+    """Return a value of an identity as text: names of revisions, references of plugins."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _shown(value: Any) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from emabench.records import Claim, Environment, JobState
 from emabench.spec.version import SPEC_VERSION
 from emabench.store.queue.processes import ProcessIdentity
 from emabench.store.runs.environments import environment_id, environment_row
-from emabench.store.schema.tables import Attempt, Experiment, Job
+from emabench.store.schema.tables import Attempt, Experiment, Job, split_needs
 
 
 def claim_job(
@@ -22,27 +23,84 @@ def claim_job(
     return _take(session, Job.id == job_id, environment, device)
 
 
-def claim_next(session: Session, device_kind: str, *, device: str | None) -> Claim | None:
-    """Take the first job of the queue for a kind of device; None if there is none to take.
+HasPlugins = Callable[[Sequence[str]], bool]
+"""Says whether a worker has the plugins of some references."""
+
+
+def claim_next(session: Session, offers: Sequence[str], *, device: str | None) -> Claim | None:
+    """Take the first job of the queue that needs one of some offers; None if there is none to take.
 
     The order is: highest priority, oldest run, order within the run. Jobs of a newer spec version
     are left to newer workers.
+
+    Args:
+        session: a writing session.
+        offers: a kind of device, and what else ``offers_with_plugins`` returned.
+        device: name of the device.
     """
+    for needs in _in_order(session, offers):
+        # Of a server; SQLite has one writer at a time.
+        first = _first(needs).with_for_update(skip_locked=True)
+        claim = _take(session, Job.id == first.scalar_subquery(), None, device)
+        if claim is not None:
+            return claim
+    return None
+
+
+def _first(needs: str, *columns: Any) -> Select[Any]:
+    """Return the query for the first job of the queue that needs just this."""
     candidate = aliased(Job)
-    first = (
-        select(candidate.id)
+    return (
+        select(*(getattr(candidate, name) for name in columns or ("id",)))
         .where(
             candidate.state == JobState.QUEUED,
-            candidate.device_kind == device_kind,
+            candidate.device_kind == needs,
             candidate.spec_version <= SPEC_VERSION,
             _is_free(candidate),
         )
         .order_by(candidate.priority.desc(), candidate.experiment_id, candidate.position)
         .limit(1)
-        .with_for_update(skip_locked=True)  # of a server; SQLite has one writer at a time
-        .scalar_subquery()
     )
-    return _take(session, Job.id == first, None, device)
+
+
+def offers_with_plugins(session: Session, device_kind: str, has: HasPlugins) -> list[str]:
+    """Return what those jobs of the queue need that use plugins, all of which the worker has."""
+    found = []
+    for needs in _queued_needs(session):
+        kind, plugins = split_needs(needs)
+        if kind == device_kind and plugins and has(plugins):
+            found.append(needs)
+    return found
+
+
+def _queued_needs(session: Session) -> Iterator[str]:
+    """Yield what the jobs of the queue need, each once: a look into the index for each."""
+    last = ""
+    while True:
+        after = select(func.min(Job.device_kind)).where(
+            Job.state == JobState.QUEUED, Job.device_kind > last
+        )
+        found = session.scalar(after)
+        if found is None:
+            return
+        yield found
+        last = found
+
+
+def _in_order(session: Session, needs: Sequence[str]) -> list[str]:
+    """Return needs such that the one whose first job comes first in the queue stands first."""
+    if len(needs) == 1:
+        return list(needs)
+    order = ("priority", "experiment_id", "position")
+    heads = [(session.execute(_first(each, *order)).first(), each) for each in needs]
+    return [
+        each
+        for _, each in sorted(
+            ((-head.priority, head.experiment_id, head.position), each)
+            for head, each in heads
+            if head is not None
+        )
+    ]
 
 
 def _take(
@@ -55,7 +113,15 @@ def _take(
         update(Job)
         .where(which, _is_queued(Job), _is_free(Job))
         .values(state=JobState.RUNNING, attempt=Job.attempt + 1, reason=None)
-        .returning(Job.id, Job.attempt, Job.kind, Job.depends_on, Job.experiment_id, Job.queued_at)
+        .returning(
+            Job.id,
+            Job.attempt,
+            Job.kind,
+            Job.depends_on,
+            Job.experiment_id,
+            Job.queued_at,
+            Job.device_kind,
+        )
         .execution_options(synchronize_session=False)
     ).first()
     if taken is None:
@@ -86,6 +152,7 @@ def _take(
         run_id=experiment.jobs[0].id,
         threads=experiment.identity.get("threads"),
         weights=experiment.identity.get("weights"),
+        plugins=split_needs(taken.device_kind)[1],
     )
 
 

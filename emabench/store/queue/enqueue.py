@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, selectinload
 
 from emabench.errors import UsageError
+from emabench.extensions.plugin_reference import needed_by
 from emabench.records import JobKind, JobState, PlannedRun, QueuedRun
 from emabench.spec.fingerprint import fingerprint
 from emabench.spec.revisions import EVALUATION
@@ -27,6 +28,7 @@ from emabench.store.schema.tables import (
     Metric,
     Result,
     Series,
+    needed_text,
 )
 
 _ENDED = (JobState.FAILED, JobState.CANCELLED)
@@ -142,7 +144,9 @@ def insert_run(
             attempt=0,
             priority=priority,
             max_attempts=max_attempts,
-            device_kind=plan.identity.get("device_kind"),
+            device_kind=needed_text(
+                plan.identity.get("device_kind"), needed_by(kind, plan.spec, plan.identity)
+            ),
             created_at=now,
             queued_at=now,
         )

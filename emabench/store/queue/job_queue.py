@@ -26,7 +26,12 @@ from emabench.store.queue.attempts import (
     write_metrics,
     write_results,
 )
-from emabench.store.queue.claiming import claim_job, claim_next
+from emabench.store.queue.claiming import (
+    HasPlugins,
+    claim_job,
+    claim_next,
+    offers_with_plugins,
+)
 from emabench.store.queue.enqueue import cancel_jobs, retry_jobs
 from emabench.store.queue.processes import ProcessIdentity
 from emabench.store.queue.watching import count_queued, find_queue, find_running, find_states
@@ -57,10 +62,27 @@ class JobQueue:
         with self._database.write() as session:
             return claim_job(session, job_id, environment=environment, device=device)
 
-    def claim_next(self, device_kind: str, *, device: str | None = None) -> Claim | None:
-        """Take the first job of the queue for a kind of device; None if there is none to take."""
+    def claim_next(
+        self,
+        device_kind: str,
+        *,
+        device: str | None = None,
+        has: HasPlugins | None = None,
+    ) -> Claim | None:
+        """Take the first job of the queue for a kind of device; None if there is none to take.
+
+        Args:
+            device_kind: kind of the device.
+            device: its name.
+            has: whether some plugins are here: a job that uses others is left alone; None: there
+                are none.
+        """
+        offers = [device_kind]
+        if has is not None:
+            with self._database.read() as session:
+                offers += offers_with_plugins(session, device_kind, has)
         with self._database.write() as session:
-            return claim_next(session, device_kind, device=device)
+            return claim_next(session, offers, device=device)
 
     def begin(
         self, claim: Claim, environment: Environment, *, process: ProcessIdentity | None = None
@@ -163,8 +185,11 @@ class JobQueue:
         with self._database.read() as session:
             return find_states(session, job_ids)
 
-    def queued_by_need(self) -> dict[str, int]:
-        """Return the number of queued jobs by the kind of device, or the program, they need."""
+    def queued_by_need(self) -> dict[tuple[str, tuple[str, ...]], int]:
+        """Return the number of queued jobs by what they need.
+
+        That is the kind of device, or the program, and the references of the plugins.
+        """
         with self._database.read() as session:
             return count_queued(session)
 

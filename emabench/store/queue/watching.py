@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from sqlalchemy import case, func, select
@@ -12,7 +13,7 @@ from emabench.spec.version import SPEC_VERSION
 from emabench.store.connection.database import batches
 from emabench.store.queue.processes import ProcessIdentity
 from emabench.store.runs.whole_runs import read_jobs
-from emabench.store.schema.tables import Attempt, Experiment, Job, host_name
+from emabench.store.schema.tables import Attempt, Experiment, Job, host_name, split_needs
 
 NEWER_EMABENCH = "a newer emabench"
 
@@ -33,22 +34,30 @@ def find_queue(session: Session, *, limit: int) -> QueueRecord:
     failed = named.where(Job.state == JobState.FAILED, Job.failures > 0).order_by(
         Job.experiment_id.desc(), Job.position
     )
+    waiting: Counter[str] = Counter()
+    for (_, plugins), count in count_queued(session).items():
+        waiting.update(dict.fromkeys(plugins, count))
     return QueueRecord(
         counts={state: counted.get(state, 0) for state in JobState},
         running=tuple(find_running(session)),
         queued=tuple(read_jobs(session, queued.limit(limit))),
         failed=tuple(read_jobs(session, failed.limit(limit))),
+        plugins=dict(sorted(waiting.items())),
     )
 
 
-def count_queued(session: Session) -> dict[str, int]:
-    """Return the number of queued jobs by what they need.
+def count_queued(session: Session) -> dict[tuple[str, tuple[str, ...]], int]:
+    """Return the number of queued jobs by what they need, and the plugins that they need.
 
-    That is a kind of device, or a newer emabench, which knows the version of their specs.
+    The former is a kind of device, or a newer emabench, which knows the version of their specs.
     """
     needs = case((Job.spec_version > SPEC_VERSION, NEWER_EMABENCH), else_=Job.device_kind)
     grouped = select(needs, func.count()).where(Job.state == JobState.QUEUED).group_by(needs)
-    return {row[0] or "another device": row[1] for row in session.execute(grouped)}
+    found = {}
+    for text, count in session.execute(grouped):
+        kind, plugins = (text, ()) if text == NEWER_EMABENCH else split_needs(text)
+        found[kind or "another device", plugins] = count
+    return found
 
 
 def find_states(session: Session, job_ids: Sequence[str]) -> dict[str, JobState]:

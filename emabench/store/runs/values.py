@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 from emabench.records import JobKind, RunValues, WantedValues
 from emabench.store.connection.database import batches
 from emabench.store.runs.points import find_means, find_points
-from emabench.store.schema.tables import Attempt, Job, Result, host_name
+from emabench.store.schema.tables import Attempt, Job, Result, host_name, split_needs
 
 _NAMED = 8
 """Neighbours that one more attempt is held against."""
@@ -124,7 +124,7 @@ def _spans(session: Session) -> list[_Span]:
             kind is JobKind.PRETRAIN,
             host_name(host),
             device,
-            device_kind,
+            split_needs(device_kind)[0],
         )
         for run, kind, host, device, device_kind, start, end in session.connection().execute(query)
     ]

@@ -28,6 +28,7 @@ from emabench.store.schema.tables import (
     Job,
     Result,
     StudyMember,
+    split_needs,
 )
 
 _HEAD = [
@@ -205,9 +206,9 @@ def _job(
         cost = None if costed is None else CostReading(*readings)
         machine = environments.get(environment)
         made.append(AttemptRecord(number, state, started_at, ended_at, reason, machine, cost))
-    return JobRecord(
-        **dict(zip(_JOB, values, strict=True)), spec=spec, run_id=run_id, attempts=tuple(made)
-    )
+    known = dict(zip(_JOB, values, strict=True))
+    known["device_kind"], plugins = split_needs(known["device_kind"])
+    return JobRecord(**known, plugins=plugins, spec=spec, run_id=run_id, attempts=tuple(made))
 
 
 def _columns(table: Any, names: Sequence[str]) -> list[Any]:

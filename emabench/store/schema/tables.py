@@ -13,6 +13,7 @@ Times are UTC. NULL is unknown, never 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -158,7 +159,9 @@ class Job(StoreTable):
     priority: Mapped[int] = mapped_column(default=0)
     """The highest is claimed first; then the oldest run, then the order within the run."""
     device_kind: Mapped[str | None]
-    """Kind of device that the job was resolved for."""
+    """What a worker must offer: the kind of device that the job was resolved for and, after blanks,
+    the plugins that it uses; see ``needed_text``. So a worker that knows no plugins, whatever its
+    version, leaves alone what needs one."""
     spec_version: Mapped[int] = mapped_column(default=SPEC_VERSION)
     """Version of the language of specs; a worker leaves jobs of a newer one alone."""
     reason: Mapped[str | None]
@@ -178,6 +181,24 @@ class Job(StoreTable):
             "ix_jobs_queue", "state", "device_kind", priority.desc(), "experiment_id", "position"
         ),
     )
+
+
+def needed_text(device_kind: str | None, plugins: Sequence[str]) -> str | None:
+    """Return what ``Job.device_kind`` holds: ``cpu``, or ``cpu method:soft_simclr@1f2e…``.
+
+    Args:
+        device_kind: kind of device.
+        plugins: references, sorted; none has a blank.
+    """
+    return device_kind and " ".join((device_kind, *plugins))
+
+
+def split_needs(text: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """Return the kind of device and the plugins that ``needed_text`` was given."""
+    if text is None:
+        return None, ()
+    kind, *plugins = text.split(" ")
+    return kind, tuple(plugins)
 
 
 PLACE_MARK = "#"

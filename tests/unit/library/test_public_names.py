@@ -27,7 +27,9 @@ PUBLIC = {
     "errors",
     "events",
     "open_store",
+    "plugin",
     "run",
+    "testing",
 }
 _LOADED = """
 import json, sys
