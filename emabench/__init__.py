@@ -51,8 +51,8 @@ _HOMES = {
     "errors": "emabench.errors",
     "events": "emabench.events",
     "open_store": "emabench.library",
-    "run": "emabench.library",
     "plugin": "emabench.plugin",
+    "run": "emabench.library",
     "testing": "emabench.testing",
 }
 """Where each public name lives, or which module it is; a type checker reads it above."""

@@ -43,6 +43,7 @@ def read(path: str) -> list[float]:
     some: emabench.Runs = runs[:3]
     one: emabench.Run = runs[0]
     print(emabench.__version__, one, emabench.cut, emabench.Encoder, emabench.TargetNetwork)
+    print(emabench.plugin.mlp, emabench.testing.__doc__)
     print(emabench.EmaScope.parse("full", ["stem", "projector"]).canonical)
     runs.to_frame("ema.decay").head()
     runs.curves("loss").head()
