@@ -414,6 +414,8 @@ class Claim:
     """SHA-256 of the weights that a separate evaluation was resolved for."""
     plugins: tuple[str, ...] = ()
     """References of the plugins that the job needs."""
+    revisions: tuple[str, ...] = ()
+    """Names of the changes of numbers that concern the pretraining, as far as it is done."""
 
 
 @dataclass(frozen=True)

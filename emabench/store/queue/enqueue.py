@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -114,14 +114,9 @@ def insert_run(
             where it is to be the first one, just now.
     """
     now = datetime.now(UTC)
-    newest = None
-    if is_repeat:
-        newest = session.scalar(
-            select(func.max(Experiment.repeat)).where(Experiment.fingerprint == plan.fingerprint)
-        )
     row = Experiment(
         fingerprint=plan.fingerprint,
-        repeat=0 if newest is None else newest + 1,
+        repeat=next_repeat(session, plan.fingerprint) if is_repeat else 0,
         name=plan.name,
         smoke=plan.smoke,
         command=plan.command,
@@ -156,6 +151,14 @@ def insert_run(
     return _queued_run(row, existed=False)
 
 
+def next_repeat(session: Session, fingerprint: str) -> int:
+    """Return the number of another run of a fingerprint."""
+    newest = session.scalar(
+        select(func.max(Experiment.repeat)).where(Experiment.fingerprint == fingerprint)
+    )
+    return 0 if newest is None else newest + 1
+
+
 def _queued_run(row: Experiment, *, existed: bool) -> QueuedRun:
     first, last = row.jobs[0], row.jobs[-1]
     pretrain = first.id if first.kind is JobKind.PRETRAIN else None
@@ -173,11 +176,15 @@ def _job_fingerprint(plan: PlannedRun, kind: JobKind) -> str:
     """
     if plan.is_evaluation:
         return plan.fingerprint
-    spec, identity = plan.spec, dict(plan.identity)
+    return job_fingerprint(_plain(plan.spec), _plain(plan.identity), kind)
+
+
+def job_fingerprint(spec: Mapping[str, Any], identity: Mapping[str, Any], kind: JobKind) -> str:
+    """Identify a job of a run by the spec and the identity of the latter."""
     if kind is JobKind.PRETRAIN:
-        spec = plan.spec.get("pretrain", {})
-        identity.pop(EVALUATION, None)
-    return fingerprint({"kind": kind, "spec": _plain(spec), "identity": _plain(identity)})
+        spec = spec.get("pretrain", {})
+        identity = {name: value for name, value in identity.items() if name != EVALUATION}
+    return fingerprint({"kind": kind, "spec": spec, "identity": identity})
 
 
 def _plain(value: Any) -> Any:
