@@ -158,8 +158,10 @@ def resolve(
             "evaluation.network=average: no average is kept",
             hint="set ema.evaluation_decay, 0.999 for example",
         )
+    data = None
     if spec.evaluation.enabled:
         data, evaluated = evaluated_images(spec, dataset, on_event)
+    if spec.evaluation.enabled and (evaluates or evaluated.classes):
         fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
         notes = [*notes, *more]
     else:  # how it would be evaluated makes no other run

@@ -238,6 +238,9 @@ def _nothing(to: Purpose, left_out: Sequence[LeftOut], counts: str) -> NotFoundE
         hint = f"--smoke {'takes' if drawn else 'compares'} them too"
     elif kinds <= {"smoke", "profiled"}:
         why, hint = "only profiled runs left out", "run them without --profile"
+    elif kinds <= {"smoke", "unreadable"}:
+        why = f"{counts} left out"
+        hint = "emabench list shows them, and emabench db check what is wrong with them"
     elif drawn:
         why = f"no run is done, {counts}"
     else:

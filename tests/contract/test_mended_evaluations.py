@@ -206,3 +206,15 @@ def test_a_worker_that_was_given_up_names_nothing(store):
     with pytest.raises(FencedError):
         store.queue.revise(claim, ["drop-rates"])
     assert PRETRAINING not in store.run(queued.id).identity
+
+
+def test_without_weights_the_figures_of_before_stay(store, url):
+    before = store.run(complete(store, plan()))
+    asked = []
+    found = store.add_run(mended(), weights_gone=lambda run: asked.append(run) or True)
+    assert (found.id, found.state, found.mended) == (before.id, JobState.DONE, "kept")
+    assert asked == [before.id]
+    assert store.run(before.id) == before
+    assert store.add_run(mended(), weights_gone=lambda run: False).mended == "repeated"
+    assert store.add_run(mended()).mended is None
+    assert is_sound(url)
