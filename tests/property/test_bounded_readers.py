@@ -52,7 +52,7 @@ for name in READERS:  # loads what is loaded once
 limit = 1024 * kib("VmSize") + 200_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
-    bytearray(200_000_001)
+    bytearray(250_000_000)
 except MemoryError:
     pass
 else:
