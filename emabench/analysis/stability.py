@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emabench.analysis.arms import Arm
-from emabench.analysis.gradient_samples import told_points
+from emabench.analysis.metric_values import told_points
 from emabench.analysis.selection import Arms
 from emabench.errors import NotFoundError, UnknownNameError
 from emabench.records import MetricPoint

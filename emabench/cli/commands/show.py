@@ -26,7 +26,7 @@ def command(
         emabench show 3fa9 --price-per-hour 2.5
         emabench show 3fa9 --json
     """
-    from emabench.analysis.gradient_samples import told_points
+    from emabench.analysis.metric_values import told_points
     from emabench.cli.show.tables import print_table
     from emabench.records import JobKind, JobState
     from emabench.report.tables.bench_table import bench_details, bench_rows, bench_tables

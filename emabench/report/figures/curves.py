@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from emabench.analysis.gradient_samples import told_points
-from emabench.analysis.metric_values import MetricValues
+from emabench.analysis.metric_values import MetricValues, told_points
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval

@@ -10,8 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from emabench.analysis.comparison import compare
-from emabench.analysis.gradient_samples import told_points
-from emabench.analysis.metric_values import MetricValues, wanted_values
+from emabench.analysis.metric_values import MetricValues, told_points, wanted_values
 from emabench.analysis.metrics import is_collapsed, parse_metrics
 from emabench.analysis.selection import select
 from emabench.analysis.stability import block_rank, stability
