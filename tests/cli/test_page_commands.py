@@ -158,5 +158,5 @@ def test_runs_without_an_accuracy_have_a_report_of_their_costs(store, emabench):
             cost = CostReading(throughput=1000.0 + seed, total_s=12.0)
             store.queue.finish(claim, results={}, cost=cost)
     result = emabench(["report", "-o", "report.html", "--metric", "top1"])
-    assert (result.code, "no run holds top1" in result.err) == (0, True)
+    assert (result.code, "no run has top1" in result.err) == (0, True)
     assert "throughput" in Path("report.html").read_text(encoding="utf-8")

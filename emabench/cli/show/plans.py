@@ -62,8 +62,7 @@ def add_all(
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
 ) -> list[QueuedRun]:
     """Queue runs, in this order; the store is created if it is not there."""
-    from emabench.artifacts.layout import lacks_weights
-    from emabench.cli.options.kept_files import artifacts_folder
+    from emabench.artifacts.layout import artifacts_folder, lacks_weights
     from emabench.store import RunStore
 
     place = artifacts_folder(db, None)
