@@ -60,6 +60,13 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True)
+class RevisionsFound:
+    """The changes of numbers by ``names`` concern what is computed now."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something the user should read."""
 
@@ -110,6 +117,7 @@ Event = (
     | StepProgress
     | EpochProgress
     | CheckpointSaved
+    | RevisionsFound
     | Notice
     | RunFinished
     | JobStarted

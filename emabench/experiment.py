@@ -9,7 +9,6 @@ The queue calls the last two as jobs, and writes what they return into the store
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -22,6 +21,7 @@ from torch import nn
 
 from emabench import device as devices
 from emabench.cost.meter import CostMeter
+from emabench.data.images import Dataset
 from emabench.data.load_with_progress import load_data
 from emabench.data.sources.plugged import DATASET_PLUGINS
 from emabench.device import Device
@@ -36,7 +36,7 @@ from emabench.evaluation.resolve_evaluation import (
     settle_evaluation,
 )
 from emabench.evaluation.weights_file import check_origin, load_weights
-from emabench.events import CheckpointSaved, Listener, Notice
+from emabench.events import CheckpointSaved, Listener, Notice, RevisionsFound
 from emabench.extensions.plugin_reference import PLUGINS
 from emabench.extensions.plugin_shelf import Plugin
 from emabench.extensions.plugins_at_hand import command_with, plugins_used
@@ -52,9 +52,9 @@ from emabench.spec import (
     LinearEvalSpec,
     PretrainSpec,
     SpecModel,
-    fingerprint,
 )
-from emabench.spec.revisions import EVALUATION, PRETRAINING, counted_identities, named
+from emabench.spec.fingerprint import fingerprint, run_fingerprints
+from emabench.spec.revisions import EVALUATION, PRETRAINING, named
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import save_checkpoint, saved_states
 from emabench.training.learner import has_batch_statistics
@@ -158,8 +158,10 @@ def resolve(
             "evaluation.network=average: no average is kept",
             hint="set ema.evaluation_decay, 0.999 for example",
         )
+    data = None
     if spec.evaluation.enabled:
         data, evaluated = evaluated_images(spec, dataset, on_event)
+    if spec.evaluation.enabled and (evaluates or evaluated.classes):
         fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
         notes = [*notes, *more]
     else:  # how it would be evaluated makes no other run
@@ -202,8 +204,7 @@ def resolve(
     if evaluated is not dataset:
         check_size(pretrain, backbone.model, dataset, evaluated)
         identity["evaluation_data"] = evaluated.content_hash
-    concerned = _revisions(pretrain, method, options, backbone, scope, len(dataset.train))
-    if revisions := named(concerned | dict.fromkeys(dataset.revisions, True)):
+    if revisions := _revisions(pretrain, method, options, backbone, dataset):
         identity[PRETRAINING] = revisions
     if evaluates and spec.evaluation.enabled:
         check_holdout(spec.evaluation.linear, evaluated)
@@ -218,11 +219,7 @@ def resolve(
     plugins = _plugins(pretrain, evaluated_on=fields["evaluation"].get("data"))
     if plugins:
         identity[PLUGINS] = [str(plugin.reference) for plugin in plugins]
-    counts = _what_counts(fields)
-    *earlier, today = (
-        fingerprint({"spec": counts, "identity": counted})
-        for counted in counted_identities(identity)
-    )
+    *earlier, today = run_fingerprints(fields, identity)
     return PlannedRun(
         spec=fields,
         identity=identity,
@@ -273,11 +270,16 @@ def pretrain(
         with meter.phase("data_prep"):
             dataset = load_data(spec.data, on_event)
         trainer = Trainer(spec, dataset, device, meter, world)
+        revisions = _revisions_of(trainer, spec, dataset)
+        on_event(RevisionsFound(tuple(revisions)))
         owner = _owner(spec)
         resumed = False
         with meter.phase("checkpoint"):
             for state in saved_states(
-                [folder, *earlier], owner=owner, on_note=lambda text: on_event(Notice(text))
+                [folder, *earlier],
+                owner=owner,
+                revisions=revisions,
+                on_note=lambda text: on_event(Notice(text)),
             ):
                 try:
                     trainer.load_state_dict(state)
@@ -293,7 +295,7 @@ def pretrain(
         def save(state: dict[str, Any]) -> None:
             with meter.phase("checkpoint"):
                 if world.is_first:
-                    save_checkpoint(folder, state, owner=owner)
+                    save_checkpoint(folder, state, owner=owner, revisions=revisions)
                     on_event(CheckpointSaved(trainer.step, resumed))
 
         with traced_steps(folder) if profile else nullcontext(lambda: None) as on_step:
@@ -309,13 +311,19 @@ def pretrain(
 
 
 def evaluate(
-    spec: ExperimentSpec, *, weights: Path, on_event: Listener, meter: CostMeter
+    spec: ExperimentSpec,
+    *,
+    weights: Path,
+    trained_with: Sequence[str] = (),
+    on_event: Listener,
+    meter: CostMeter,
 ) -> Outcome:
     """Evaluate the frozen backbone that a pretraining left behind.
 
     Args:
         spec: the resolved experiment.
         weights: safetensors file of the backbone.
+        trained_with: names of the revisions that its pretraining had.
         on_event: listens.
         meter: measures.
 
@@ -327,6 +335,11 @@ def evaluate(
     with devices.threads(threads), torch.random.fork_rng(devices=[]):
         with meter.phase("data_prep"):
             dataset = load_data(spec.evaluation.data or spec.pretrain.data, on_event)
+        images = {*dataset.revisions}
+        if spec.evaluation.data is None:  # then the pretraining names them, unless it was before
+            images -= {*trained_with}
+        concerned = knn_revisions(spec.evaluation.knn, dataset) | dict.fromkeys(images, True)
+        on_event(RevisionsFound(tuple(named(concerned))))
         backbone = build_backbone(spec.pretrain.backbone, dataset.image_size)
         if spec.weights is None or not Path(spec.weights).is_absolute():  # those of a run
             check_origin(weights, spec.pretrain, lambda text: on_event(Notice(text)))
@@ -466,47 +479,32 @@ def _target_gradient(spec: PretrainSpec, scope: EmaScope, stop_gradient: bool) -
     return "attach"
 
 
+def _revisions_of(trainer: Trainer, spec: PretrainSpec, dataset: Dataset) -> list[str]:
+    method = load_method(spec.method.name)
+    options = method.parse_options(spec.method.name, spec.method.options)
+    return _revisions(spec, method, options, trainer.learner.backbone[0], dataset)
+
+
 def _revisions(
     spec: PretrainSpec,
     method: type[Method],
     options: SpecModel,
     backbone: Backbone,
-    scope: EmaScope,
-    images: int,
-) -> dict[str, bool]:
-    """Say by name which changes of numbers concern a pretraining: those that touch its steps."""
-    steps = images // spec.batch_size
+    dataset: Dataset,
+) -> list[str]:
+    """Name the changes of numbers that concern a pretraining: those that touch its steps."""
+    concerned = dict.fromkeys(dataset.revisions, True)
+    steps = len(dataset.train) // spec.batch_size
     total = spec.epochs * steps if method.trains else 0
     if spec.max_steps is not None:
         total = min(total, spec.max_steps)
     if not total:
-        return {}
+        return named(concerned)
+    scope = EmaScope.parse(spec.ema.scope, [*backbone.block_names, PROJECTOR])
     first: int | None = 0 if set(method.target_views) - set(method.online_views) else scope.first
     again = [] if first is None else list(backbone.blocks.values())[first:]
-    return {
-        "drop-rates": backbone.quietened or bool(drop_rates(*again)),
-        **method.revisions(
-            options, epochs=math.ceil(total / steps), epoch_images=steps * spec.batch_size
-        ),
-    }
-
-
-def _what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what changes no result: where things lie, and how often a state is saved.
-
-    The identity has the data's content, the device's kind, and the changes of numbers that concern
-    the run. What was added to the language of specs later, and is off, is left out too, so that the
-    same run keeps its fingerprint.
-    """
-    copied: dict[str, Any] = json.loads(json.dumps(fields))
-    inner = copied["pretrain"]
-    del inner["data"]["data_dir"], inner["device"]
-    copied["evaluation"].get("data", {}).pop("data_dir", None)
-    for group, name in ((copied, "profile"), (inner, "compile")):
-        if not group[name]:
-            del group[name]
-    if inner["devices"] == 1:
-        del inner["devices"]
-    for name in ("checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes"):
-        del inner[name]
-    return copied
+    concerned["drop-rates"] = backbone.quietened or bool(drop_rates(*again))
+    concerned |= method.revisions(
+        options, epochs=math.ceil(total / steps), epoch_images=steps * spec.batch_size
+    )
+    return named(concerned)

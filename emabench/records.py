@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 FEWEST_GRADIENT_SAMPLES = 4
 """Of an epoch, for a coefficient of variation: with one of two at zero it is always 1.41."""
@@ -389,6 +389,9 @@ class QueuedRun:
     """Of its first job."""
     name: str | None = None
     """Its label: one that existed keeps the label it has."""
+    mended: Literal["repeated", "kept"] | None = None
+    """What becomes of an evaluation that was mended since: it is repeated, or kept as it is where
+    the weights are gone."""
 
     @property
     def title(self) -> str:
@@ -414,6 +417,8 @@ class Claim:
     """SHA-256 of the weights that a separate evaluation was resolved for."""
     plugins: tuple[str, ...] = ()
     """References of the plugins that the job needs."""
+    revisions: tuple[str, ...] = ()
+    """Names of the changes of numbers that concern the pretraining, as far as it is done."""
 
 
 @dataclass(frozen=True)

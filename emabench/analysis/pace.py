@@ -110,7 +110,7 @@ def paces(
 
 
 def estimate_time(plans: Sequence[PlannedRun], earlier: Sequence[RunRecord]) -> TimeEstimate:
-    """Estimate the time of planned runs that are not done yet.
+    """Estimate the time of planned runs that are not done yet, or whose evaluation is not.
 
     Args:
         plans: what is to be run.
@@ -119,16 +119,21 @@ def estimate_time(plans: Sequence[PlannedRun], earlier: Sequence[RunRecord]) -> 
     done = [run for run in earlier if run.state is JobState.DONE]
     finished = {run.fingerprint for run in done}
     known: dict[str, list[float]] = defaultdict(list)
+    evaluated: dict[str, list[float]] = defaultdict(list)
     for run in done:
+        likeness = _likeness(run.spec, _ALIKE_IN_EPOCHS, run.identity)
         if run.cost.total_s is not None:
-            likeness = _likeness(run.spec, _ALIKE_IN_EPOCHS, run.identity)
             known[likeness].append(run.cost.total_s / _epochs(run.spec))
+        if run.cost.eval_s is not None:
+            evaluated[likeness].append(run.cost.eval_s)
     open_plans = [plan for plan in plans if plan.fingerprint not in finished]
     seconds, sources, estimated = 0.0, set(), 0
     for plan in open_plans:
         likeness = _likeness(plan.spec, _ALIKE_IN_EPOCHS, plan.identity)
-        if likeness in known:
-            seconds += statistics.median(known[likeness]) * _epochs(plan.spec)
+        is_trained = not finished.isdisjoint(plan.earlier_fingerprints)
+        found, times = (evaluated, 1) if is_trained else (known, _epochs(plan.spec))
+        if likeness in found:
+            seconds += statistics.median(found[likeness]) * times
             estimated += 1
             sources.add(likeness)
     return TimeEstimate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import cast, get_args
 
@@ -19,6 +19,7 @@ from emabench.spec.study import StudySpec, load_study
 from emabench.table import show_value
 
 DEFAULT_METRICS = "top1,throughput"
+_COSTS = "throughput,total_s"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,12 @@ class Question:
         factor = EMA_SCOPE if by is None else Factor.parse(by)
         chosen_by = study if asked.baseline is None and spec is not None else None
         return cls(metrics, rules, factor, baseline, chosen_by, margins, _interval(asked.interval))
+
+    def with_costs(self) -> Question:
+        """Return the question with the usual costs among its metrics."""
+        asked = {metric.name for metric in self.metrics}
+        costs = [metric for metric in parse_metrics(_COSTS) if metric.name not in asked]
+        return replace(self, metrics=[*self.metrics, *costs])
 
     def wanted(self, points: tuple[str, ...] = ()) -> WantedValues:
         """Return what the store is asked for beside the records of the runs.

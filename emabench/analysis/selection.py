@@ -184,27 +184,34 @@ def _without_outdated(arms: Sequence[Arm]) -> tuple[list[Arm], tuple[Outdated, .
     Returns:
         The arms, and what their runs lack now.
     """
+    likenesses = [_likeness(arm) for arm in arms]
+    names = [
+        {seed: names_in(run.identity, EVALUATION) for seed, run in arm.runs.items()} for arm in arms
+    ]
     newest: dict[frozenset[tuple[str, str]], set[str]] = defaultdict(set)
-    for arm in arms:
-        for run in arm.runs.values():
-            newest[_likeness(arm)].update(names_in(run.identity, EVALUATION))
+    for likeness, of_arm in zip(likenesses, names, strict=True):
+        newest[likeness].update(*set(of_arm.values()))
     if not any(newest.values()):
         return list(arms), ()
     found: dict[tuple[str, tuple[str, ...]], list[RunRecord]] = defaultdict(list)
     left = []
-    for arm in arms:
-        runs = {}
-        for seed, run in arm.runs.items():
-            later = newest[_likeness(arm)].difference(names_in(run.identity, EVALUATION))
+    for arm, likeness, of_arm in zip(arms, likenesses, names, strict=True):
+        later = {own: newest[likeness].difference(own) for own in set(of_arm.values())}
+        runs = dict(arm.runs)
+        for seed, own in of_arm.items():
+            if not later[own]:
+                continue
+            run = runs[seed]
             lost: dict[str, list[str]] = defaultdict(list)
-            for name in sorted(later):
+            for name in sorted(later[own]):
                 for metric in changed_metrics(name) or _ALL_OF_AN_EVALUATION:
                     if metric in run.results:
                         lost[metric].append(name)
-            for metric, names in lost.items():
-                found[metric, tuple(names)].append(run)
-            kept = {name: value for name, value in run.results.items() if name not in lost}
-            runs[seed] = replace(run, results=kept) if lost else run
+            for metric, revisions in lost.items():
+                found[metric, tuple(revisions)].append(run)
+            if lost:
+                kept = {name: value for name, value in run.results.items() if name not in lost}
+                runs[seed] = replace(run, results=kept)
         left.append(replace(arm, runs=runs))
     return left, tuple(Outdated(*key, tuple(runs)) for key, runs in found.items())
 
@@ -238,6 +245,9 @@ def _nothing(to: Purpose, left_out: Sequence[LeftOut], counts: str) -> NotFoundE
         hint = f"--smoke {'takes' if drawn else 'compares'} them too"
     elif kinds <= {"smoke", "profiled"}:
         why, hint = "only profiled runs left out", "run them without --profile"
+    elif kinds <= {"smoke", "unreadable"}:
+        why = f"{counts} left out"
+        hint = "emabench list shows them, and emabench db check what is wrong with them"
     elif drawn:
         why = f"no run is done, {counts}"
     else:

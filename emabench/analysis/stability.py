@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from emabench.analysis.arms import Arm
+from emabench.analysis.metric_values import told_points
 from emabench.analysis.selection import Arms
 from emabench.errors import NotFoundError, UnknownNameError
-from emabench.records import FEWEST_GRADIENT_SAMPLES, MetricPoint, RunRecord
-from emabench.spec.paths import value_at
+from emabench.records import MetricPoint
 from emabench.table import UNKNOWN, Table
 
 QUANTITIES = tuple(
@@ -25,7 +25,6 @@ QUANTITIES = tuple(
 
 FLUCTUATION = "grad_norm_cv"
 """Coefficient of variation of the gradient's norm within an epoch."""
-_EVERY = "pretrain.monitors.gradient_every"
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def stability(
     """
     if quantity not in QUANTITIES:
         raise UnknownNameError("quantity", quantity, QUANTITIES)
-    found = {run.id: _by_block(_told(run, metrics_of(run.id), quantity)) for run in arms.runs}
+    found = {run.id: _by_block(told_points(run, metrics_of(run.id)), quantity) for run in arms.runs}
     lacking = sum(not blocks for blocks in found.values())
     if not arms.runs and arms.notes:
         raise NotFoundError(
@@ -168,29 +167,11 @@ def block_rank(block: str) -> tuple[int, int, str]:
     return place, int(number[0]) if number else 0, block
 
 
-def _told(run: RunRecord, points: Sequence[MetricPoint], quantity: str) -> list[MetricPoint]:
-    """Return the points of a quantity, without coefficients of variation of a few samples."""
-    own = [point for point in points if point.name.partition(":")[0] == quantity]
-    every = value_at(run.spec, _EVERY)
-    if not quantity.endswith("_cv") or not isinstance(every, int):
-        return own
-    # A cosine is of a pair of steps: it comes with the second one.
-    counted = (1,) if quantity.startswith("grad_cosine") else (0, 1)
-    ends: dict[int, int] = {}
-    for point in points:
-        ends[point.epoch] = max(point.step, ends.get(point.epoch, 0))
-    samples, start = {}, 0
-    for epoch, end in sorted(ends.items()):
-        samples[epoch] = sum(step % every in counted for step in range(start, end))
-        start = end
-    return [point for point in own if samples[point.epoch] >= FEWEST_GRADIENT_SAMPLES]
-
-
-def _by_block(points: Sequence[MetricPoint]) -> dict[str, dict[int, float]]:
+def _by_block(points: Sequence[MetricPoint], quantity: str) -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = defaultdict(dict)
     for point in points:
-        block = point.name.partition(":")[2]
-        if block and point.value == point.value:  # NaN is unknown
+        name, _, block = point.name.partition(":")
+        if name == quantity and block and point.value == point.value:  # NaN is unknown
             found[block][point.epoch] = point.value
     return dict(found)
 

@@ -81,6 +81,17 @@ def attempt_number(folder: Path) -> int:
     return int(folder.name.removeprefix("attempt-"))
 
 
+def has_weights(root: Path, job_id: str) -> bool:
+    """Whether an attempt at a pretraining left weights that are still there."""
+    folders = attempt_folders(root, job_id)
+    return any((folder / name).exists() for folder in folders for name in WEIGHTS)
+
+
+def lacks_weights(root: Path, job_id: str) -> bool:
+    """Whether a pretraining left files here, and no weights: those of others may lie elsewhere."""
+    return bool(attempt_folders(root, job_id)) and not has_weights(root, job_id)
+
+
 def remove_files(root: Path, job_id: str, names: Iterable[str]) -> None:
     """Delete the files of some names, such as ``CHECKPOINTS``, of all attempts at a job."""
     for name in names:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from emabench import device as devices
+from emabench.artifacts.layout import has_weights
 from emabench.errors import EmabenchError, JobsFailedError, UsageError
 from emabench.events import (
     JobEnded,
@@ -116,7 +117,14 @@ def run_all(
         InterruptedRunError: ``stop`` said so; the runs that are not done stay queued.
     """
     store = _patient(store, on_event, stop)
-    queued = [store.add_run(plan, force=force) for plan in plans]
+    queued = [
+        store.add_run(
+            plan,
+            force=force,
+            weights_gone=lambda run: not has_weights(place.artifacts, run),
+        )
+        for plan in plans
+    ]
     teller = _RunTeller(plans, queued, on_event)
     supervisor = Supervisor(
         store, location, Processes(), place, on_event=teller, stop=stop, settings=_settings()

@@ -88,7 +88,10 @@ def scope_costs(
         ema = spec.pretrain.ema.model_copy(update={"scope": scope})
         pretrain = spec.pretrain.model_copy(update={"ema": ema})
         plan = resolve(
-            spec.model_copy(update={"pretrain": pretrain}), command=command, on_event=on_event
+            spec.model_copy(update={"pretrain": pretrain}),
+            command=command,
+            on_event=on_event,
+            evaluates=False,
         )
         found.append(_cost(plan))
     return found

@@ -25,7 +25,7 @@ class GradientMonitor:
     """Measures the gradient of the objective at block outputs, on pairs of adjacent steps.
 
     With G_m the gradient of the objective, a mean over M views, with respect to a block's output
-    for view m, the gradient of that view's own share is g_m = M · G_m. MetricValues in float32:
+    for view m, the gradient of that view's own share is g_m = M · G_m. Values in float32:
 
     - ``grad_norm``: the norm of the mean of all g_m;
     - ``grad_sample_norm``: the mean of the norms of the g_m;

@@ -22,6 +22,7 @@ from emabench.queue.failure import Failure
 from emabench.queue.submission import Task
 from emabench.queue.worker import Workplace, work
 from emabench.records import Claim
+from emabench.table import visible
 
 
 def begin_log(task: Task) -> None:
@@ -90,7 +91,7 @@ def make(
 
 def say(text: str) -> None:
     """Write a line with the time into the log."""
-    print(f"{_stamp()} {text}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"{_stamp()} {visible(text)}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _stamp() -> str:

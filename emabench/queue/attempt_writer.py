@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from emabench.events import StepProgress
@@ -17,6 +17,9 @@ class AttemptWriter(Protocol):
 
     def begin(self, claim: Claim, environment: Environment) -> None:
         """Say that this process works on the attempt, and where."""
+
+    def revise(self, claim: Claim, names: Sequence[str]) -> None:
+        """Say which changes of numbers concern what the attempt makes."""
 
     def beat(self, claim: Claim, progress: StepProgress | None = None) -> None:
         """Say that the process lives, and how far it got."""

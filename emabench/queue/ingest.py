@@ -15,6 +15,7 @@ from emabench.queue.journal import (
     Finished,
     Recorded,
     Released,
+    Revised,
     Said,
     Saved,
     Word,
@@ -75,6 +76,8 @@ class Ingest:
         claim = self._claim
         if isinstance(word, Begun):
             self._store.queue.begin(claim, word.environment, process=word.process)
+        elif isinstance(word, Revised):
+            self._store.queue.revise(claim, word.names)
         elif isinstance(word, Beat):
             self._store.queue.beat(claim, word.progress, count=word.count)
         elif isinstance(word, Recorded):

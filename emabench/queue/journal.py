@@ -7,7 +7,7 @@ as often as he likes: every word says how things stand, none how they change.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,14 @@ class Begun:
     environment: Environment
     process: ProcessIdentity
     word: Literal["begun"] = "begun"
+
+
+@dataclass(frozen=True)
+class Revised:
+    """The changes of numbers by ``names`` concern what the attempt makes."""
+
+    names: tuple[str, ...]
+    word: Literal["revised"] = "revised"
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class Said:
     word: Literal["said"] = "said"
 
 
-Word = Begun | Beat | Recorded | Saved | Finished | Failed | Released | Said
+Word = Begun | Revised | Beat | Recorded | Saved | Finished | Failed | Released | Said
 
 _WORDS: TypeAdapter[Word] = TypeAdapter(
     Word,
@@ -150,6 +158,10 @@ class Journal:
     def begin(self, claim: Claim, environment: Environment) -> None:
         """Say that this process works on the attempt, and where."""
         self._write(Begun(environment, ProcessIdentity.of_this()))
+
+    def revise(self, claim: Claim, names: Sequence[str]) -> None:
+        """Say which changes of numbers concern what the attempt makes."""
+        self._write(Revised(tuple(names)))
 
     def beat(self, claim: Claim, progress: StepProgress | None = None) -> None:
         """Say that the process lives, and how far it got.

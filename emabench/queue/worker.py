@@ -28,7 +28,7 @@ from emabench.errors import (
     WeightsError,
 )
 from emabench.evaluation.weights_file import digest
-from emabench.events import CheckpointSaved, Event, Listener, StepProgress
+from emabench.events import CheckpointSaved, Event, Listener, RevisionsFound, StepProgress
 from emabench.experiment import Outcome
 from emabench.extensions.plugins_at_hand import check_plugins
 from emabench.jobs import bench, multi_device
@@ -111,6 +111,8 @@ def work(
                     heartbeat.progress = event
                 elif isinstance(event, CheckpointSaved):
                     writer.saved(claim, event.step, resumed=event.resumed)
+                elif isinstance(event, RevisionsFound):
+                    writer.revise(claim, event.names)
                 on_event(event)
                 if claim.kind is JobKind.LINEAR_EVAL and (heartbeat.lost or stop()):
                     raise InterruptedRunError("stopped")  # it has nothing to save
@@ -187,7 +189,11 @@ def _run(
             profile=spec.profile,
         )
     return experiment.evaluate(
-        spec, weights=_weights(claim, spec, place), on_event=on_event, meter=meter
+        spec,
+        weights=_weights(claim, spec, place),
+        trained_with=claim.revisions,
+        on_event=on_event,
+        meter=meter,
     )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
+
+from emabench.spec.revisions import counted_identities
 
 
 def fingerprint(value: Any) -> str:
@@ -15,3 +18,38 @@ def fingerprint(value: Any) -> str:
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def run_fingerprints(fields: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
+    """Return those of a run before and after its evaluation was mended; the last is that of today.
+
+    Args:
+        fields: of the resolved experiment.
+        identity: device kind, precision, threads, the content of the data, and the changes of
+            numbers that concern the run.
+    """
+    counts = what_counts(fields)
+    return [
+        fingerprint({"spec": counts, "identity": counted})
+        for counted in counted_identities(identity)
+    ]
+
+
+def what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what changes no result: where things lie, and how often a state is saved.
+
+    The identity has the data's content and the device's kind. What was added to the language of
+    specs later, and is off, is left out too, so that the same run keeps its fingerprint.
+    """
+    copied: dict[str, Any] = json.loads(json.dumps(fields))
+    inner = copied["pretrain"]
+    for data in (inner["data"], copied["evaluation"].get("data") or {}):
+        data.pop("data_dir", None)
+    for group, name in ((copied, "profile"), (inner, "compile")):
+        if not group.get(name):
+            group.pop(name, None)
+    if inner.get("devices") == 1:
+        del inner["devices"]
+    for name in ("device", "checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes"):
+        inner.pop(name, None)
+    return copied

@@ -14,6 +14,7 @@ from emabench.spec.experiment import ExperimentSpec
 from emabench.spec.grid import expand_values
 from emabench.spec.model import SpecModel, model_at
 from emabench.spec.plain import shown
+from emabench.spec.pretrain import SMALL_NETWORKS
 
 SHORT_NAMES = {
     "method": "pretrain.method.name",
@@ -42,6 +43,7 @@ ADDED_LATER: Mapping[str, Any] = {
 }
 """Fields that the language of specs got later, with what a spec without them means: runs with and
 without them are in one arm, and ``--where`` finds both. Those that then mean null are left out."""
+_BACKBONE, _BACKBONE_OPTIONS = SHORT_NAMES["backbone"], "pretrain.backbone.options"
 
 
 def full_path(text: str) -> str:
@@ -83,6 +85,18 @@ def read_condition(text: str) -> tuple[str, Any]:
     if len(values) > 1:
         raise SpecError(f"--where {shown(text)} names several values", hint="name one of them")
     return path, field_value(path, values[0], what=f"--where {name}")
+
+
+def as_resolved(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return conditions, by complete path, in the words of a resolved spec.
+
+    That says the small networks of the presets as a timm model with options.
+    """
+    small = SMALL_NETWORKS.get(str(conditions.get(_BACKBONE)))
+    if small is None:
+        return dict(conditions)
+    options = {f"{_BACKBONE_OPTIONS}.{name}": value for name, value in small["options"].items()}
+    return {**options, **conditions, _BACKBONE: small["name"]}
 
 
 def field_value(path: str, value: Any, *, what: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
@@ -87,6 +87,7 @@ class RunStore:
         force: bool = False,
         priority: int = 0,
         max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+        weights_gone: Callable[[str], bool] = lambda run: False,
     ) -> QueuedRun:
         """Queue a run: a pretraining job and the evaluation that depends on it.
 
@@ -101,11 +102,13 @@ class RunStore:
             force: queues a repeat even if an identical run exists.
             priority: the highest is worked on first.
             max_attempts: failures of a job before it is given up.
+            weights_gone: tells of a run by its id whether its weights were deleted: then its
+                evaluation is not repeated, although it was mended.
         """
         while True:
             try:
                 with self._database.write() as session:
-                    found = None if force else existing_run(session, plan)
+                    found = None if force else existing_run(session, plan, weights_gone)
                     if found is None:
                         found = insert_run(
                             session,

@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -98,13 +98,16 @@ class _Hashed:
         """Nothing waits here."""
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any], *, owner: str) -> Path:
+def save_checkpoint(
+    folder: Path, state: dict[str, Any], *, owner: str, revisions: Sequence[str] = ()
+) -> Path:
     """Write the checkpoint of an attempt; the one before stays beside it.
 
     Args:
         folder: folder of the attempt; created if it is not there.
         state: tensors and plain values.
         owner: tells the training from others: the ``training_key`` of its spec.
+        revisions: names of the changes of numbers that concern it.
 
     Raises:
         CheckpointError: the file cannot be written; those before are untouched.
@@ -114,7 +117,8 @@ def save_checkpoint(folder: Path, state: dict[str, Any], *, owner: str) -> Path:
         with replaced(path) as file:
             file.write(_MARK + bytes(hashlib.sha256().digest_size))
             hashed = _Hashed(file)
-            torch.save({"format": _FORMAT, "owner": owner, "state": state}, cast(IO[bytes], hashed))
+            known = {"format": _FORMAT, "owner": owner, "revisions": list(revisions)}
+            torch.save(known | {"state": state}, cast(IO[bytes], hashed))
             file.seek(len(_MARK))
             file.write(hashed.hash.digest())
             file.flush()
@@ -133,6 +137,7 @@ def load_checkpoint(
     path: Path,
     *,
     owner: str | None = None,
+    revisions: Sequence[str] = (),
     on_note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Read the state in a checkpoint; nothing in it is executed.
@@ -140,11 +145,12 @@ def load_checkpoint(
     Args:
         path: the file.
         owner: of the training that goes on from it; None: it need not be the right one.
+        revisions: names of the changes of numbers that concern the latter.
         on_note: called for a file without a digest.
 
     Raises:
-        CheckpointError: the file is absent, damaged, no checkpoint, of another format or of
-            another training.
+        CheckpointError: the file is absent, damaged, no checkpoint, of another format, of another
+            training, or of before or after a change of its numbers.
     """
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for who writes
@@ -163,6 +169,11 @@ def load_checkpoint(
         raise CheckpointError(f"{path} is not a checkpoint of this version of emabench")
     if owner is not None and content.get("owner", owner) != owner:
         raise CheckpointError(f"cannot read the checkpoint {path}: it belongs to another training")
+    if owner is not None and content.get("revisions", []) != list(revisions):
+        raise CheckpointError(
+            f"cannot resume from the checkpoint {path}: it was written before or after a change of "
+            "what the training computes"
+        )
     if not has_digest:
         on_note(
             f"{path} was written by an earlier version, without a digest: damage may go unnoticed"
@@ -189,13 +200,18 @@ def _check_digest(file: IO[bytes]) -> bool:
 
 
 def saved_states(
-    folders: Iterable[Path], *, owner: str, on_note: Callable[[str], None]
+    folders: Iterable[Path],
+    *,
+    owner: str,
+    revisions: Sequence[str] = (),
+    on_note: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
     """Yield the states that can be read, newest first.
 
     Args:
         folders: of the attempts, newest first.
         owner: of the training that goes on.
+        revisions: names of the changes of numbers that concern it.
         on_note: called for each checkpoint that cannot be read, and for one without a digest.
     """
     for folder in folders:
@@ -203,7 +219,7 @@ def saved_states(
             if not path.exists():
                 continue
             try:
-                state = load_checkpoint(path, owner=owner, on_note=on_note)
+                state = load_checkpoint(path, owner=owner, revisions=revisions, on_note=on_note)
             except CheckpointError as error:
                 on_note(f"{error.message}; trying the one before")
             else:

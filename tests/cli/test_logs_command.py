@@ -121,7 +121,8 @@ def test_whatever_a_process_wrote_is_printed(emabench, store):
     run, _ = tried_twice(store)
     write(run.id, b"caf\xe9 \xff\n[red]\x1b no markup\nno newline", attempt=2)
     result = emabench(["logs", run.id])
-    assert result.out == "caf\ufffd \ufffd\n[red]\x1b no markup\nno newline\n"
+    assert result.out == "caf\ufffd \ufffd\n[red]\\x1b no markup\nno newline\n"
+    assert json.loads(emabench(["logs", run.id, "--json"]).out)["logs"][0]["lines"][1][5] == "\x1b"
 
 
 def test_the_folder_may_lie_elsewhere(emabench, store, folder):

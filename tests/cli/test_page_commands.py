@@ -14,6 +14,7 @@ from programs import in_pipe
 from seeding import ENVIRONMENT, complete, plan
 from studied import study
 
+from emabench.records import CostReading
 from emabench.store import RunStore
 
 SLOW = pytest.mark.slow
@@ -147,3 +148,15 @@ def test_a_store_without_runs_has_a_dashboard_too(store):
         assert "No comparison yet" in text
         assert "nothing to compare" in text
         assert "0 queued" in text
+
+
+def test_runs_without_an_accuracy_have_a_report_of_their_costs(store, emabench):
+    for scope in ("none", "full"):
+        for seed in (0, 1):
+            run = store.add_run(plan(ema_scope=scope, seed=seed, evaluation__enabled=False))
+            claim = store.queue.claim(run.id, environment=ENVIRONMENT)
+            cost = CostReading(throughput=1000.0 + seed, total_s=12.0)
+            store.queue.finish(claim, results={}, cost=cost)
+    result = emabench(["report", "-o", "report.html", "--metric", "top1"])
+    assert (result.code, "no run has top1" in result.err) == (0, True)
+    assert "throughput" in Path("report.html").read_text(encoding="utf-8")

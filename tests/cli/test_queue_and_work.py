@@ -9,13 +9,20 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
+from seeding import complete, plan
 
+from emabench.artifacts.layout import attempt_folder
+from emabench.cli.show.plans import add_all, print_queued
+from emabench.queue.supervisor import Tally
 from emabench.records import RunQuery
+from emabench.spec.revisions import EVALUATION
 from emabench.store import RunStore
 
 TINY = ["--preset", "smoke", "--epochs", "1", "--set", "max_steps=2", "--set", "threads=1"]
+MENDED = {EVALUATION: ["knn-votes"]}
 WORK = ["work", "--device", "cpu", "--idle-exit"]
 
 
@@ -202,3 +209,51 @@ def test_a_label_that_a_run_does_not_get_is_said(emabench):
     assert "note: 2 of 3 runs exist and were not labelled 'second'" in again.err
     same = emabench([*words, "--seed", "0..1", "--name", "first"])
     assert "not labelled" not in same.err
+
+
+def test_what_becomes_of_a_mended_evaluation_is_said(folder, capsys):
+    with RunStore.open("results.db", mode="write") as store:
+        old = [complete(store, plan(seed=seed)) for seed in range(3)]
+    weights = attempt_folder(folder / "results-artifacts", old[0], 1) / "online.safetensors"
+    for run in old[:2]:  # the files of the third lie elsewhere
+        attempt_folder(folder / "results-artifacts", run, 1).mkdir(parents=True)
+    weights.touch()
+    mended = [
+        replace(
+            plan(seed=seed, identity=MENDED), earlier_fingerprints=(plan(seed=seed).fingerprint,)
+        )
+        for seed in range(3)
+    ]
+    runs = add_all(mended, db="results.db", force=False)
+    print_queued(mended, runs)
+    said = capsys.readouterr()
+    again = "(exists, its evaluation is repeated)"
+    ends = [line.partition(" (")[1:] for line in said.out.splitlines()]
+    assert ["".join(end).strip() for end in ends] == [again, "(exists, done)", again]
+    assert f"the weights are gone: {old[1]} kept as evaluated before" in said.err
+
+
+def test_a_run_without_an_evaluation_has_one_id(emabench, queue):
+    (run,) = queue("--set", "evaluation.enabled=false")
+    lines = emabench(["queue", *TINY, "--set", "evaluation.enabled=false"]).out.splitlines()
+    assert lines == [f"{run['id']} simclr none 0 (exists, queued)"]
+
+
+def test_the_store_of_a_cluster_hears_the_same_interruption(emabench, queue, monkeypatch):
+    queue()
+    heard = []
+
+    def patient(store, *, stop, **options):
+        heard.append(stop)
+        return store
+
+    def serve(*arguments, stop, **options):
+        assert [each() for each in heard] == [False]
+        os.kill(os.getpid(), signal.SIGINT)
+        assert [each() for each in heard] == [True]
+        return Tally()
+
+    monkeypatch.setattr("emabench.queue.patience.patient", patient)
+    monkeypatch.setattr("emabench.engines.local.serve", serve)
+    assert emabench(WORK).code == 0
+    assert len(heard) == 1

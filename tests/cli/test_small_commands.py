@@ -136,6 +136,9 @@ def test_backbones_are_searched_by_name(emabench):
     found = read(emabench(["backbones", "--search", "resnet1", "--json"]))["backbones"]
     assert {"name": "resnet18", "family": "resnet", "origin": None} in found
     assert all("resnet1" in backbone["name"] for backbone in found)
+    small = read(emabench(["backbones", "--search", "[st]*-resnet", "--json"]))["backbones"]
+    assert [each["name"] for each in small] == ["small-resnet", "tiny-resnet"]
+    assert {each["family"] for each in small} == {"resnet"}
     pattern = emabench(["backbones", "--search", "vit_tiny_patch16_*"]).out
     assert "cut into blocks (vit)" in pattern
     assert all(line.startswith("vit_tiny_patch16_") for line in pattern.splitlines())

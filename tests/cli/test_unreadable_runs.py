@@ -141,3 +141,24 @@ def test_specs_of_other_versions_are_read(emabench, runs):
         with closing(sqlite3.connect(f"file:{store}?mode=ro&immutable=1", uri=True)) as opened:
             rows = opened.execute("SELECT spec FROM experiments").fetchall()
         assert {unreadable(json.loads(spec)) for (spec,) in rows} == {None}
+
+
+def test_a_check_names_it(emabench, runs):
+    assert emabench(["db", "check"]).code == 0
+    damage(runs[1], {"pretrain": 5})
+    found = emabench(["db", "check"])
+    assert found.code == 1
+    assert f"the spec of run {runs[1]} cannot be read: pretrain cannot be of type int" in found.out
+
+
+@pytest.mark.parametrize("command", [["compare"], ["plot", "pareto", "-o", "x.svg"]])
+def test_where_all_are_unreadable_nothing_is_said_of_runs_that_are_not_done(
+    emabench, runs, command
+):
+    for run in runs:
+        damage(run, {"pretrain": 5})
+    found = emabench(command)
+    assert found.code == 3
+    assert "4 unreadable left out" in found.err
+    assert "is done" not in found.err
+    assert "emabench db check" in found.hint

@@ -76,7 +76,7 @@ def test_a_comparison_gets_all_of_it_from_the_store(store):
         for seed in range(3):
             run = store.add_run(plan(ema_scope=scope, seed=seed))
             claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
-            store.queue.record(claim, [MetricPoint(1, 1, name, chance + seed / 100)])
+            store.queue.record(claim, [MetricPoint(1000, 1, name, chance + seed / 100)])
             store.queue.finish(claim, results={}, cost=None)
             claim = store.queue.claim(run.eval_job, environment=ENVIRONMENT)
             right = (random.random(1000) < chance).astype(np.uint8)

@@ -13,7 +13,7 @@ from seeding import ENVIRONMENT, complete, plan
 
 from emabench.errors import FencedError
 from emabench.records import CostReading, JobState
-from emabench.spec.revisions import EVALUATION
+from emabench.spec.revisions import EVALUATION, PRETRAINING
 from emabench.store import RunStore
 from emabench.store.connection.opening import open_for_reading
 from emabench.store.transfer.soundness import _broken_invariants
@@ -166,4 +166,55 @@ def test_two_processes_take_each_earlier_run_once(url):
     with RunStore.open(url, mode="read") as store:
         assert [run.id for run in store.runs()] == old
         assert {run.state for run in store.runs()} == {JobState.QUEUED}
+    assert is_sound(url)
+
+
+def test_what_a_worker_computes_is_named_after_its_own_code(store, url):
+    queued = store.add_run(plan())
+    before = store.run(queued.id)
+    claim = store.queue.claim(queued.pretrain_job, environment=ENVIRONMENT)
+    store.queue.revise(claim, [])
+    assert store.run(queued.id).fingerprint == before.fingerprint
+    store.queue.revise(claim, ["drop-rates"])
+    now = store.run(queued.id)
+    assert now.identity == {**before.identity, PRETRAINING: ["drop-rates"]}
+    changed = [before.fingerprint, *(job.fingerprint for job in before.jobs)]
+    assert not {now.fingerprint, *(job.fingerprint for job in now.jobs)} & set(changed)
+    store.queue.finish(claim, results={}, cost=CostReading())
+    claim = store.queue.claim(queued.eval_job, environment=ENVIRONMENT)
+    assert claim.revisions == ("drop-rates",)
+    store.queue.revise(claim, ["knn-top5"])  # which repeats nothing
+    assert store.run(queued.id).fingerprint == now.fingerprint
+    assert store.run(queued.id).identity[EVALUATION] == ["knn-top5"]
+    assert is_sound(url)
+
+
+def test_a_run_that_turns_out_to_be_a_repeat_counts_as_one(store, url):
+    first, second = store.add_run(plan()), store.add_run(plan(), force=True)
+    for run in (first, second):
+        claim = store.queue.claim(run.pretrain_job, environment=ENVIRONMENT)
+        store.queue.revise(claim, ["drop-rates"])
+    assert len({run.fingerprint for run in store.runs()}) == 1
+    assert store.add_run(plan()).existed is False
+    assert is_sound(url)
+
+
+def test_a_worker_that_was_given_up_names_nothing(store):
+    queued = store.add_run(plan())
+    claim = store.queue.claim(queued.pretrain_job, environment=ENVIRONMENT)
+    store.queue.cancel([queued.pretrain_job])
+    with pytest.raises(FencedError):
+        store.queue.revise(claim, ["drop-rates"])
+    assert PRETRAINING not in store.run(queued.id).identity
+
+
+def test_without_weights_the_figures_of_before_stay(store, url):
+    before = store.run(complete(store, plan()))
+    asked = []
+    found = store.add_run(mended(), weights_gone=lambda run: asked.append(run) or True)
+    assert (found.id, found.state, found.mended) == (before.id, JobState.DONE, "kept")
+    assert asked == [before.id]
+    assert store.run(before.id) == before
+    assert store.add_run(mended(), weights_gone=lambda run: False).mended == "repeated"
+    assert store.add_run(mended()).mended is None
     assert is_sound(url)

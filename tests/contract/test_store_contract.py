@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 
 from emabench.errors import FencedError, NotFoundError, UsageError
 from emabench.records import Claim, CostReading, JobKind, JobState, MetricPoint, RunQuery
+from emabench.spec import BackboneSpec
 from emabench.store import RunStore
 
 
@@ -223,6 +224,11 @@ def test_runs_are_chosen_by_name_smoke_and_fields(store):
     assert [run.id for run in store.runs(RunQuery(where=where))] == [first]
     assert store.runs(RunQuery(where={"pretrain.ema.scope": "none", "pretrain.seed": 7})) == []
     assert len(store.runs(RunQuery(where={"pretrain.data.data_dir": None}))) == 2
+    network = BackboneSpec(name="small-resnet").as_timm().model_dump(mode="json")
+    small = complete(store, plan(seed=5, pretrain__backbone=network))
+    where = {"pretrain.backbone.name": "small-resnet"}
+    assert [run.id for run in store.runs(RunQuery(where=where))] == [small]
+    assert store.runs(RunQuery(where={"pretrain.backbone.name": "tiny-resnet"})) == []
 
 
 def test_precision_and_threads_are_found_by_what_they_turned_out_to_be(store):

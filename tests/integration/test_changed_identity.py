@@ -11,7 +11,8 @@ from emabench import experiment
 from emabench.jobs.bench import resolve_bench
 from emabench.records import JobKind
 from emabench.spec import BenchSpec, EmaSpec
-from emabench.spec.revisions import EVALUATION, PRETRAINING, counted_identities
+from emabench.spec.fingerprint import run_fingerprints
+from emabench.spec.revisions import EVALUATION, PRETRAINING
 from emabench.spec.settings import experiment_at
 from emabench.store.queue.enqueue import _job_fingerprint
 
@@ -81,9 +82,7 @@ def test_an_evaluation_names_what_changed_its_numbers(changes, named):
     assert plan.identity.get(EVALUATION) == named
     assert PRETRAINING not in plan.identity
     old = {name: value for name, value in plan.identity.items() if name != EVALUATION}
-    same_run = experiment.fingerprint(
-        {"spec": experiment._what_counts(dict(plan.spec)), "identity": old}
-    )
+    (same_run,) = run_fingerprints(plan.spec, old)
     repeated = [name for name in named or () if name != "knn-top5"]
     assert (plan.fingerprint == same_run) is not bool(repeated)
     assert len(plan.earlier_fingerprints) == len(repeated)
@@ -107,17 +106,13 @@ def test_a_changed_evaluation_makes_no_other_pretraining_and_no_other_bench():
 def test_the_runs_of_the_shipped_store_keep_their_fingerprints():
     with closing(sqlite3.connect(f"file:{EXAMPLE}?mode=ro", uri=True)) as store:
         rows = store.execute("SELECT fingerprint, spec, identity FROM experiments").fetchall()
-    later = {"devices": 1, "compile": False, "checkpoint_steps": None, "checkpoint_minutes": None}
     runs = 0
     for fingerprint, spec, identity in rows:
-        fields = {"profile": False, **json.loads(spec)}
+        fields = json.loads(spec)
         if fields.get("bench"):
             continue
-        fields["pretrain"] = later | fields["pretrain"]
         # What such a run's identity holds today, by their images: 1500 of each of ten classes.
         today = {**json.loads(identity), EVALUATION: ["knn-top5"]}
-        counts = experiment._what_counts(fields)
-        (only,) = counted_identities(today)
-        assert experiment.fingerprint({"spec": counts, "identity": only}) == fingerprint
+        assert run_fingerprints(fields, today) == [fingerprint]
         runs += 1
     assert runs == 136

@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 from collections import Counter
 
 import pytest
+from outcomes import outcomes
 
 from emabench import experiment
-from emabench.artifacts.layout import attempt_folders
 from emabench.engines.local import serve
 from emabench.events import JobEnded, JobProgress, JobStarted
 from emabench.queue.supervisor import Slot
 from emabench.queue.worker import Workplace
-from emabench.records import JobKind, JobState, RunQuery
+from emabench.records import JobKind, JobState
 from emabench.spec.settings import experiments
 from emabench.store import RunStore
 
 CPU = Slot("cpu", "cpu")
+WEIGHTS = {"online.safetensors", "target.safetensors"}
 
 
 def plans(count, epochs):
@@ -82,44 +82,20 @@ def work_off(folder, planned, *, kills=0, seed=0):
     return path, killer
 
 
-def outcome(path):
-    """Return what must not depend on kills: metrics, results and weights, by seed."""
-    found = {}
-    with RunStore.open(str(path), mode="read") as store:
-        for run in store.runs(RunQuery(smoke=True)):
-            assert run.state is JobState.DONE, [job.reason for job in run.jobs]
-            for job in run.jobs:
-                assert [a.state for a in job.attempts].count(JobState.DONE) == 1
-                assert job.attempts[-1].state is JobState.DONE
-                assert [a.number for a in job.attempts] == list(range(1, job.attempt + 1))
-            (newest, *_) = attempt_folders(path.parent / "files", run.id)
-            weights = {n: (newest / f"{n}.safetensors").read_bytes() for n in ("online", "target")}
-            correct = store.correct(run.id, "top1")
-            found[run.spec["pretrain"]["seed"]] = (
-                store.metrics(run.id), run.results, weights, correct,
-            )  # fmt: skip
-    return found
-
-
 def check(tmp_path, *, runs, epochs, kills, seed):
     planned = plans(runs, epochs)
     undisturbed, _ = work_off(tmp_path / "undisturbed", planned)
     killed, killer = work_off(tmp_path / "killed", planned, kills=kills, seed=seed)
     assert killer.left == 0
-    assert outcome(killed) == outcome(undisturbed)
+    found = outcomes(str(killed), killed.parent / "files")
+    assert found == outcomes(str(undisturbed), undisturbed.parent / "files")
+    assert all(weights.keys() == WEIGHTS for *_, weights in found.values())
     ends = [event for event in killer.events if isinstance(event, JobEnded)]
     done = Counter(end.claim.job_id for end in ends if end.state is JobState.DONE)
     assert sorted(done.values()) == [1] * (2 * runs)
     reasons = Counter(end.reason for end in ends if end.state is JobState.QUEUED)
     assert set(reasons) <= {"killed by SIGKILL (out of memory?)"}
     assert 0 < sum(reasons.values()) <= kills
-    rows = sqlite3.connect(killed)
-    doubled = rows.execute(
-        "SELECT job_id, step, name FROM metrics JOIN series ON series.id = series_id"
-        " GROUP BY 1, 2, 3 HAVING count(*) > 1"
-    ).fetchall()
-    rows.close()
-    assert doubled == []
     return killer
 
 

@@ -12,9 +12,11 @@ from emabench.device import Device
 from emabench.errors import SpecError
 from emabench.events import Notice
 from emabench.experiment import evaluate, pretrain, resolve
+from emabench.jobs.bench import resolve_bench
+from emabench.jobs.scope_costs import scope_costs
 from emabench.records import JobKind
-from emabench.spec import ExperimentSpec
-from emabench.spec.settings import experiments
+from emabench.spec import BenchSpec, EmaSpec, ExperimentSpec
+from emabench.spec.settings import experiment_at, experiments
 
 CPU = Device(torch.device("cpu"), "fp32")
 
@@ -118,3 +120,21 @@ def test_only_a_subset_of_a_folder_has_a_revision(places):
     judged = planned(places, **folder, evaluation__data__train_subset=60)
     assert judged.identity["evaluation_revisions"] == ["folder-subset-statistics"]
     assert "revisions" not in judged.identity
+
+
+def test_what_costs_of_them_needs_no_labels(places):
+    fields = {
+        "pretrain.threads": 1,
+        "pretrain.data.dataset": "folder",
+        "pretrain.data.data_dir": str(places / "flat"),
+        "pretrain.data.train_subset": None,
+        "pretrain.data.test_subset": None,
+        "pretrain.batch_size": 32,
+    }
+    spec = experiment_at(fields, preset="smoke")
+    (cost,) = scope_costs(spec, ["none"], command="emabench cost", on_event=lambda event: None)
+    assert cost.flops_per_step > 0
+    arms = BenchSpec(arms=(EmaSpec(scope="none"), EmaSpec(scope="full")), steps=4)
+    bench = resolve_bench(spec.model_copy(update={"bench": arms}), command="emabench bench")
+    assert bench.kinds == (JobKind.BENCH,)
+    assert bench.spec["evaluation"]["enabled"] is False

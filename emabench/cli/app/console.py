@@ -48,10 +48,24 @@ def print_json(value: Any) -> None:
     Raises:
         ValueError: a number is not finite, which JSON cannot say.
     """
+    sys.stdout.write(_json(value, indent=2) + "\n")
+
+
+def print_json_line(value: Any) -> None:
+    """Write plain values to stdout as JSON on one line, at once.
+
+    Raises:
+        ValueError: a number is not finite, which JSON cannot say.
+    """
+    sys.stdout.write(_json(value) + "\n")
+    sys.stdout.flush()
+
+
+def _json(value: Any, *, indent: int | None = None) -> str:
     # JSON escapes the first control characters itself.
     unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=not unicode)
-    sys.stdout.write(_UNSEEN_IN_JSON.sub(_json_escape, text) + "\n")
+    text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=not unicode)
+    return _UNSEEN_IN_JSON.sub(_json_escape, text)
 
 
 def _json_escape(found: re.Match[str]) -> str:

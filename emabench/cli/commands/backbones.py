@@ -58,12 +58,14 @@ def _list(search: str | None, *, json: bool) -> None:
     from emabench.cli.app.console import err, print_json
     from emabench.networks.backbone import family_of
     from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
+    from emabench.spec.pretrain import SMALL_NETWORKS
 
     entries = BACKBONE_PLUGINS.entries()
     origins = {entry.name: entry.origin for entry in entries if entry.problem is None}
     pattern = search if search is None or set(search) & set("*?[") else f"*{search}*"
     mine = fnmatch.filter(origins, pattern or "*")
-    found: list[str] = [name for name in timm.list_models(pattern or "") if name not in origins]
+    found = fnmatch.filter(SMALL_NETWORKS, pattern or "*")
+    found += [name for name in timm.list_models(pattern or "") if name not in origins]
     for entry in entries:
         if entry.problem is not None:
             err().print(f"note: {entry.problem}")
@@ -71,8 +73,11 @@ def _list(search: str | None, *, json: bool) -> None:
         raise NotFoundError(
             f"no backbone has {search!r} in its name", hint="'emabench backbones' lists all"
         )
+    models = {each: SMALL_NETWORKS.get(each, {}).get("name", each) for each in found}
     rows = [{"name": each, "family": None, "origin": origins[each]} for each in mine]
-    rows += [{"name": each, "family": family_of(each), "origin": None} for each in found]
+    rows += [
+        {"name": each, "family": family_of(model), "origin": None} for each, model in models.items()
+    ]
     if json:
         print_json({"schema_version": 1, "backbones": rows})
         return

@@ -75,6 +75,7 @@ def check(
     """
     from emabench.cli.app.console import print_json
     from emabench.store.transfer.soundness import check as check_store
+    from emabench.table import visible
 
     place = location or db
     problems = check_store(place)
@@ -82,7 +83,7 @@ def check(
         print_json({"schema_version": 1, "ok": not problems, "problems": problems})
     else:
         for problem in problems:
-            typer.echo(problem)
+            typer.echo(visible(problem))
         if not problems:
             typer.echo(f"{_shown(place)} is sound")
     if problems:

@@ -12,6 +12,7 @@ from emabench.artifacts.layout import artifacts_folder
 from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
+from emabench.table import visible
 
 if TYPE_CHECKING:
     from emabench.artifacts.logs import Log
@@ -82,9 +83,9 @@ def command(
         return
     for log in logs:
         if len(logs) > 1:
-            typer.echo(log.title)
+            typer.echo(visible(log.title))
         for line in log.lines(tail):
-            typer.echo(line)
+            typer.echo(visible(line))
 
 
 def _print_lines(lines: Iterable[tuple[Log, str]], *, headed: bool, json: bool) -> None:
@@ -95,18 +96,18 @@ def _print_lines(lines: Iterable[tuple[Log, str]], *, headed: bool, json: bool) 
         headed: whether the first log is named too.
         json: print each line as JSON instead.
     """
-    from json import dumps
+    from emabench.cli.app.console import print_json_line
 
     current: str | None = None
     for log, line in lines:
         if json:
             values = {"schema_version": 1, **_values(log), "line": line}
-            typer.echo(dumps(values, ensure_ascii=False))
+            print_json_line(values)
             continue
         if log.title != current and (headed or current is not None):
-            typer.echo(log.title)
+            typer.echo(visible(log.title))
         current = log.title
-        typer.echo(line)
+        typer.echo(visible(line))
 
 
 def _values(log: Log) -> dict[str, Any]:

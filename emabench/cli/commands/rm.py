@@ -46,6 +46,7 @@ def command(
     from emabench.cli.options.job_ids import existing_store
     from emabench.report.tables.disk_table import readable_size
     from emabench.report.tables.queue_table import what
+    from emabench.table import visible
 
     folder = artifacts_folder(db, artifacts)
     with existing_store(db) as store:
@@ -64,7 +65,7 @@ def command(
         print_json({"schema_version": 1, "runs": rows, "freed_bytes": freed})
     else:
         for run in runs:
-            typer.echo(f"{run.id} {what(run.spec)}: removed")
+            typer.echo(visible(f"{run.id} {what(run.spec)}: removed"))
         if not runs:
             typer.echo("nothing was removed")
     if deletion.failures:

@@ -26,6 +26,7 @@ def command(
         emabench show 3fa9 --price-per-hour 2.5
         emabench show 3fa9 --json
     """
+    from emabench.analysis.metric_values import told_points
     from emabench.cli.show.tables import print_table
     from emabench.records import JobKind, JobState
     from emabench.report.tables.bench_table import bench_details, bench_rows, bench_tables
@@ -34,10 +35,11 @@ def command(
     from emabench.report.tables.run_table import last_points, run_details
     from emabench.spec.experiment import to_yaml
     from emabench.store import RunStore
+    from emabench.table import visible
 
     with RunStore.open(db, mode="read") as store:
         record = store.run(run)
-        points = store.metrics(record.id)
+        points = told_points(record, store.metrics(record.id))
         evaluations = store.evaluations(record.id)
     measured = record.kind is JobKind.BENCH and record.state is JobState.DONE
     measured = measured and record.unreadable is None
@@ -55,4 +57,4 @@ def command(
         if table.rows:
             print_table(table, title)
     out().print("spec", style="italic")
-    typer.echo(to_yaml(record.spec), nl=False)
+    typer.echo(visible(to_yaml(record.spec)), nl=False)

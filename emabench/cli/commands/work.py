@@ -105,15 +105,16 @@ def command(
     )
     choice.check(artifacts)
     place = Workplace(local_artifacts(db, artifacts), keep=keep)
+    stop = StopRequest()
     with (
         existing_store(db) as store,
-        opened_engine(choice, patient(store, stop=lambda: False), db=db, place=artifacts) as (
+        opened_engine(choice, patient(store, stop=stop), db=db, place=artifacts) as (
             opened,
             slots,
         ),
     ):
         try:
-            with StopRequest() as stop, work_listener(err()) as on_event:
+            with stop, work_listener(err()) as on_event:
                 tally = local.serve(
                     store,
                     db,

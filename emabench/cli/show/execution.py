@@ -21,7 +21,7 @@ def execute(
         EmabenchError: the store or the folder of artifacts cannot be written.
     """
     from emabench.cli.app.console import err
-    from emabench.cli.show.plans import say_what_is_not_labelled
+    from emabench.cli.show.plans import say_what_is_not_done
     from emabench.cli.show.progress import listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
@@ -34,5 +34,5 @@ def execute(
             )
     except InterruptedRunError as error:
         raise InterruptedRunError(error.message, hint="the same command resumes it") from None
-    say_what_is_not_labelled(plans, [outcome.run for outcome in outcomes])
+    say_what_is_not_done(plans, [outcome.run for outcome in outcomes])
     return outcomes, runs

@@ -9,9 +9,10 @@ from emabench.errors import NotFoundError
 
 if TYPE_CHECKING:
     from emabench.analysis.comparison import ArmComparison
-    from emabench.analysis.question import Asked
-    from emabench.records import RunQuery
+    from emabench.analysis.question import Asked, Question
+    from emabench.records import RunQuery, RunValues
     from emabench.report.page.content import PageContent, Request
+    from emabench.store import RunStore
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class PageQuestion:
         """
         from emabench.analysis.question import Question
         from emabench.records import RunValues
-        from emabench.report.page.content import page_content, wanted_points
+        from emabench.report.page.content import page_content
         from emabench.store import RunStore
 
         question = Question.settle(self.asked, self.query.study)
@@ -43,15 +44,25 @@ class PageQuestion:
         with RunStore.open(self.db, mode="read") as store:
             queue = store.queue.snapshot(limit=10) if live else None
             try:
-                points = wanted_points(question.metrics, request.quantity)
-                stored = store.read(self.query.with_smoke, question.wanted(points))
-                values = stored.values
-                comparison = question.answer(stored.runs, values, smoke=self.query.smoke)
+                try:
+                    comparison, values = self._answer(question, store, request)
+                except NotFoundError:  # without any of these figures a run still has its costs
+                    comparison, values = self._answer(question.with_costs(), store, request)
             except NotFoundError as error:
                 if not live:
                     raise
                 comparison = error
         return page_content(comparison, request, values, queue=queue)
+
+    def _answer(
+        self, question: Question, store: RunStore, request: Request
+    ) -> tuple[ArmComparison, RunValues]:
+        from emabench.report.page.content import wanted_points
+
+        points = wanted_points(question.metrics, request.quantity)
+        stored = store.read(self.query.with_smoke, question.wanted(points))
+        found = question.answer(stored.runs, stored.values, smoke=self.query.smoke)
+        return found, stored.values
 
     def request(self, *, live: bool) -> Request:
         """Return what the page says of itself."""

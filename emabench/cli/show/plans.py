@@ -62,19 +62,27 @@ def add_all(
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
 ) -> list[QueuedRun]:
     """Queue runs, in this order; the store is created if it is not there."""
+    from emabench.artifacts.layout import artifacts_folder, lacks_weights
     from emabench.store import RunStore
 
+    place = artifacts_folder(db, None)
     with RunStore.open(db, mode="write") as store:
         runs = [
-            store.add_run(plan, force=force, priority=priority, max_attempts=max_attempts)
+            store.add_run(
+                plan,
+                force=force,
+                priority=priority,
+                max_attempts=max_attempts,
+                weights_gone=lambda run: lacks_weights(place, run),
+            )
             for plan in plans
         ]
-    say_what_is_not_labelled(plans, runs)
+    say_what_is_not_done(plans, runs)
     return runs
 
 
-def say_what_is_not_labelled(plans: Sequence[PlannedRun], runs: Sequence[QueuedRun]) -> None:
-    """Write to stderr how many runs keep the label that they had, or go without one."""
+def say_what_is_not_done(plans: Sequence[PlannedRun], runs: Sequence[QueuedRun]) -> None:
+    """Write to stderr how many runs keep the label, or the evaluation, that they had."""
     from emabench.cli.app.console import err
 
     pairs = zip(plans, runs, strict=True)
@@ -84,6 +92,11 @@ def say_what_is_not_labelled(plans: Sequence[PlannedRun], runs: Sequence[QueuedR
             f"note: {kept} of {len(runs)} runs exist and were not labelled {plans[0].name!r}; "
             "--study joins runs that exist"
         )
+    if old := [run.id for run in runs if run.mended == "kept"]:
+        err().print(
+            f"note: the evaluation was mended since, but the weights are gone: {', '.join(old)} "
+            "kept as evaluated before; emabench rm, and the same command trains them again"
+        )
 
 
 def print_queued(plans: Sequence[PlannedRun], runs: Sequence[QueuedRun]) -> None:
@@ -91,8 +104,10 @@ def print_queued(plans: Sequence[PlannedRun], runs: Sequence[QueuedRun]) -> None
     from emabench.report.tables.queue_table import what
 
     for plan, run in zip(plans, runs, strict=True):
-        note = f" (exists, {run.state})" if run.existed else ""
-        ids = [job for job in (run.pretrain_job, run.eval_job) if job is not None]
+        known = "its evaluation is repeated" if run.mended == "repeated" else run.state
+        note = f" (exists, {known})" if run.existed else ""
+        # The last job of a run without an evaluation is its first.
+        ids = dict.fromkeys(job for job in (run.pretrain_job, run.eval_job) if job is not None)
         typer.echo(f"{' '.join(ids)} {what(plan.spec)}{note}")
 
 

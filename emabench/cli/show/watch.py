@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import select
 import sys
 import time
@@ -10,8 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
-import typer
-
+from emabench.cli.app.console import print_json_line
 from emabench.errors import InterruptedRunError, SchemaVersionError, StoreError, StoreLostError
 from emabench.records import JobState, QueueRecord
 
@@ -97,7 +95,7 @@ def watch_as_json(look: Look, notes: Console, *, interval: float) -> None:
 
     for queue in _snapshots(look, notes, interval):
         values = {"schema_version": 1, "at": _now(), **queue_values(queue)}
-        typer.echo(json.dumps(values, allow_nan=False, ensure_ascii=False))
+        print_json_line(values)
 
 
 def _snapshots(look: Look, notes: Console, interval: float) -> Iterator[QueueRecord]:

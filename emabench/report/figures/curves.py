@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from emabench.analysis.metric_values import MetricValues
+from emabench.analysis.metric_values import MetricValues, told_points
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
@@ -280,7 +280,7 @@ class CurvesPicture(Picture):
         for shown in arms.arms:
             by_seed: dict[int, dict[int, float]] = {}
             for seed, run in shown.runs.items():
-                own = values.points.get(run.id, ())
+                own = told_points(run, values.points.get(run.id, ()))
                 names.update(point.name for point in own)
                 curve = {
                     p.epoch: p.value for p in own if p.name == metric and math.isfinite(p.value)

@@ -10,7 +10,7 @@ from typing import Any
 from emabench.extensions.plugin_reference import PluginReference
 from emabench.records import JobRecord, JobState, QueueRecord, RunningAttempt
 from emabench.spec.paths import SHORT_NAMES, value_at
-from emabench.table import UNKNOWN, Table, duration, fixed, significant
+from emabench.table import UNKNOWN, Table, duration, fixed, significant, visible
 
 _WHAT = ("method", "ema_scope", "seed")
 _ORDER = (
@@ -106,7 +106,7 @@ def what(spec: Mapping[str, Any]) -> str:
 
 def job_title(job: RunningAttempt | JobRecord) -> str:
     """Return what names a job on a line: its id, its kind, and what it is."""
-    return f"{_head(job)['job']} {job.kind} {what(job.spec)}"
+    return visible(f"{_head(job)['job']} {job.kind} {what(job.spec)}")
 
 
 def attempt_values(attempt: RunningAttempt) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def write_metrics(
     Raises:
         FencedError: the attempt is no longer this worker's.
     """
-    _move(session, claim, JobState.RUNNING, reason=None)
+    hold_attempt(session, claim)
     if cost is not None:
         _write_cost(session, claim, cost)
     latest = {(point.step, point.name): point for point in points}.values()
@@ -81,6 +81,15 @@ def write_metrics(
         claim.job_id,
         [{**asdict(point), "value": _storable(point.value)} for point in latest],
     )
+
+
+def hold_attempt(session: Session, claim: Claim) -> None:
+    """Lock the job until the commit.
+
+    Raises:
+        FencedError: the attempt is no longer this worker's.
+    """
+    _move(session, claim, JobState.RUNNING, reason=None)
 
 
 def forget_failures(session: Session, claim: Claim, step: int, *, resumed: bool) -> None:

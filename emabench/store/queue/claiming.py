@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from emabench.records import Claim, Environment, JobState
+from emabench.spec.revisions import PRETRAINING, names_in
 from emabench.spec.version import SPEC_VERSION
 from emabench.store.queue.processes import ProcessIdentity
 from emabench.store.runs.environments import environment_id, environment_row
@@ -153,6 +154,7 @@ def _take(
         threads=experiment.identity.get("threads"),
         weights=experiment.identity.get("weights"),
         plugins=split_needs(taken.device_kind)[1],
+        revisions=names_in(experiment.identity, PRETRAINING),
     )
 
 

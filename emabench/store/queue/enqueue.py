@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, selectinload
@@ -34,25 +34,33 @@ from emabench.store.schema.tables import (
 _ENDED = (JobState.FAILED, JobState.CANCELLED)
 
 
-def existing_run(session: Session, plan: PlannedRun) -> QueuedRun | None:
+def existing_run(
+    session: Session, plan: PlannedRun, weights_gone: Callable[[str], bool] = lambda run: False
+) -> QueuedRun | None:
     """Return the run of the same fingerprint, its failed jobs queued again; None if none exists.
 
     Of several (forced repeats) a finished one is preferred, then the newest. Where there is none, a
     run whose weights are the same becomes that of the plan: its evaluation was mended since, and
-    is queued again.
+    is queued again. Only where its weights are gone it stays as it is: nothing could be evaluated.
     """
     fingerprints = (plan.fingerprint, *plan.earlier_fingerprints)
     row = next(filter(None, (_newest_run(session, each) for each in fingerprints)), None)
     if row is None:
         return None
     is_earlier = row.fingerprint != plan.fingerprint
+    if is_earlier and _state(row) is JobState.DONE and weights_gone(row.jobs[0].id):
+        return _queued_run(row, existed=True, mended="kept")
+    is_repeated = False
     if is_earlier or any(job.state in _ENDED for job in row.jobs):
         locked = lock_jobs(session, [job.id for job in row.jobs])
         now = session.scalar(select(Experiment.fingerprint).where(Experiment.id == row.id))
         if not locked or now != row.fingerprint:  # somebody removed or took the run just now
             session.expire_all()
-            return existing_run(session, plan)
+            return existing_run(session, plan, weights_gone)
         if is_earlier:
+            is_repeated = any(
+                job.kind is JobKind.LINEAR_EVAL and job.state is JobState.DONE for job in locked
+            )
             _evaluate_anew(session, row, plan, locked)
         for job in locked:
             if job.state in _ENDED:
@@ -64,7 +72,7 @@ def existing_run(session: Session, plan: PlannedRun) -> QueuedRun | None:
         elif row.jobs[-1].kind is JobKind.LINEAR_EVAL:
             # Whoever evaluates does it as the plan says, whenever the run was queued.
             row.identity = _plain(plan.identity)
-    return _queued_run(row, existed=True)
+    return _queued_run(row, existed=True, mended="repeated" if is_repeated else None)
 
 
 def _newest_run(session: Session, fingerprint: str) -> Experiment | None:
@@ -114,14 +122,9 @@ def insert_run(
             where it is to be the first one, just now.
     """
     now = datetime.now(UTC)
-    newest = None
-    if is_repeat:
-        newest = session.scalar(
-            select(func.max(Experiment.repeat)).where(Experiment.fingerprint == plan.fingerprint)
-        )
     row = Experiment(
         fingerprint=plan.fingerprint,
-        repeat=0 if newest is None else newest + 1,
+        repeat=next_repeat(session, plan.fingerprint) if is_repeat else 0,
         name=plan.name,
         smoke=plan.smoke,
         command=plan.command,
@@ -156,10 +159,22 @@ def insert_run(
     return _queued_run(row, existed=False)
 
 
-def _queued_run(row: Experiment, *, existed: bool) -> QueuedRun:
+def next_repeat(session: Session, fingerprint: str) -> int:
+    """Return the number of another run of a fingerprint."""
+    newest = session.scalar(
+        select(func.max(Experiment.repeat)).where(Experiment.fingerprint == fingerprint)
+    )
+    return 0 if newest is None else newest + 1
+
+
+def _queued_run(
+    row: Experiment, *, existed: bool, mended: Literal["repeated", "kept"] | None = None
+) -> QueuedRun:
     first, last = row.jobs[0], row.jobs[-1]
     pretrain = first.id if first.kind is JobKind.PRETRAIN else None
-    return QueuedRun(first.id, pretrain, last.id, existed, _state(row), first.kind, row.name)
+    return QueuedRun(
+        first.id, pretrain, last.id, existed, _state(row), first.kind, row.name, mended
+    )
 
 
 def _state(row: Experiment) -> JobState:
@@ -173,11 +188,15 @@ def _job_fingerprint(plan: PlannedRun, kind: JobKind) -> str:
     """
     if plan.is_evaluation:
         return plan.fingerprint
-    spec, identity = plan.spec, dict(plan.identity)
+    return job_fingerprint(_plain(plan.spec), _plain(plan.identity), kind)
+
+
+def job_fingerprint(spec: Mapping[str, Any], identity: Mapping[str, Any], kind: JobKind) -> str:
+    """Identify a job of a run by the spec and the identity of the latter."""
     if kind is JobKind.PRETRAIN:
-        spec = plan.spec.get("pretrain", {})
-        identity.pop(EVALUATION, None)
-    return fingerprint({"kind": kind, "spec": _plain(spec), "identity": _plain(identity)})
+        spec = spec.get("pretrain", {})
+        identity = {name: value for name, value in identity.items() if name != EVALUATION}
+    return fingerprint({"kind": kind, "spec": spec, "identity": identity})
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from emabench.errors import FencedError
+from sqlalchemy.exc import IntegrityError
+
+from emabench.errors import FencedError, StoreError
 from emabench.events import StepProgress
 from emabench.records import (
     Claim,
@@ -34,6 +36,7 @@ from emabench.store.queue.claiming import (
 )
 from emabench.store.queue.enqueue import cancel_jobs, retry_jobs
 from emabench.store.queue.processes import ProcessIdentity
+from emabench.store.queue.revising import revise_run
 from emabench.store.queue.watching import count_queued, find_queue, find_running, find_states
 
 
@@ -96,6 +99,22 @@ class JobQueue:
         """
         with self._database.write() as session:
             begin_attempt(session, claim, environment, process or ProcessIdentity.of_this())
+
+    def revise(self, claim: Claim, names: Sequence[str]) -> None:
+        """Name the changes of numbers that concern what the attempt makes, in its run's identity.
+
+        Args:
+            claim: the right to do so.
+            names: of the revisions.
+        """
+        while True:
+            try:
+                with self._database.write() as session:
+                    return revise_run(session, claim, names)
+            except StoreError as error:
+                # Two processes made the same repeat of a run: the later looks again.
+                if not isinstance(error.__cause__, IntegrityError):
+                    raise
 
     def beat(
         self, claim: Claim, progress: StepProgress | None = None, *, count: int | None = None

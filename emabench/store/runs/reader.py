@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from emabench.errors import NotFoundError, UsageError
 from emabench.records import JobKind, JobRecord, RunQuery, RunRecord
-from emabench.spec.paths import value_at
+from emabench.spec.paths import as_resolved, value_at
 from emabench.store.connection.database import batches
 from emabench.store.runs.studies import check_study
 from emabench.store.runs.whole_runs import read_jobs, read_runs
@@ -51,7 +51,8 @@ def find_runs(
     """
     if query.ids:
         return _named_runs(session, query.ids)
-    conditions = [*_IS_OF_KIND[kind], *_prefilter(query.where)]
+    where = as_resolved(query.where)
+    conditions = [*_IS_OF_KIND[kind], *_prefilter(where)]
     if kind is JobKind.PRETRAIN and not query.smoke:
         conditions.append(Experiment.smoke.is_(False))
     if query.name is not None:
@@ -59,7 +60,7 @@ def find_runs(
     if query.study is not None:
         check_study(session, query.study)
         conditions.append(Experiment.studies.any(StudyMember.study == query.study))
-    return read_runs(session, *conditions, fits=lambda head: _fits(head, query.where))
+    return read_runs(session, *conditions, fits=lambda head: _fits(head, where))
 
 
 def _named_runs(session: Session, texts: Sequence[str]) -> list[RunRecord]:

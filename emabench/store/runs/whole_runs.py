@@ -156,7 +156,7 @@ def _read(
     for head in heads:
         if head.id in jobs:  # else somebody is removing it
             first: JobKind = jobs[head.id][0][_JOB.index("kind")]
-            why = _unreadable(head.spec, head.identity, first)
+            why = why_unreadable(head.spec, head.identity, first)
             damage = () if why is None else (why,)
             spec = {} if damage else head.spec
             made = tuple(
@@ -183,7 +183,7 @@ def _read(
             )
 
 
-def _unreadable(spec: Any, identity: Any, kind: JobKind) -> str | None:
+def why_unreadable(spec: Any, identity: Any, kind: JobKind) -> str | None:
     """Return why a run cannot be read, if so: no row may be fatal for the others."""
     if not isinstance(identity, dict):
         return "its identity is not a dict"

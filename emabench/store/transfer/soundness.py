@@ -17,6 +17,7 @@ from emabench.records import JobKind, JobState
 from emabench.store.connection.location import Location
 from emabench.store.connection.opening import open_for_reading, open_for_writing
 from emabench.store.connection.sqlite import connect_sqlite
+from emabench.store.runs.whole_runs import why_unreadable
 from emabench.store.schema.tables import Attempt, Experiment, Job, Result, Series
 
 
@@ -72,6 +73,7 @@ def _broken_invariants(session: Session) -> list[str]:
         *_dependencies(session),
         *_shapes(session),
         *_results(session),
+        *_specs(session),
     ]
 
 
@@ -200,6 +202,20 @@ def _results(session: Session) -> list[str]:
     untouched = select(Job.id).where(Job.attempt == 0)
     early = session.scalars(select(Series.job_id).where(Series.job_id.in_(untouched)).distinct())
     return problems + [f"job {job} was never tried and has metrics" for job in early]
+
+
+def _specs(session: Session) -> list[str]:
+    """The spec of every run can be read."""
+    heads = (
+        select(Job.id, Job.kind, Experiment.spec, Experiment.identity)
+        .join(Experiment, Experiment.id == Job.experiment_id)
+        .where(Job.position == 0)
+        .order_by(Experiment.id)
+    )
+    found = (
+        (row.id, why_unreadable(row.spec, row.identity, row.kind)) for row in session.execute(heads)
+    )
+    return [f"the spec of run {run} cannot be read: {why}" for run, why in found if why is not None]
 
 
 def vacuum(location: str) -> tuple[int, int]:

@@ -6,13 +6,15 @@ from seeding import plan, recorded
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import parse_metric
 from emabench.errors import UnknownNameError, UsageError
+from emabench.records import MetricPoint
 
 
 def test_a_block_reads_the_mean_of_its_series():
     metric = parse_metric("grad_cv:layer4")
     run = recorded(plan())
     assert (metric.series, metric.higher_is_better) == ("grad_norm_cv:layer4", False)
-    measured = MetricValues(series={"grad_norm_cv:layer4": {run.id: 0.25}})
+    points = [MetricPoint(1000 * e, e, "grad_norm_cv:layer4", 0.125 * e) for e in (1, 3)]
+    measured = MetricValues(points={run.id: points})
     assert measured.value(metric, run) == 0.25
     assert MetricValues().value(metric, run) is None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from seeding import complete, plan
 
 from emabench.analysis.pace import estimate_time
+from emabench.spec.revisions import EVALUATION
 from emabench.store import RunStore
 
 FIELDS = {"method": "moco", "ema_scope": "full"}
@@ -40,3 +43,13 @@ def test_what_is_done_takes_no_time(earlier):
 
 def test_an_evaluation_alone_counts_as_one_epoch(earlier):
     assert estimate_time([plan(epochs=0, **FIELDS)], earlier).seconds == 3.0
+
+
+def test_of_a_run_whose_evaluation_is_repeated_only_that_takes_time(earlier):
+    done = earlier[0]
+    mended = replace(
+        plan(epochs=5, seed=0, identity={EVALUATION: ["knn-votes"]}, **FIELDS),
+        earlier_fingerprints=(done.fingerprint,),
+    )
+    found = estimate_time([mended], earlier)
+    assert (found.seconds, found.estimated, found.runs) == (2.0, 1, 1)

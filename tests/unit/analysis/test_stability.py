@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from emabench.analysis.comparison import compare
+from emabench.analysis.metric_values import MetricValues, told_points, wanted_values
 from emabench.analysis.metrics import is_collapsed, parse_metrics
 from emabench.analysis.selection import select
 from emabench.analysis.stability import block_rank, stability
@@ -194,3 +195,15 @@ def test_a_coefficient_of_variation_of_few_samples_is_left_out(every, kept):
     else:
         with pytest.raises(NotFoundError):
             stability(select([one], smoke=False), points, "grad_norm_cv")
+    compared = parse_metrics("grad_cv:stem,min:grad_norm_cv:stem")
+    wanted = wanted_values(compared)
+    assert not wanted.means
+    read = [point for point in points(one.id) if point.name in wanted.points]
+    seen = MetricValues(points={one.id: read})
+    mean = (
+        statistics.fmean(value("projector", 0, "stem", epoch) for epoch in kept) if kept else None
+    )
+    assert [seen.value(metric, one) for metric in compared] == [mean, mean]
+    told = told_points(one, points(one.id))
+    assert [point.epoch for point in told if point.name == "grad_norm_cv:stem"] == kept
+    assert any(point.name == "loss" for point in told)

@@ -37,6 +37,7 @@ def written(tmp_path, claim, *, end=True):
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
         journal.begin(claim, ENVIRONMENT)
+        journal.revise(claim, ["drop-rates"])
         for _ in range(3):
             journal.beat(claim, STEP)
         journal.say(EPOCH)
@@ -70,6 +71,7 @@ def test_the_store_holds_what_the_worker_wrote(tmp_path, store, claim):
     assert attempt.environment == ENVIRONMENT
     assert (attempt.cost.queue_s, attempt.cost.train_s) == (6.0, 2.0)
     assert store.run(claim.run_id).results["top1"] == 50.0
+    assert store.run(claim.run_id).identity["revisions"] == ["drop-rates"]
     assert {point.name for point in store.metrics(claim.run_id)} == {"loss", "lr"}
     assert store.correct(claim.run_id, "top1") == (bytes([0b01000000]), 2)
 
