@@ -2,18 +2,19 @@
 
 import pytest
 import torch
-from test_methods import CPU, resolved, train
-
 from emabench.cost.flops import count_flops
 from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
-from emabench.errors import InterruptedRunError, SpecError
+from emabench.device import Device
+from emabench.errors import SpecError
 from emabench.methods import load_method, method_names
 from emabench.networks.backbone import build_backbone
 from emabench.spec import BackboneSpec
+from emabench.testing import check_resumption, resolved
 from emabench.training.step_flops import step_flops
 from emabench.training.trainer import Trainer
 
+CPU = Device(torch.device("cpu"), "fp32")
 LOCAL = {"augmentation__local_views__count": 2, "augmentation__local_views__size": 16}
 METHODS = [name for name in method_names() if load_method(name).takes_local_views]
 VIT = {"backbone__name": "vit_tiny_patch16_224"}
@@ -40,7 +41,7 @@ def first_step(method, scope, **fields):
     return loss.item(), seen["norm"]
 
 
-@pytest.mark.parametrize("views", ["separate", "joint"])
+@pytest.mark.parametrize("views", ["separate", pytest.param("joint", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", METHODS)
 def test_all_scopes_start_with_the_same_loss_and_gradient(method, views):
     scopes = ["none", "from:layer4", "full"]
@@ -49,15 +50,12 @@ def test_all_scopes_start_with_the_same_loss_and_gradient(method, views):
         assert other == (pytest.approx(loss, rel=1e-5), pytest.approx(norm, rel=0.01))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each != "swav")) for each in METHODS],
+)
 def test_a_stopped_training_goes_on_exactly(tmp_path, method):
-    spec = resolved(method, "projector", **LOCAL)
-    whole = train(spec, tmp_path / "whole")
-    asked = iter(range(10_000))
-    with pytest.raises(InterruptedRunError):
-        train(spec, tmp_path / "one", stop=lambda: next(asked) + 1 >= 6)
-    results, points = train(spec, tmp_path / "two", earlier=[tmp_path / "one"])
-    assert (results, points) == (whole[0], whole[1][-len(points) :])
+    check_resumption(resolved(method, "projector", **LOCAL), tmp_path)
 
 
 def test_the_target_sees_the_global_views_alone():

@@ -35,7 +35,7 @@ def start(folder, *words):
     )
 
 
-def tested(folder, *options):
+def failing_tests(folder, *options):
     """Run the tests of a folder, as their author would; return those that failed, and the words."""
     done = start(folder, "pytest", "-q", "-rf", "--rootdir", str(folder), *options)
     failed = re.findall(r"^FAILED \S+::\w+::(\w+)", done.stdout, re.M)
@@ -70,7 +70,7 @@ def test_the_examples_pass_the_tests_for_plugins(tmp_path):
     write_examples(tmp_path, *example_files())
     assert (tmp_path / "test_simdist.py").exists()
     (tmp_path / "test_others.py").write_text(CONTRACTS)
-    failed, words = tested(tmp_path)
+    failed, words = failing_tests(tmp_path)
     assert failed == set(), words
     passed = int(re.findall(r"(\d+) passed", words)[0])
     assert passed == 3 + 2 * 5 + 3 + 3, "each of the method's in five scopes"
@@ -113,5 +113,5 @@ def test_the_tests_for_methods_notice_what_is_wrong(tmp_path):
         home.mkdir()
         write_examples(home, "test_simdist.py")
         (home / "simdist.py").write_text(source.replace(right, wrong))
-        failed, words = tested(home, "-k", name)
+        failed, words = failing_tests(home, "-k", name)
         assert name in failed, words
