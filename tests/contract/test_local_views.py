@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from emabench.cost.flops import count_flops
 from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
