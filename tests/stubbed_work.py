@@ -1,6 +1,6 @@
 """The command line, whose jobs do everything but train: each is over in a moment.
 
-The processes of its jobs run this file as well, as their main module.
+The processes of its jobs import this module too, since what they call lies in it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 
 from emabench.cli.app.main import run
 from emabench.errors import InterruptedRunError
 from emabench.events import CheckpointSaved, Listener, StepProgress
 from emabench.experiment import Outcome
-from emabench.queue import worker
+from emabench.queue import process, worker
 from emabench.queue.attempt_writer import AttemptWriter
+from emabench.queue.submission import Task
 from emabench.queue.worker import Meter, Workplace
 from emabench.records import Claim, JobKind, MetricPoint
 from emabench.spec import ExperimentSpec
@@ -49,7 +51,18 @@ def _make_up(
     return Outcome({"top1": float(sum(flags)), "knn_top1": draw()}, meter.read(), {"top1": flags})
 
 
-worker._run = _make_up
+_job = process._main
 
-if __name__ == "__main__":
+
+def job(task: Task, connection: Connection) -> None:
+    """Work on a job as ever, in a process that has loaded this module."""
+    _job(task, connection)
+
+
+def main() -> None:
+    """Run the command line."""
     sys.exit(run(sys.argv[1:]))
+
+
+worker._run = _make_up
+process._main = job

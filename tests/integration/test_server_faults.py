@@ -25,7 +25,11 @@ from emabench.store import RunStore
 pytestmark = [pytest.mark.external, pytest.mark.slow]
 
 REAL = [sys.executable, "-m", "emabench"]
-STUBBED = [sys.executable, str(Path(__file__).parents[1] / "stubbed_work.py")]
+TESTS = str(Path(__file__).parents[1])
+STUBBED = [
+    *(sys.executable, "-c"),
+    f"import sys; sys.path.insert(0, {TESTS!r}); import stubbed_work; stubbed_work.main()",
+]
 WORKERS = 4
 FAULTS = Counter({"restart": 2, "terminate": 4, "kill_worker": 3, "kill_job": 5})
 PATIENCE_SECONDS = 900.0
@@ -57,6 +61,7 @@ class Workers:
             "--artifacts", str(folder / "files"),
         ]  # fmt: skip
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._said: dict[int, Path] = {}
         self._random = random.Random(5)
 
     def __enter__(self) -> Workers:
@@ -66,16 +71,18 @@ class Workers:
 
     def __exit__(self, *error: object) -> None:
         for worker in self._workers:
+            while not self._said[worker.pid].read_text() and worker.poll() is None:
+                time.sleep(0.1)  # it is still starting, and does not listen yet
             worker.terminate()
         codes = {worker.wait(120) for worker in self._workers}
         assert codes == {130}, self.complaints()
 
     def run(self, jobs: int) -> None:
-        """Let every fault happen, in any order, while the first three quarters of the jobs end."""
+        """Let every fault happen, in any order, while the first half of the jobs end."""
         faults = sorted(FAULTS.elements())
         self._random.shuffle(faults)
         for number, fault in enumerate(faults):
-            self.wait_until_done(round(0.75 * jobs * number / len(faults)))
+            self.wait_until_done(round(0.5 * jobs * number / len(faults)))
             getattr(self, fault)()
         self.wait_until_done(jobs)
 
@@ -84,7 +91,7 @@ class Workers:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self._ask(lambda store: store.queue.snapshot().counts[JobState.DONE]) < jobs:
             assert time.monotonic() < deadline, self.complaints()
-            assert all(worker.poll() is None for worker in self._workers), self.complaints()
+            self._replace_ended()
             time.sleep(0.1)
 
     def restart(self) -> None:
@@ -109,7 +116,9 @@ class Workers:
 
     def kill_job(self) -> None:
         """Kill the process group of a job."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
+            assert time.monotonic() < deadline, self.complaints()
             workers = {worker.pid for worker in self._workers}
             running = self._ask(lambda store: store.queue.running())
             jobs = [attempt.pid for attempt in running if attempt.pid not in workers]
@@ -124,14 +133,19 @@ class Workers:
         return "\n----\n".join(said)
 
     def _start(self) -> None:
-        """Start a worker, and wait until it has work: without a server none would start."""
-        said = self._folder / f"worker-{len(list(self._folder.glob('worker-*.txt')))}.txt"
+        said = self._folder / f"worker-{len(self._said)}.txt"
         with said.open("w") as output:
             worker = subprocess.Popen(self._command, stdout=output, stderr=output, cwd=self._folder)
         self._workers.append(worker)
-        while not said.read_text():
-            assert worker.poll() is None, self.complaints()
-            time.sleep(0.1)
+        self._said[worker.pid] = said
+
+    def _replace_ended(self) -> None:
+        """Start those again that found no server when they started; no other one ends."""
+        for worker in [each for each in self._workers if each.poll() is not None]:
+            said = self._said[worker.pid].read_text()
+            assert said.startswith(("error: the store", "error: cannot connect")), said
+            self._workers.remove(worker)
+            self._start()
 
     def _ask(self, question):
         def ask():
