@@ -69,8 +69,12 @@ def smoke_runs(runs: Iterable[RunRecord]) -> list[Caution]:
     found = [run for run in runs if run.smoke]
     if not found:
         return []
-    words = _counted(found, "are smoke tests", "is a smoke test")
-    message = f"{words}, which only show that the program works: {_ids(found)}"
+    message = _counted(
+        found,
+        "are smoke tests, which only show that the program works",
+        "is a smoke test, which only shows that the program works",
+    )
+    message = f"{message}: {_ids(found)}"
     return [Caution("smoke", message, _run_ids(found))]
 
 
