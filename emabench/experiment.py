@@ -45,6 +45,7 @@ from emabench.methods._method import Method, TrainingSet
 from emabench.networks.backbone import Backbone, build_backbone, chosen_stem, unseen_edge
 from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.networks.drop_rates import drop_rates
+from emabench.networks.small_maps import has_miscomputed
 from emabench.records import CostReading, MetricPoint, PlannedRun
 from emabench.spec import (
     EmaScope,
@@ -507,4 +508,7 @@ def _revisions(
     concerned |= method.revisions(
         options, epochs=math.ceil(total / steps), epoch_images=steps * spec.batch_size
     )
+    local = spec.augmentation.local_views
+    sizes = {dataset.image_size} | ({local.size or dataset.image_size} if local.count else set())
+    concerned["bf16-small-maps"] = has_miscomputed(bind_device(spec), backbone.model, sizes)
     return named(concerned)

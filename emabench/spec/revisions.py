@@ -101,6 +101,17 @@ REVISIONS = (
         _TOP5_NOW,
         repeats=False,
     ),
+    Revision(
+        "bf16-small-maps",
+        "pretraining",
+        (),
+        "runs in bfloat16 on a CPU with images so small that a convolution strides over a single "
+        "pixel, or has a kernel of 5 or more over one, or of 7 over two: a ResNet with its own "
+        "stem up to 16 pixels, for example",
+        "torch's gradient of the weights of these convolutions had numbers that were never "
+        "written, and the loss soon was not finite",
+        "these convolutions are computed in float32",
+    ),
 )
 """Oldest first. One is only ever added at the end."""
 

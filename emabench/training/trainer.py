@@ -23,6 +23,7 @@ from emabench.evaluation.online_probe import OnlineProbe
 from emabench.events import EpochProgress, Listener, StepProgress
 from emabench.methods._method import TrainingSet
 from emabench.monitors.gradients import GradientMonitor
+from emabench.networks.small_maps import has_miscomputed, mend_convolutions
 from emabench.records import MetricPoint
 from emabench.spec import PretrainSpec
 from emabench.spec.streams import derive
@@ -76,6 +77,9 @@ class Trainer:
         self.image_size = dataset.image_size
         self.data = TrainingSet(len(dataset.train), len(dataset.classes))
         self.learner = Learner(spec, dataset.image_size, self.data, meter.clock).to(device.torch)
+        sizes = set(self.learner.sizes.values())
+        if has_miscomputed(device, self.learner.backbone[0].model, sizes):
+            mend_convolutions(self.learner)
         self.online = self.learner.online_parts()
         constant = [f"method.{name}" for name in self.learner.method.constant_lr]
         self._optimizer = build_optimizer(
