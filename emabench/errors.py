@@ -185,3 +185,9 @@ def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:
     if len(names) <= limit:
         return f"choose one of: {', '.join(names)}"
     return f"{len(names)} names exist, for example {', '.join(names[:limit])}"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error of somebody else's code, or what kind of error it is."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

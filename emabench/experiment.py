@@ -42,7 +42,13 @@ from emabench.extensions.plugin_shelf import Plugin
 from emabench.extensions.plugins_at_hand import command_with, plugins_used
 from emabench.methods import METHOD_PLUGINS, load_method, method_names
 from emabench.methods._method import Method, TrainingSet
-from emabench.networks.backbone import Backbone, build_backbone, chosen_stem, unseen_edge
+from emabench.networks.backbone import (
+    Backbone,
+    build_backbone,
+    chosen_stem,
+    feature_dim_at,
+    unseen_edge,
+)
 from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.networks.drop_rates import drop_rates
 from emabench.networks.small_maps import has_miscomputed
@@ -140,7 +146,7 @@ def resolve(
                 raise SpecError(
                     f"optimizer.predictor_lr={pretrain.optimizer.predictor_lr:g}: method "
                     f"{pretrain.method.name} has no predictor",
-                    hint="leave it out, or take a method with one, such as byol",
+                    hint="leave it out, or choose a method that has one, such as byol",
                 )
             if pretrain.devices > 1:
                 _check_devices(pretrain, device, backbone.model, projector, heads)
@@ -430,18 +436,13 @@ def _settle_local_views(
             hint=f"these do: {', '.join(able)}",
         )
     size = views.size or max(8, image_size // 2)
-    was_training = model.training
-    try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, size, size))
-    except Exception as error:  # a model does not say which sizes it takes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SpecError(
-            f"backbone {spec.backbone.name} does not take local views of {size} pixels: {reason}",
-            hint="set augmentation.local_views.size, or choose another backbone",
-        ) from error
-    finally:
-        model.train(was_training)
+    feature_dim_at(
+        model,
+        spec.backbone.name,
+        size,
+        of="local views",
+        hint="set augmentation.local_views.size, or choose another backbone",
+    )
     return {"local_views": views.model_copy(update={"size": size}).model_dump(mode="json")}
 
 

@@ -121,8 +121,8 @@ def _asked(asked: str, values: Sequence[Any], factor: Factor) -> Any:
     except SpecError:
         meant = text
     for value in values:
-        same_number = not isinstance(meant, bool) and value == meant  # 1 is 1.0
-        if show_value(value) in (text, show_value(meant)) or same_number:
+        is_number = isinstance(value, float) and not isinstance(meant, bool)
+        if show_value(value) in (text, show_value(meant)) or (is_number and value == meant):
             return value
     raise UnknownNameError("baseline", asked, [show_value(value) for value in values])
 

@@ -21,6 +21,7 @@ _GO_ALONG = {
     METHOD: ("pretrain.method.options.", "plugins.method"),
     "pretrain.backbone.name": ("pretrain.backbone.options.", "plugins.backbone"),
     "pretrain.data.dataset": ("pretrain.data.data_dir", "data", "plugins.dataset"),
+    "pretrain.augmentation.local_views.count": ("pretrain.augmentation.local_views.size",),
     "device_kind": ("precision",),
 }
 """Fields, or beginnings of fields, that have another meaning under each value of a factor."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from emabench.errors import UnknownNameError, UsageError
+from emabench.errors import UnknownNameError, UsageError, first_line
 from emabench.networks.drop_rates import drop_rates, without_dropping
 from emabench.networks.encoder import Encoder, frozen_statistics
 from emabench.networks.wrapping import unwrapped
@@ -200,7 +200,7 @@ def _copied(name: str, block: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(block)
     except Exception as error:  # whatever the block is made of
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise UsageError(
             f"block {name!r} cannot be copied: {reason}",
             hint="put torch.nn.utils.parametrizations.weight_norm in the place of "

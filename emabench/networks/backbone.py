@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from emabench.errors import SpecError
+from emabench.errors import SpecError, first_line
 from emabench.networks.backbone_options import check_options
 from emabench.networks.backbone_plugins import PIXELS, known_backbone
 from emabench.networks.cut import ramp
@@ -88,13 +88,13 @@ def build_backbone(spec: BackboneSpec, image_size: int, *, any_size: bool = Fals
         for path, module in fitted_modules(spec, model, image_size).items():
             model.set_submodule(path, module)
     except Exception as error:  # a constructor does not check what it is given
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise SpecError(
             f"backbone {spec.name} cannot be built: {reason}",
             hint="check backbone.options against the constructor of the model in timm",
         ) from error
     quietened = keep_asked_for(model, spec.options)
-    feature_dim = _feature_dim(model, spec.name, image_size)
+    feature_dim = feature_dim_at(model, spec.name, image_size)
     if is_plugin:
         blocks = _cut_by_itself(model, spec.name, image_size)
     else:
@@ -221,17 +221,34 @@ def _cut_by_itself(model: nn.Module, name: str, image_size: int) -> dict[str, nn
     return blocks
 
 
-def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
-    """Ask the model itself, on one image: ``num_features`` is not always what comes out."""
+def feature_dim_at(
+    model: nn.Module,
+    name: str,
+    image_size: int,
+    *,
+    of: str = "images",
+    hint: str = "set data.image_size, or choose another backbone or stem",
+) -> int:
+    """Ask a model itself, on one image: ``num_features`` is not always what comes out.
+
+    Args:
+        model: the model.
+        name: its name, for the message.
+        image_size: side of the image in pixels.
+        of: what the image stands for, in the message.
+        hint: what to do where it does not take one.
+
+    Raises:
+        SpecError: it does not take such an image, or does not give one vector.
+    """
     was_training = model.training
     try:
         with torch.no_grad():
             features = model.eval()(ramp(3, image_size, image_size))
     except Exception as error:  # as above
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
-            f"backbone {name} does not take images of {image_size} pixels: {reason}",
-            hint="set data.image_size, or choose another backbone or stem",
+            f"backbone {name} does not take {of} of {image_size} pixels: {first_line(error)}",
+            hint=hint,
         ) from error
     finally:
         model.train(was_training)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from emabench.errors import UsageError
+from emabench.errors import UsageError, first_line
 from emabench.networks.exactness import is_exact
 from emabench.networks.families import Family, family_by_class
 from emabench.networks.wrapping import unwrapped
@@ -57,7 +57,7 @@ def cut(model: nn.Module, images: Tensor | None = None) -> dict[str, nn.Module]:
     except UsageError:
         raise
     except Exception as error:  # of a model that is not built as its family is, or of the images
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise UsageError(
             f"{kind} cannot be cut: {reason}", hint=f"give images= that it takes, {_ONE_BLOCK}"
         ) from error

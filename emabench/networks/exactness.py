@@ -21,7 +21,7 @@ def is_exact(model: nn.Module, blocks: Mapping[str, nn.Module], images: Tensor) 
         of_blocks = sorted(id(each) for block in blocks.values() for each in tensors(block))
         if of_blocks != sorted(id(each) for each in tensors(model)):
             return False
-    with _no_trace((model, *blocks.values()), images.device):
+    with no_trace((model, *blocks.values()), images.device):
         activation = images
         for block in blocks.values():
             activation = block(activation)
@@ -34,7 +34,7 @@ def is_exact(model: nn.Module, blocks: Mapping[str, nn.Module], images: Tensor) 
 
 
 @contextmanager
-def _no_trace(modules: tuple[nn.Module, ...], device: torch.device) -> Iterator[None]:
+def no_trace(modules: tuple[nn.Module, ...], device: torch.device) -> Iterator[None]:
     """Try modules in evaluation mode; modes, buffers and random states come back afterwards."""
     parts = list({id(part): part for each in modules for part in each.modules()}.values())
     modes = [part.training for part in parts]

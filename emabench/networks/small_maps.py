@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from emabench.device import Device
+from emabench.networks.exactness import no_trace
 
 
 def is_miscomputed(convolution: nn.Conv2d, map_shape: torch.Size) -> bool:
@@ -47,16 +48,12 @@ def has_miscomputed(device: Device, model: nn.Module, sizes: Iterable[int]) -> b
             found.append(is_miscomputed(module, inputs[0].shape))
 
     hook = nn.modules.module.register_module_forward_pre_hook(look)
-    was_training = model.training
-    where = next((parameter.device for parameter in model.parameters()), None)
     try:
-        model.eval()
-        with torch.no_grad():
+        with no_trace((model,), device.torch):
             for size in sizes:
-                model(torch.zeros(1, 3, size, size, device=where))
+                model(torch.zeros(1, 3, size, size))
     finally:
         hook.remove()
-        model.train(was_training)
     return any(found)
 
 

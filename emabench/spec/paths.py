@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -34,15 +35,6 @@ SHORT_NAMES = {
     "precision": "pretrain.precision",
 }
 """The fields that have a flag of their own, by the flag's name."""
-ADDED_LATER: Mapping[str, Any] = {
-    "profile": False,
-    "pretrain.compile": False,
-    "pretrain.devices": 1,
-    "pretrain.ema.every": 1,
-    "pretrain.optimizer.predictor_lr": 1.0,
-}
-"""Fields that the language of specs got later, with what a spec without them means: runs with and
-without them are in one arm, and ``--where`` finds both. Those that then mean null are left out."""
 _BACKBONE, _BACKBONE_OPTIONS = SHORT_NAMES["backbone"], "pretrain.backbone.options"
 
 
@@ -122,6 +114,22 @@ def all_paths(model: type[BaseModel] = ExperimentSpec, prefix: str = "") -> Iter
             yield from all_paths(inner, f"{prefix}{name}.")
 
 
+def _left_out(
+    model: type[BaseModel] = ExperimentSpec, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Yield each field that specs leave out where nobody sets it, and what that means."""
+    later = getattr(model, "added_later", ())
+    for name in model.model_fields:
+        inner = model_at(model, [name])
+        if inner is None and name in later:
+            yield prefix + name, json.loads(json.dumps(model.model_fields[name].default))
+        elif inner is not None and name in later:
+            plain = inner().model_dump(mode="json").items()
+            yield from ((f"{prefix}{name}.{own}", value) for own, value in plain)
+        elif inner is not None:
+            yield from _left_out(inner, f"{prefix}{name}.")
+
+
 def is_text(path: str) -> bool:
     """Whether the field at a complete path holds text: a name, a word, a folder.
 
@@ -192,3 +200,13 @@ def _holds_text(annotation: Any) -> bool:
     if get_origin(annotation) in (Union, UnionType):
         return all(a is type(None) or _holds_text(a) for a in get_args(annotation))
     return annotation is str
+
+
+ADDED_LATER: Mapping[str, Any] = {
+    "profile": False,
+    "pretrain.compile": False,
+    "pretrain.devices": 1,
+    **{path: value for path, value in _left_out() if value is not None},
+}
+"""What a spec without a field means, where that is not null. The field is of a later version, or
+left out where nobody sets it: runs with and without it share an arm; ``--where`` finds both."""

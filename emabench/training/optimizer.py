@@ -11,7 +11,7 @@ from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
-from emabench.errors import SpecError, UnknownNameError
+from emabench.errors import SpecError, UnknownNameError, first_line
 from emabench.spec import OptimizerSpec, ScheduleSpec
 
 _FUSED = ("sgd", "momentum", "adam", "adamw")
@@ -66,7 +66,7 @@ def build_optimizer(
             **(options | spec.options),
         )
     except Exception as error:  # it checks neither its options nor the machine
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise SpecError(
             f"optimizer {spec.name} cannot be built: {reason}",
             hint="check optimizer.options, and what the optimiser needs from the machine",

@@ -4,6 +4,7 @@ import pytest
 from seeding import complete, plan
 
 from emabench.analysis.comparison import compare
+from emabench.analysis.factor import Factor
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import UnknownNameError
 from emabench.store import RunStore
@@ -89,3 +90,23 @@ def test_a_scope_that_no_run_has_is_refused_and_encoder_is_full(store):
         compare(store.runs(), METRICS, baseline="fall")
     assert caught.value.exit_code == 2
     assert "did you mean full" in caught.value.hint
+
+
+def test_a_baseline_may_be_written_without_its_point(store):
+    for factor in (1.0, 10.0):
+        complete(store, plan(ema_scope="none", pretrain__optimizer__predictor_lr=factor))
+    by = Factor.parse("optimizer.predictor_lr")
+    found = compare(store.runs(), METRICS, by=by, baseline="1")
+    assert found.baseline == 1.0
+    with pytest.raises(UnknownNameError):
+        compare(store.runs(), METRICS, by=by, baseline="true")
+
+
+def test_local_views_are_compared_by_their_number_with_none(store):
+    complete(store, plan(ema_scope="full"))
+    local = {"count": 4, "size": 16}
+    complete(store, plan(ema_scope="full", pretrain__augmentation__local_views=local))
+    by = Factor.parse("augmentation.local_views.count")
+    found = compare(store.runs(), METRICS, by=by, baseline="0")
+    assert not unpaired(found)
+    assert found.baseline == 0
