@@ -54,12 +54,14 @@ class Table:
         rows: the cells; None is unknown.
         right: headers of the columns that hold numbers, aligned to the right.
         whole: headers of the columns that are never folded, however narrow the terminal.
+        spare: headers of the columns that a narrow terminal does without, the first to go first.
     """
 
     headers: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     right: frozenset[str] = frozenset()
     whole: frozenset[str] = frozenset()
+    spare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for row in self.rows:

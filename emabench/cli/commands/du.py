@@ -43,7 +43,7 @@ def command(
     if not files:
         typer.echo(f"{folder} holds no files")
         return
-    print_table(usage_table(usage), narrow="run")
+    print_table(usage_table(usage))
     if usage.orphans:
         size = readable_size(sum(usage.orphaned.values()))
         err().print(

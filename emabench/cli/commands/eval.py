@@ -146,4 +146,4 @@ def _print(evaluations: Sequence[RunRecord], *, existed: set[str], json: bool) -
         rows = [evaluation_values(each) | {"existed": each.id in existed} for each in evaluations]
         print_json({"schema_version": 1, "evaluations": rows})
         return
-    print_table(evaluation_table(evaluations), narrow="evaluation")
+    print_table(evaluation_table(evaluations))

@@ -100,31 +100,23 @@ def _execute(
 
 
 def _print_table(runs: Sequence[RunRecord]) -> None:
-    from rich import box
-    from rich.table import Table
+    from emabench.cli.show.tables import print_table
+    from emabench.table import Table
 
-    from emabench.cli.app.console import out
-
-    # 80 columns hold it: the headers fold, the values do not.
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column("run", no_wrap=True, min_width=len(runs[0].id))
-    table.add_column("method", no_wrap=True)
-    for header in ("ema scope", "seed"):
-        table.add_column(header, overflow="fold")
-    for header in ("top1 %", "knn top1 %", "online top1 %", "images/s", "total"):
-        table.add_column(header, justify="right", overflow="fold")
-    for run in runs:
-        table.add_row(
+    results = ("top1", "knn_top1", "online_top1")
+    numbers = (*(f"{name.replace('_', ' ')} %" for name in results), "images/s", "total")
+    rows = [
+        (
             run.id,
             *(str(_field(run, name)) for name in ("method", "ema_scope", "seed")),
-            *(
-                _figure(run.results.get(name), ".2f")
-                for name in ("top1", "knn_top1", "online_top1")
-            ),
+            *(_figure(run.results.get(name), ".2f") for name in results),
             _figure(run.cost.throughput, ",.0f"),
             _figure(run.cost.total_s, ".1f", " s"),
         )
-    out().print(table)
+        for run in runs
+    ]
+    headers = ("run", "method", "ema scope", "seed", *numbers)
+    print_table(Table(headers, tuple(rows), frozenset(numbers), spare=("online top1 %", "total")))
 
 
 def _as_json(run: RunRecord, *, existed: bool) -> dict[str, Any]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _COLOURS = {JobState.RUNNING: "green", JobState.FAILED: "red"}
 _NARROWEST_BAR, _WIDEST_BAR = 6, 40
+_SPARE_FIGURES = (3, 2, 1)
+"""Places of the figures that a narrow terminal does without, the first to go first."""
 
 
 class QueueView:
@@ -111,14 +113,17 @@ def _progress(
         since = f"  since {attempt.started_at.astimezone():%H:%M:%S}"
         trains = attempt.kind is JobKind.PRETRAIN
         return Text(f"{since}, no step yet" if trains else since, style="dim")
+    figures = [Text(cell.rjust(size)) for cell, size in zip(cells, widths, strict=True)]
     room = width - 4 - sum(widths) - 2 * len(widths)
+    for spare in _SPARE_FIGURES:
+        if room < _NARROWEST_BAR:
+            room += 2 + len(figures.pop(spare))
     bar = ProgressBar(
         total=1, completed=share(attempt) or 0, width=min(_WIDEST_BAR, max(_NARROWEST_BAR, room))
     )
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(1 + len(cells)):
+    for _ in range(1 + len(figures)):
         grid.add_column(no_wrap=True)
-    figures = [Text(cell.rjust(size)) for cell, size in zip(cells, widths, strict=True)]
     grid.add_row(bar, *figures)
     return Padding(grid, (0, 0, 0, 2))
 

@@ -52,7 +52,7 @@ def notice_lost_reader() -> None:
 def print_queue(queue: QueueRecord, console: Console) -> None:
     """Print the queue once: for a terminal, or in plain tables."""
     from emabench.cli.show.queue_view import QueueView
-    from emabench.cli.show.tables import rich_table
+    from emabench.cli.show.tables import FittedTable
     from emabench.report.tables.queue_table import counts_line, plugin_lines, queue_tables
 
     if is_live(console):
@@ -61,7 +61,7 @@ def print_queue(queue: QueueRecord, console: Console) -> None:
     for line in (counts_line(queue), *plugin_lines(queue)):
         console.print(line)
     for title, table in queue_tables(queue):
-        console.print(rich_table(table, title))
+        console.print(FittedTable(table, title))
 
 
 def is_live(console: Console) -> bool:

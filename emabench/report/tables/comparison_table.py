@@ -27,7 +27,21 @@ def reading_table(comparison: ArmComparison, columns: Sequence[Column] | None = 
     chosen = reading_columns(comparison) if columns is None else columns
     rows = [tuple(column.shown(row) for column in chosen) for row in comparison.rows]
     right = frozenset(column.header for column in chosen if column.is_number)
-    return Table(tuple(column.header for column in chosen), tuple(rows), right=right)
+    headers = tuple(column.header for column in chosen)
+    return Table(headers, tuple(rows), right=right, spare=_spare(chosen, comparison))
+
+
+def _spare(columns: Sequence[Column], comparison: ArmComparison) -> tuple[str, ...]:
+    """Return what a narrow terminal does without, the first to go first.
+
+    The answer is said again below the table. Then it is means, where changes are shown, and at last
+    all of the later metrics.
+    """
+    first, *later = (metric.name for metric in comparison.metrics)
+    groups = [["answer"], later]
+    if comparison.baseline is not None:
+        groups = [["answer"], [*later, first], [f"{name}:change" for name in later]]
+    return tuple(c.header for group in groups for c in reversed(columns) if c.key in group)
 
 
 def data_table(comparison: ArmComparison, columns: Sequence[Column] | None = None) -> Table:
@@ -78,6 +92,7 @@ def verdict_table(comparison: ArmComparison) -> Table:
         tuple(tuple(row[place] for place in kept) for row in rows),
         right=frozenset(headers[2:-1]),
         whole=frozenset({"metric"}),
+        spare=(*_REACHES[::-1], "p Holm", "n"),
     )
 
 
@@ -105,7 +120,12 @@ def runs_table(comparison: ArmComparison) -> Table:
             if comparison.baseline is not None:
                 cells.append(change_in_words(change, metric))
         rows.append(tuple(cells))
-    return Table(tuple(headers), tuple(rows), right=frozenset((*headers[1:2], *headers[3:])))
+    return Table(
+        tuple(headers),
+        tuple(rows),
+        right=frozenset((*headers[1:2], *headers[3:])),
+        spare=tuple(headers[:3:-1]),
+    )
 
 
 def runs_data(comparison: ArmComparison) -> Table:

@@ -82,7 +82,8 @@ def evaluated(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _table(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     whole = ("evaluation", *headers, "network", "data set", "k", "state", *_RESULTS)
-    return Table(whole, tuple(rows), right=frozenset({"seed", "k", *_RESULTS}))
+    right = frozenset({"seed", "k", *_RESULTS})
+    return Table(whole, tuple(rows), right=right, spare=("top5", "data set", "k", "method"))
 
 
 def _own(evaluation: RunRecord) -> tuple[str, ...]:

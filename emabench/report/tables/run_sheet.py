@@ -159,7 +159,8 @@ def _attempts(run: RunRecord) -> Table:
         if not job.attempts
     ]
     headers = ("job", "id", "attempt", "state", "started", "total", "reason")
-    return Table(headers, tuple(rows), right=frozenset({"attempt", "total"}))
+    right = frozenset({"attempt", "total"})
+    return Table(headers, tuple(rows), right=right, spare=("total", "started"))
 
 
 def _metrics(points: list[MetricPoint]) -> Table:

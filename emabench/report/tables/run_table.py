@@ -19,6 +19,17 @@ _SPEC_COLUMNS = ("method", "ema_scope", "backbone", "dataset", "epochs", "seed")
 DESCRIBED = ("id", "name", "state", "smoke", *_SPEC_COLUMNS, "created_at")
 """Columns of ``data_table`` that hold no measured number."""
 _RESULT_COLUMNS = ("top1", "knn_top1", "online_top1")
+_SPARE = (
+    "online_top1",
+    "created",
+    "epochs",
+    "dataset",
+    "backbone",
+    "total",
+    "images/s",
+    "knn_top1",
+    "name",
+)
 
 
 def reading_table(runs: Sequence[RunRecord]) -> Table:
@@ -38,7 +49,13 @@ def reading_table(runs: Sequence[RunRecord]) -> Table:
     ]
     numbers = ("epochs", "seed", *_RESULT_COLUMNS, "images/s", "total")
     headers = ("id", "name", "state", *_SPEC_COLUMNS, *_RESULT_COLUMNS, "images/s", "total")
-    return Table((*headers, "created"), tuple(rows), right=frozenset(numbers))
+    return Table(
+        (*headers, "created"),
+        tuple(rows),
+        right=frozenset(numbers),
+        whole=frozenset({"state", "ema_scope", "created"}),
+        spare=_SPARE,
+    )
 
 
 def data_table(runs: Sequence[RunRecord]) -> Table:
