@@ -176,7 +176,7 @@ def told_by_others(arms: Sequence[Arm], differing: Sequence[str]) -> dict[str, s
         texts = [arm.texts.get(path, "") for arm in arms]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         patterns[tuple(places[text] for text in texts)].append(path)
-    found = {}
+    found: dict[str, str] = {}
     for together in patterns.values():
         named = min(together, key=lambda path: max(len(_in_label(arm, path)) for arm in arms))
         found |= {path: named for path in together if path != named}

@@ -94,7 +94,7 @@ def error_bars(estimates: Sequence[MeanInterval]) -> list[list[float]]:
 
 
 def neighbours(places: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the stretches of ascending places that stand beside each other, which lines may join."""
+    """Yield the stretches of ascending places that follow each other, which lines may join."""
     stretch = list(places[:1])
     for one, other in pairwise(places):
         if other != one + 1:

@@ -29,7 +29,7 @@ HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "ooo", "|||")
 INK = "#333333"
 GREY = "#8a8a8a"
 MANY = 12
-"""More arms than that nobody tells apart at a glance: their names then stand below what is drawn."""
+"""More arms than that nobody tells apart at a glance; their names then stand below the picture."""
 
 _LEGEND_COLUMNS = 34
 _LEGEND_INCHES = 2.7
