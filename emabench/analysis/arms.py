@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +39,8 @@ _Key = tuple[str, frozenset[str]]
 _METHOD_OPTIONS = "pretrain.method.options."
 _LONGEST = 24
 """Letters of a value for which a label has room; the hash of the images is longer."""
+_FEW_VALUES = 4
+"""Of fields that change together, so many pairs of values are written out."""
 
 
 @dataclass(frozen=True)
@@ -155,31 +157,74 @@ def differing_fields(arms: Sequence[Arm]) -> list[str]:
     tells it.
     """
     paths = dict.fromkeys(path for arm in arms for path in arm.fields)
-    return [path for path in paths if path not in (METHOD, SCOPE) and _differs(arms, path)]
+    return [path for path in paths if path not in (METHOD, SCOPE) and _open_groups(arms, path)]
 
 
-def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
-    """Return method and scope of every arm, as far as needed, and the other fields that differ.
+def told_by_others(arms: Sequence[Arm], differing: Sequence[str]) -> dict[str, str]:
+    """Return the fields that always change together with another, and with which.
+
+    Of such fields a label needs only one: that with the shortest words.
 
     Args:
         arms: all that are shown beside each other.
         differing: see ``differing_fields``.
     """
-    alike = Counter((arm.method, arm.scope) for arm in arms)
-    with_method = len({method for method, _ in alike}) > 1
+    patterns: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for path in differing:
+        if any(_group(arm, path) for arm in arms):
+            continue
+        texts = [arm.texts.get(path, "") for arm in arms]
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        patterns[tuple(places[text] for text in texts)].append(path)
+    found: dict[str, str] = {}
+    for together in patterns.values():
+        named = min(together, key=lambda path: max(len(_in_label(arm, path)) for arm in arms))
+        found |= {path: named for path in together if path != named}
+    return found
+
+
+def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
+    """Return method and scope of every arm, as far as needed, and the other fields that differ.
+
+    A field that the rest of the label tells is left out: an option that all arms of the method
+    share, or what always changes with another field.
+
+    Args:
+        arms: all that are shown beside each other.
+        differing: see ``differing_fields``.
+    """
+    with_method = len({arm.method for arm in arms}) > 1
+    told = told_by_others(arms, differing)
+    named = {path: _open_groups(arms, path) for path in differing if path not in told}
     labels = []
     for arm in arms:
         parts = [arm.method] if with_method else []
         parts.append(arm.scope)
-        for path in differing:
-            told_otherwise = path == TARGET_GRADIENT and alike[arm.method, arm.scope] == 1
-            if path in arm.fields and not told_otherwise:
-                value = show_value(arm.fields[path])
-                short = value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
-                parts.append(f"{path.rpartition('.')[2]}={short}")
+        parts += [
+            _in_label(arm, path)
+            for path, groups in named.items()
+            if path in arm.fields and _group(arm, path) in groups
+        ]
         parts += [f"before {name}" for name in arm.before]
         labels.append(" ".join(parts))
     return labels
+
+
+def fields_together(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
+    """Say of the fields that labels leave out for another with which values of it they go.
+
+    Args:
+        arms: all that are shown beside each other.
+        differing: see ``differing_fields``.
+    """
+    lines = []
+    for path, named in told_by_others(arms, differing).items():
+        pairs = dict.fromkeys((_in_label(arm, named), _in_label(arm, path)) for arm in arms)
+        if len(pairs) <= _FEW_VALUES:
+            lines.append(", ".join(f"{one} has {other}" for one, other in pairs))
+        else:
+            lines.append(f"{_short(path)} changes with {_short(named)}")
+    return lines
 
 
 def _scope_rank(scope: str) -> tuple[int, int, str]:
@@ -203,20 +248,33 @@ def value_rank(value: Any) -> tuple[int, float, tuple[int, int, str]]:
     return 1, float(value), (0, 0, "")
 
 
-def _differs(arms: Sequence[Arm], path: str) -> bool:
+def _group(arm: Arm, path: str) -> tuple[str, ...]:
+    """Return what tells a field of an arm unless it differs among the arms that have it too."""
+    if path.startswith((_METHOD_OPTIONS, f"{_PLUGIN}{PluginKind.METHOD}")):
+        return (arm.method,)
+    if path == f"{_PLUGIN}{PluginKind.BACKBONE}":
+        return (str(arm.fields.get(_BACKBONE)),)
+    if path == f"{_PLUGIN}{PluginKind.DATASET}":
+        return (str(arm.fields.get(_DATASET)),)
+    return (arm.method, arm.scope) if path == TARGET_GRADIENT else ()
+
+
+def _open_groups(arms: Sequence[Arm], path: str) -> set[tuple[str, ...]]:
+    """Return the groups of arms in which a field differs."""
     values: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for arm in arms:
-        told_by: tuple[str, ...] = ()
-        if path.startswith((_METHOD_OPTIONS, f"{_PLUGIN}{PluginKind.METHOD}")):
-            told_by = (arm.method,)
-        elif path == f"{_PLUGIN}{PluginKind.BACKBONE}":
-            told_by = (str(arm.fields.get(_BACKBONE)),)
-        elif path == f"{_PLUGIN}{PluginKind.DATASET}":
-            told_by = (str(arm.fields.get(_DATASET)),)
-        elif path == TARGET_GRADIENT:
-            told_by = (arm.method, arm.scope)
-        values[told_by].add(arm.texts.get(path, ""))
-    return any(len(different) > 1 for different in values.values())
+        values[_group(arm, path)].add(arm.texts.get(path, ""))
+    return {group for group, different in values.items() if len(different) > 1}
+
+
+def _in_label(arm: Arm, path: str) -> str:
+    value = show_value(arm.fields.get(path))
+    short = value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
+    return f"{_short(path)}={short}"
+
+
+def _short(path: str) -> str:
+    return path.rpartition(".")[2]
 
 
 def _without_seed(run: RunRecord) -> tuple[int, str]:

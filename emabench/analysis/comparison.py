@@ -135,7 +135,7 @@ def compare(
         arms,
         tuple(rows),
         tuple(dict.fromkeys(found)),
-        (*arms.notes, *_notes(arms, terms, baseline)),
+        (*arms.notes, *arms.together, *_notes(arms, terms, baseline)),
     )
 
 

@@ -37,6 +37,7 @@ from emabench.analysis.arms import (
     Arm,
     arm_labels,
     differing_fields,
+    fields_together,
     group,
     value_rank,
 )
@@ -100,6 +101,7 @@ class Arms:
             repeated ones.
         notes: a line for each kind of these.
         outdated: the figures that the runs have no more.
+        together: which fields change together, of which labels name one, a line each.
     """
 
     arms: tuple[Arm, ...]
@@ -108,6 +110,7 @@ class Arms:
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     outdated: tuple[Outdated, ...] = ()
+    together: tuple[str, ...] = ()
 
 
 def select(
@@ -172,6 +175,7 @@ def select(
         (*left_out, *repeats),
         tuple(notes),
         outdated,
+        tuple(fields_together(arms, differing)),
     )
 
 

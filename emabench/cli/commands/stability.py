@@ -66,9 +66,10 @@ def command(
     from emabench.analysis.stability import stability
     from emabench.cli.show.tables import print_table
     from emabench.records import WantedValues
-    from emabench.report.figures._sheet import check_path, save_figure
+    from emabench.report.figures._crowded import about_arms
+    from emabench.report.figures._sheet import check_path, save_figure, source_line
     from emabench.report.figures.stability import draw_stability
-    from emabench.store import RunStore
+    from emabench.store import RunStore, store_label
     from emabench.table import choose_format
 
     form = choose_format(json=json, csv=csv, markdown=markdown)
@@ -85,7 +86,9 @@ def command(
         print_json(shown.to_json())
     else:
         print_table(table, quantity, form=form)
-    print_cautions(shown.notes)
+    print_cautions([*shown.notes, *arms.together])
     if output is not None:
-        save_figure(draw_stability(shown), output)
+        source = source_line(arms.runs, store_label(db), query.words())
+        figure = draw_stability(shown, source="\n".join([*about_arms(arms), source]))
+        save_figure(figure, output)
         err().print(f"{output} written")

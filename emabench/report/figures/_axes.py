@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.statistics import MeanInterval
 from emabench.records import RunRecord
+from emabench.report.figures._arm_looks import ArmLook
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BEYOND = 1.5
 """An interval is shown as far as so many times the distance of the outermost means beyond them."""
-_NAME_COLUMNS = 34
+_TWO_SEEDS = 4.303 / 12.706
+"""An interval of two seeds is shown as far as that of three with the same standard error reaches:
+these are Student's t of 0.975 with two degrees of freedom and with one."""
+_EDGE = 0.03
+"""Of the axis, so that no mark lies on its end."""
+_NAME_COLUMNS = 40
+_NAME_POINTS, _NAME_LINE = 8.0, 0.135
+"""Size of the names of arms, and inches of one of their lines."""
+_ROW_INCHES = 0.36
 _DIGITS = 7
 _MOST_POINTS = 60
 """Of a curve on a page: more than that nobody sees apart."""
@@ -42,21 +53,37 @@ def bounds(
     """Return between which values intervals are shown; None where all of them fit.
 
     With two seeds Student's t makes an interval of 13 standard errors to each side, beside which no
-    difference of means would be seen.
+    difference of means would be seen. What is typical of the other intervals always fits.
 
     Args:
         estimates: that are shown.
         values: single values that are shown too.
     """
     centres = [*(each.mean for each in estimates), *values]
-    ends = [end for each in estimates for end in (each.low, each.high) if end is not None]
-    if not centres or not ends:
+    spans = [span for each in estimates if (span := _span(each)) is not None]
+    if not centres or not spans:
         return None
     least, most = min(centres), max(centres)
-    beyond = _BEYOND * (most - least)
-    if not beyond or (min(ends) >= least - beyond and max(ends) <= most + beyond):
+    beyond = _BEYOND * max(most - least, median(high - low for low, high in spans))
+    low = max(least - beyond, min(least, *(low for low, _ in spans)))
+    high = min(most + beyond, max(most, *(high for _, high in spans)))
+    fits = all(
+        low <= end <= high for each in estimates for end in (each.low, each.high) if end is not None
+    )
+    if fits or low == high:
         return None
-    return max(least - beyond, min(*ends, least)), min(most + beyond, max(*ends, most))
+    edge = _EDGE * (high - low)
+    return low - edge, high + edge
+
+
+def _span(estimate: MeanInterval) -> tuple[float, float] | None:
+    """Return between which values an interval should be seen; None without an interval."""
+    mean, low, high = estimate.mean, estimate.low, estimate.high
+    if low is None or high is None:
+        return None
+    if estimate.n > 2:
+        return low, high
+    return mean - _TWO_SEEDS * (mean - low), mean + _TWO_SEEDS * (high - mean)
 
 
 def error_bars(estimates: Sequence[MeanInterval]) -> list[list[float]]:
@@ -66,12 +93,53 @@ def error_bars(estimates: Sequence[MeanInterval]) -> list[list[float]]:
     return [lows, highs]
 
 
-def name_arms(panel: Axes, labels: Sequence[str]) -> None:
-    """Write the names of arms along the left side, one below the other, the first one on top."""
-    names = [textwrap.fill(label, _NAME_COLUMNS) for label in labels]
-    fit = all(name.count("\n") < 2 for name in names)
-    panel.set_yticks(range(len(names)), names, fontsize=8 if fit else 6)
-    panel.set_ylim(len(names) - 0.4, -0.6)
+def neighbours(places: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the stretches of ascending places that follow each other, which lines may join."""
+    stretch = list(places[:1])
+    for one, other in pairwise(places):
+        if other != one + 1:
+            yield stretch
+            stretch = []
+        stretch.append(other)
+    if stretch:
+        yield stretch
+
+
+def row_inches(labels: Iterable[str]) -> float:
+    """Return the height of the row of an arm, so that each of its names has room."""
+    lines = max((name.count("\n") + 1 for name in map(_broken, labels)), default=1)
+    return max(_ROW_INCHES, 0.09 + _NAME_LINE * lines)
+
+
+def name_arms(panel: Axes, labels: Sequence[str], looks: Sequence[ArmLook]) -> None:
+    """Write the names of arms along the left side, one below the other, the first one on top.
+
+    Args:
+        panel: where.
+        labels: of the arms.
+        looks: of the arms, in the same order; the mark of each stands between its name and row.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    panel.set_yticks(range(len(labels)), list(map(_broken, labels)), fontsize=_NAME_POINTS)
+    panel.tick_params(axis="y", pad=14)
+    panel.set_ylim(len(labels) - 0.4, -0.6)
+    beside = ScaledTranslation(-11 / 72, 0, panel.get_figure().dpi_scale_trans)  # type: ignore[union-attr]
+    place = panel.get_yaxis_transform() + beside
+    for row, look in enumerate(looks):
+        panel.plot(
+            [0.0],
+            [row],
+            marker=look.marker,
+            color=look.shade,
+            markersize=5,
+            transform=place,
+            clip_on=False,
+        )
+
+
+def _broken(label: str) -> str:
+    return textwrap.fill(label, _NAME_COLUMNS)
 
 
 def page_axis(

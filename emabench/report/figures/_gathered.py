@@ -10,6 +10,7 @@ from emabench.analysis.cautions import Caution, cautions_of, outdated_figures
 from emabench.analysis.metric_values import MetricValues, wanted_values
 from emabench.analysis.selection import select
 from emabench.records import RunQuery, RunRecord, RunValues, WantedValues
+from emabench.report.figures._crowded import about_arms
 from emabench.report.figures._picture import Drawn, Picture
 from emabench.report.figures._sheet import source_line
 
@@ -24,18 +25,20 @@ class GatheredPicture:
     Attributes:
         picture: which, with its options.
         shown: its numbers.
-        source: where they come from, the line below them.
+        source: where they come from.
+        about_arms: what to know of the arms, a line each.
         cautions: what the reader must know before believing them.
     """
 
     picture: Picture
     shown: Drawn
     source: str
+    about_arms: tuple[str, ...]
     cautions: tuple[Caution, ...]
 
     def figure(self) -> Figure:
         """Draw it."""
-        return self.picture.draw(self.shown, source=self.source)
+        return self.picture.draw(self.shown, source="\n".join([*self.about_arms, self.source]))
 
     def to_json(self) -> dict[str, Any]:
         """Return what is drawn as plain values."""
@@ -75,4 +78,4 @@ def gather_picture(
     cautions = cautions_of(arms.runs, with_costs=picture.has_times)
     cautions += outdated_figures(arms.outdated, (metric.name for metric in picture.metrics))
     source = source_line(arms.runs, store, query.words())
-    return GatheredPicture(picture, shown, source, tuple(cautions))
+    return GatheredPicture(picture, shown, source, tuple(about_arms(arms)), tuple(cautions))

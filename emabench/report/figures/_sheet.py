@@ -6,6 +6,7 @@ so that nothing is lost in grey.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -27,8 +28,14 @@ DASHES = ("solid", "dashed", "dashdot", "dotted")
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "ooo", "|||")
 INK = "#333333"
 GREY = "#8a8a8a"
+MANY = 12
+"""More arms than that nobody tells apart at a glance; their names then stand below the picture."""
 
 _LEGEND_COLUMNS = 34
+_LEGEND_INCHES = 2.7
+"""Width of a column of a legend, the mark included."""
+_LEGEND_LINE, _LEGEND_TITLE = 0.165, 0.45
+"""Inches."""
 _MARGIN = 0.1
 """Inches."""
 _TITLE_POINTS, _SOURCE_POINTS = 9.0, 6.5
@@ -66,12 +73,14 @@ class Sheet:
     body: SubFigure
 
     def add_legend(self, handles: Sequence[Any], labels: Iterable[str], title: str) -> None:
-        """Put a legend beside what is drawn, so that it hides nothing; long labels are broken."""
-        broken = [textwrap.fill(label, _LEGEND_COLUMNS) for label in labels]
+        """Put a legend beside what is drawn, so that it hides nothing; one that is long, below."""
+        broken = _broken(labels)
+        below = len(broken) > MANY
         self.body.legend(
             handles,
             broken,
-            loc="outside right upper",
+            loc="outside lower center" if below else "outside right upper",
+            ncols=_legend_columns(self.figure.get_figwidth()) if below else 1,
             title=title,
             fontsize=8,
             handlelength=3.2,
@@ -85,7 +94,7 @@ def new_sheet(width: float, height: float, *, title: str, source: str) -> Sheet:
         width: in inches.
         height: in inches, of what lies between title and source.
         title: what is shown; broken into lines as it takes.
-        source: where the figures come from; empty for none.
+        source: where the figures come from; empty for none. May have several lines.
     """
     from emabench.report.figures._shown_figure import ShownFigure
 
@@ -122,10 +131,20 @@ def shade(place: int, count: int) -> Any:
     return colormaps["viridis"](0.86 * place / max(1, count - 1))
 
 
-def legend_height(labels: Iterable[str]) -> float:
-    """Return the height in inches that a legend with such labels needs, its title included."""
-    lines = sum(len(textwrap.wrap(label, _LEGEND_COLUMNS)) for label in labels)
-    return 0.6 + 0.2 * lines
+def height_with_legend(height: float, labels: Iterable[str], width: float) -> float:
+    """Return the height in inches of what is drawn together with its legend.
+
+    Args:
+        height: of what is drawn, at least.
+        labels: of the legend.
+        width: of the sheet.
+    """
+    lines = [label.count("\n") + 1 for label in _broken(labels)]
+    if len(lines) <= MANY:
+        return max(height, 0.6 + 0.2 * sum(lines))
+    rows = math.ceil(len(lines) / _legend_columns(width))
+    tallest = max(sum(lines[start : start + rows]) for start in range(0, len(lines), rows))
+    return height + _LEGEND_TITLE + _LEGEND_LINE * tallest
 
 
 def source_line(runs: Sequence[RunRecord], store: str, choice: Iterable[str] = ()) -> str:
@@ -170,10 +189,18 @@ def interval_in_words(counts: Iterable[int], what: str = "bars", *, cut: bool = 
     return f"{what}: 95 % interval of the mean over seeds (t){beyond}"
 
 
+def _broken(labels: Iterable[str]) -> list[str]:
+    return [textwrap.fill(label, _LEGEND_COLUMNS) for label in labels]
+
+
+def _legend_columns(width: float) -> int:
+    return max(1, int(width / _LEGEND_INCHES))
+
+
 def _lines(text: str, width: float, points: float) -> list[str]:
     """Break a text into lines that fit a width in inches."""
-    letters = int((width - 2 * _MARGIN) / (points * _LETTER * _INCHES_PER_POINT))
-    return textwrap.wrap(text, max(20, letters))
+    letters = max(20, int((width - 2 * _MARGIN) / (points * _LETTER * _INCHES_PER_POINT)))
+    return [line for part in text.splitlines() for line in textwrap.wrap(part, letters)]
 
 
 def _inches(lines: Sequence[str], points: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from emabench.analysis.arms import SCOPE, TARGET_GRADIENT, Arm
+from emabench.analysis.arms import SCOPE, TARGET_GRADIENT, Arm, told_by_others
 from emabench.analysis.baseline import MEANINGLESS_WITHOUT_EMA
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo, parse_metric
@@ -21,6 +21,7 @@ from emabench.report.figures._axes import (
     axis_label,
     bounds,
     error_bars,
+    neighbours,
     page_axis,
     page_mark,
     shown_value,
@@ -181,6 +182,8 @@ def _panel(
 def draw_blocks(shown: BlockAccuracies, *, source: str = "") -> Figure:
     """Draw a panel per method, the blocks from left to right; without EMA as lines across.
 
+    Lines join blocks that stand beside each other: nothing is known of those between others.
+
     Args:
         shown: what to draw.
         source: where the figures come from, see ``source_line``.
@@ -207,8 +210,10 @@ def draw_blocks(shown: BlockAccuracies, *, source: str = "") -> Figure:
         _draw_without(ax, panel, without, handles)
         _draw_panel(ax, panel, shown.places, handles)
         several = len(set(panel.n)) > 1
-        n = f"n={min(panel.n)} to {max(panel.n)}" if several else f"n={panel.n[0]}"
-        ax.set_title(textwrap.fill(f"{panel.title} ({n})".strip(), int(9 * width)), fontsize=9)
+        # No-break spaces, so that a line does not end within.
+        n = f"n={min(panel.n)}\xa0to\xa0{max(panel.n)}" if several else f"n={panel.n[0]}"
+        title = f"{panel.title} ({n})" if panel.title else n
+        ax.set_title(textwrap.fill(title, int(9 * width)), fontsize=9)
         ax.tick_params(labelbottom=index + columns >= len(shown.panels))
     for ax in axes[len(shown.panels) :]:
         ax.set_visible(False)
@@ -241,20 +246,22 @@ def _draw_panel(
         if not estimates:
             continue
         there = [at for at, block in enumerate(places) if block in estimates]
-        values = [estimates[places[at]] for at in there]
-        mark = ax.errorbar(
-            [at + beside for at in there],
-            [value.mean for value in values],
-            yerr=error_bars(values),
-            fmt=marker,
-            linestyle="none" if name == "others" else DASHES[place],
-            color=shade(place, len(_SERIES)),
-            markersize=6,
-            linewidth=1.0,
-            elinewidth=1.0,
-            capsize=3,
-        )
-        handles.setdefault(words, mark)
+        stretches = [[at] for at in there] if name == "others" else neighbours(there)
+        for stretch in stretches:
+            values = [estimates[places[at]] for at in stretch]
+            mark = ax.errorbar(
+                [at + beside for at in stretch],
+                [value.mean for value in values],
+                yerr=error_bars(values),
+                fmt=marker,
+                linestyle="none" if name == "others" else DASHES[place],
+                color=shade(place, len(_SERIES)),
+                markersize=6,
+                linewidth=1.0,
+                elinewidth=1.0,
+                capsize=3,
+            )
+            handles.setdefault(words, mark)
     names = [textwrap.fill(place, 12) for place in places]
     ax.set_xticks(range(len(names)), names, rotation=90 if len(names) > 8 else 0, fontsize=8)
     ax.set_xlim(-0.6, len(names) - 0.4)
@@ -342,8 +349,10 @@ class BlocksPicture(Picture):
         blocks = sorted(watched | named, key=block_rank)
         first = blocks[0] if watched else None
         groups: dict[str, list[Arm]] = {}
+        told = told_by_others(arms.arms, arms.differing)
+        differing = [path for path in arms.differing if path not in told]
         for shown in arms.arms:
-            groups.setdefault(_key(shown, arms.differing), []).append(shown)
+            groups.setdefault(_key(shown, differing), []).append(shown)
         _share_arms_without_ema(groups)
         panels, others = [], []
         for key, group in groups.items():

@@ -11,7 +11,8 @@ from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UnknownNameError
-from emabench.report.figures._axes import error_bars, name_arms, page_mark, rounded
+from emabench.report.figures._arm_looks import ArmLook, arm_looks
+from emabench.report.figures._axes import error_bars, name_arms, page_mark, rounded, row_inches
 from emabench.report.figures._picture import NOTHING, PageFigure, Picture, left_out, option
 from emabench.report.figures._sheet import (
     HATCHES,
@@ -54,8 +55,6 @@ RUN_PHASES = (
 _PHASES: dict[Whole, tuple[str, ...]] = {"step": STEP_PHASES, "run": RUN_PHASES}
 _TOTALS: dict[Whole, str] = {"step": "step_ms", "run": "total_s"}
 _UNITS: dict[Whole, str] = {"step": "ms", "run": "s"}
-_BAR = 0.36
-"""Inches for one arm."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ class CostBreakdown:
 
     of: Whole
     bars: tuple[CostBar, ...]
+    looks: Mapping[str, ArmLook]
     notes: tuple[str, ...] = ()
 
     @property
@@ -149,9 +149,10 @@ def draw_cost(shown: CostBreakdown, *, source: str = "") -> Figure:
         source: where the figures come from, see ``source_line``.
     """
     counts = [bar.n for bar in shown.bars]
+    names = [f"{bar.label} (n={bar.n})" for bar in shown.bars]
     sheet = new_sheet(
         9.5,
-        max(3.0, 1.0 + _BAR * len(counts)),
+        max(3.0, 1.0 + row_inches(names) * len(counts)),
         title=f"{shown.title} · {seeds_in_words(counts)}, means over them · "
         + interval_in_words(counts),
         source=source,
@@ -183,9 +184,9 @@ def draw_cost(shown: CostBreakdown, *, source: str = "") -> Figure:
         )
         handles.append(mark)
         labels.append(f"{shown.total_name}, measured as a whole")
-    name_arms(panel, [f"{bar.label} (n={bar.n})" for bar in shown.bars])
-    panel.set_xlabel(shown.axis)
     panel.set_xlim(left=0)
+    name_arms(panel, names, [shown.looks[bar.label] for bar in shown.bars])
+    panel.set_xlabel(shown.axis)
     panel.grid(alpha=0.3, axis="x")
     panel.set_axisbelow(True)
     sheet.add_legend(handles, labels, "phase")
@@ -216,6 +217,7 @@ def cost_figures(shown: CostBreakdown) -> list[PageFigure]:
             "kind": "bars",
             "title": shown.title,
             "names": [f"{bar.label} (n={bar.n})" for bar in shown.bars],
+            "looks": [shown.looks[bar.label].to_json() for bar in shown.bars],
             "x": {"label": shown.axis},
             "unit": shown.unit,
             "parts": parts,
@@ -284,4 +286,4 @@ class CostPicture(Picture):
             notes.append(f"no run has the phases of a {of}: only {_TOTALS[of]} is shown")
         elif unbroken:
             notes.append(f"phases not measured, only {_TOTALS[of]} is shown: {', '.join(unbroken)}")
-        return CostBreakdown(of, tuple(bars), tuple(notes))
+        return CostBreakdown(of, tuple(bars), arm_looks(arms.arms), tuple(notes))

@@ -15,16 +15,15 @@ from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UnknownNameError
 from emabench.records import MetricPoint, RunRecord
+from emabench.report.figures._arm_looks import ArmLook, arm_looks
 from emabench.report.figures._axes import bounds, page_axis, page_mark, rounded, thinned
 from emabench.report.figures._picture import NOTHING, PageFigure, Picture, left_out, option
 from emabench.report.figures._sheet import (
-    DASHES,
-    MARKERS,
+    MANY,
+    height_with_legend,
     interval_in_words,
-    legend_height,
     new_sheet,
     seeds_in_words,
-    shade,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ _OF_PAGE = ("online_top1", "loss", "embedding_std", "effective_rank")
 _METRIC_UNITS = {"online_top1": "%"}
 _MARKS = 8
 """Marks on a curve, about: more would hide it."""
+_WIDTH = 11.0
+"""Inches."""
 _TIME_UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
@@ -68,6 +69,7 @@ class Curves:
 
     metric: str
     courses: tuple[Course, ...]
+    looks: Mapping[str, ArmLook]
     notes: tuple[str, ...] = ()
 
     @property
@@ -142,24 +144,26 @@ def draw_curves(shown: Curves, *, source: str = "") -> Figure:
 
     counts = [course.n for course in shown.courses]
     labels = [f"{course.label} (n={course.n})" for course in shown.courses]
-    upright = bounds(shown.values)
+    crowded = len(shown.courses) > MANY
+    upright = None if crowded else bounds(shown.values)
+    bands = interval_in_words(counts, "bands", cut=upright is not None)
     sheet = new_sheet(
-        11.0,
-        max(4.0, legend_height(labels)),
+        _WIDTH,
+        height_with_legend(5.5 if crowded else 4.0, labels, _WIDTH),
         title=f"{shown.metric} during training · {seeds_in_words(counts)} · "
-        + interval_in_words(counts, "bands", cut=upright is not None),
+        + ("without bands, which would hide each other" if crowded else bands),
         source=source,
     )
     by_epoch, by_time = sheet.body.subplots(1, 2, sharey=True)
     scale, unit = _time_unit(shown.courses)
     handles = []
-    for place, course in enumerate(shown.courses):
-        look = _look(place, len(shown.courses), course)
+    for course in shown.courses:
+        look = _look(shown.looks[course.label], course)
         epochs = [float(point.epoch) for point in course.points]
-        handles.append(_draw(by_epoch, epochs, course, look))
+        handles.append(_draw(by_epoch, epochs, course, look, band=not crowded))
         if course.is_timed:
             seconds = [(point.seconds or 0.0) / scale for point in course.points]
-            _draw(by_time, seconds, course, look)
+            _draw(by_time, seconds, course, look, band=not crowded)
     by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
     by_epoch.set_xlabel("epoch")
     by_epoch.set_ylabel(shown.axis)
@@ -174,21 +178,23 @@ def draw_curves(shown: Curves, *, source: str = "") -> Figure:
     return sheet.figure
 
 
-def _look(place: int, count: int, course: Course) -> dict[str, Any]:
+def _look(look: ArmLook, course: Course) -> dict[str, Any]:
     return {
-        "color": shade(place, count),
-        "linestyle": DASHES[place % len(DASHES)],
-        "marker": MARKERS[place % len(MARKERS)],
+        "color": look.shade,
+        "linestyle": look.dashes,
+        "marker": look.marker,
         "markersize": 4.5,
         "markevery": max(1, len(course.points) // _MARKS),
         "linewidth": 1.4,
     }
 
 
-def _draw(panel: Axes, places: Sequence[float], course: Course, look: dict[str, Any]) -> Any:
+def _draw(
+    panel: Axes, places: Sequence[float], course: Course, look: dict[str, Any], *, band: bool
+) -> Any:
     values = [point.value for point in course.points]
     (line,) = panel.plot(places, [value.mean for value in values], **look)
-    if all(value.low is not None for value in values):
+    if band and all(value.low is not None for value in values):
         lows = [value.mean if value.low is None else value.low for value in values]
         highs = [value.mean if value.high is None else value.high for value in values]
         panel.fill_between(places, lows, highs, color=look["color"], alpha=0.13, linewidth=0)
@@ -217,6 +223,7 @@ def curves_figures(shown: Curves) -> list[PageFigure]:
                     "name": f"{course.label} (n={course.n})",
                     "line": True,
                     "band": True,
+                    "look": shown.looks[course.label].to_json(),
                     "points": [
                         {
                             "x": rounded(float(p.epoch) if axis == "epoch" else p.seconds),
@@ -304,4 +311,4 @@ class CurvesPicture(Picture):
         notes = [*arms.notes, *left_out(f"without {metric}", missing)]
         if untimed:
             notes.append(f"time of training unknown, shown by epochs only: {', '.join(untimed)}")
-        return Curves(metric, tuple(courses), tuple(notes))
+        return Curves(metric, tuple(courses), arm_looks(arms.arms), tuple(notes))

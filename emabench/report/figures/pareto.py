@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,6 +11,7 @@ from emabench.analysis.metrics import MetricInfo, parse_metric
 from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UsageError
+from emabench.report.figures._arm_looks import ArmLook, arm_looks
 from emabench.report.figures._axes import (
     axis_label,
     bounds,
@@ -22,13 +23,11 @@ from emabench.report.figures._axes import (
 )
 from emabench.report.figures._picture import NOTHING, PageFigure, Picture, left_out, option
 from emabench.report.figures._sheet import (
-    GREY,
-    MARKERS,
+    MANY,
+    height_with_legend,
     interval_in_words,
-    legend_height,
     new_sheet,
     seeds_in_words,
-    shade,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +35,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FRONT_LABEL = "Pareto front (filled marks)"
+_FRONT_COLOUR = "#c2185b"
+"""No arm has it."""
+_WIDTH = 8.2
+"""Inches, which holds three columns of names."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Pareto:
     metric: MetricInfo
     cost: MetricInfo
     points: tuple[ParetoPoint, ...]
+    looks: Mapping[str, ArmLook]
     notes: tuple[str, ...] = ()
 
     @property
@@ -123,20 +127,20 @@ def draw_pareto(shown: Pareto, *, source: str = "") -> Figure:
     labels = [f"{point.label} (n={point.value.n})" for point in shown.points]
     across = bounds([point.cost for point in shown.points])
     upright = bounds([point.value for point in shown.points])
+    names = [*labels, _FRONT_LABEL]
     sheet = new_sheet(
-        8.0,
-        max(4.2, legend_height([*labels, _FRONT_LABEL])),
+        _WIDTH,
+        height_with_legend(4.6 if len(names) > MANY else 4.2, names, _WIDTH),
         title=f"{shown.title} · {seeds_in_words(counts)} · "
         + interval_in_words(counts, cut=bool(across or upright)),
         source=source,
     )
     panel = sheet.body.subplots()
+    crowded = len(shown.points) > MANY
     handles = [
-        _draw_point(panel, point, place, len(counts)) for place, point in enumerate(shown.points)
+        _draw_point(panel, point, shown.looks[point.label], crowded=crowded)
+        for point in shown.points
     ]
-    if len(shown.points) > 1:
-        handles.append(_draw_front(panel, shown))
-        labels.append(_FRONT_LABEL)
     panel.set_xlabel(axis_label(shown.cost, direction=True))
     panel.set_ylabel(axis_label(shown.metric, direction=True))
     panel.grid(alpha=0.3)
@@ -145,39 +149,56 @@ def draw_pareto(shown: Pareto, *, source: str = "") -> Figure:
         panel.set_xlim(across)
     if upright is not None:
         panel.set_ylim(upright)
+    if len(shown.points) > 1:
+        handles.append(_draw_front(panel, shown))
+        labels.append(_FRONT_LABEL)
     sheet.add_legend(handles, labels, "arm")
     return sheet.figure
 
 
-def _draw_point(panel: Axes, point: ParetoPoint, place: int, count: int) -> Any:
-    colour = shade(place, count)
-    return panel.errorbar(
+def _draw_point(panel: Axes, point: ParetoPoint, look: ArmLook, *, crowded: bool) -> Any:
+    """Draw an arm; among many the intervals of those that are beaten step back."""
+    mark = panel.errorbar(
         [point.cost.mean],
         [point.value.mean],
         xerr=error_bars([point.cost]),
         yerr=error_bars([point.value]),
-        fmt=MARKERS[place % len(MARKERS)],
-        color=colour,
-        markerfacecolor=colour if point.on_front else "white",
-        markersize=8,
+        fmt=look.marker,
+        color=look.shade,
+        markerfacecolor=look.shade if point.on_front else "white",
+        markersize=9 if point.on_front else 7,
         elinewidth=1,
         capsize=3,
-        zorder=3,
+        zorder=4 if point.on_front else 3,
     )
+    if crowded and not point.on_front:
+        _, caps, bars = mark.lines
+        for line in (*caps, *bars):
+            line.set_alpha(0.3)
+    return mark
 
 
 def _draw_front(panel: Axes, shown: Pareto) -> Any:
-    """Draw what the arms of the front make attainable: a staircase between them."""
-    front = shown.front
+    """Draw what the arms of the front make attainable: a staircase to the edges of the panel."""
+    xs = [point.cost.mean for point in shown.front]
+    ys = [point.value.mean for point in shown.front]
+    (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+    worst = bottom if shown.metric.higher_is_better else top
+    if shown.cost.higher_is_better:
+        xs, ys = [left, *xs, xs[-1]], [ys[0], *ys, worst]
+    else:
+        xs, ys = [xs[0], *xs, right], [worst, *ys, ys[-1]]
     (line,) = panel.plot(
-        [point.cost.mean for point in front],
-        [point.value.mean for point in front],
+        xs,
+        ys,
         drawstyle=f"steps-{shown.steps}",
-        linestyle="dotted",
-        linewidth=1.5,
-        color=GREY,
-        zorder=1,
+        linewidth=2.2,
+        alpha=0.75,
+        color=_FRONT_COLOUR,
+        zorder=2,
     )
+    panel.set_xlim(left, right)
+    panel.set_ylim(bottom, top)
     return line
 
 
@@ -187,14 +208,21 @@ def pareto_figures(shown: Pareto) -> list[PageFigure]:
         {
             "name": f"{point.label} (n={point.value.n})",
             "hollow": not point.on_front,
+            "look": shown.looks[point.label].to_json(),
             "points": [{**page_mark("x", point.cost), **page_mark("y", point.value)}],
         }
         for point in shown.points
     ]
-    if len(shown.front) > 1:
+    if len(shown.points) > 1:
         front = [{"x": rounded(p.cost.mean), "y": rounded(p.value.mean)} for p in shown.front]
         series.append(
-            {"name": "Pareto front", "role": "front", "steps": shown.steps, "points": front}
+            {
+                "name": "Pareto front",
+                "role": "front",
+                "steps": shown.steps,
+                "worst": "low" if shown.metric.higher_is_better else "high",
+                "points": front,
+            }
         )
     return [
         {
@@ -283,4 +311,4 @@ class ParetoPicture(Picture):
             ParetoPoint(label, paid, value, not _is_beaten(paid, value, found, metric, cost))
             for label, paid, value in found
         ]
-        return Pareto(metric, cost, tuple(points), notes)
+        return Pareto(metric, cost, tuple(points), arm_looks(arms.arms), notes)

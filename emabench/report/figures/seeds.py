@@ -11,14 +11,17 @@ from emabench.analysis.metrics import MetricInfo, parse_metric
 from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError
+from emabench.report.figures._arm_looks import ArmLook, arm_looks
 from emabench.report.figures._axes import (
     axis_label,
     bounds,
     error_bars,
     name_arms,
+    neighbours,
     page_axis,
     page_mark,
     rounded,
+    row_inches,
     shown_value,
 )
 from emabench.report.figures._picture import NOTHING, PageFigure, Picture, left_out, option
@@ -26,18 +29,17 @@ from emabench.report.figures._sheet import (
     GREY,
     INK,
     MARKERS,
+    height_with_legend,
     interval_in_words,
-    legend_height,
     new_sheet,
     seeds_in_words,
-    shade,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ROW = 0.42
-"""Inches for one arm."""
+_WIDTH = 8.5
+"""Inches."""
 _MEAN_BELOW = 0.24
 """The mean stands below the seeds of its arm, so that it hides none."""
 
@@ -57,6 +59,7 @@ class Seeds:
 
     metric: MetricInfo
     arms: tuple[SeedArm, ...]
+    looks: Mapping[str, ArmLook]
     notes: tuple[str, ...] = ()
 
     @property
@@ -98,7 +101,7 @@ class Seeds:
 
 
 def draw_seeds(shown: Seeds, *, source: str = "") -> Figure:
-    """Draw a row per arm: a mark per seed, joined across the arms, and the mean with interval.
+    """Draw a row per arm: a mark per seed, joined to the arm beside it, and the mean with interval.
 
     Args:
         shown: what to draw.
@@ -106,9 +109,12 @@ def draw_seeds(shown: Seeds, *, source: str = "") -> Figure:
     """
     counts = [each.n for each in shown.estimates]
     across = bounds(shown.estimates, shown.values)
+    looks = [shown.looks[arm.label] for arm in shown.arms]
+    rows_inches = 1.1 + 1.15 * row_inches(shown.labels) * len(counts)
+    legend = ["seed"] * (len(shown.seeds) + 1)
     sheet = new_sheet(
-        8.5,
-        max(2.8, 1.1 + _ROW * len(counts), legend_height(["seed"] * (len(shown.seeds) + 1))),
+        _WIDTH,
+        height_with_legend(max(2.8, rows_inches), legend, _WIDTH),
         title=f"{shown.title} · {seeds_in_words(counts)} · "
         + interval_in_words(counts, cut=across is not None),
         source=source,
@@ -117,18 +123,14 @@ def draw_seeds(shown: Seeds, *, source: str = "") -> Figure:
     handles: list[Any] = []
     labels = []
     for place, seed in enumerate(shown.seeds):
-        rows = [row for row, arm in enumerate(shown.arms) if seed in arm.values]
-        values = [shown.arms[row].values[seed] for row in rows]
-        panel.plot(values, rows, color=GREY, linewidth=0.6, alpha=0.6, zorder=1)
-        marks = panel.scatter(
-            values,
-            rows,
-            marker=MARKERS[place % len(MARKERS)],
-            color=shade(place, len(shown.seeds)),
-            s=30,
-            zorder=3,
-        )
-        handles.append(marks)
+        values = {row: arm.values[seed] for row, arm in enumerate(shown.arms) if seed in arm.values}
+        for rows in neighbours(list(values)):
+            joined = [values[row] for row in rows]
+            panel.plot(joined, rows, color=GREY, linewidth=0.6, alpha=0.6, zorder=1)
+        marker = MARKERS[place % len(MARKERS)]
+        colours = [looks[row].shade for row in values]
+        panel.scatter(list(values.values()), list(values), marker=marker, c=colours, s=30, zorder=3)
+        handles.append(panel.scatter([], [], marker=marker, color=INK, s=30))
         labels.append(f"seed {seed}")
     handles.append(
         panel.errorbar(
@@ -145,7 +147,7 @@ def draw_seeds(shown: Seeds, *, source: str = "") -> Figure:
         )
     )
     labels.append("mean")
-    name_arms(panel, shown.labels)
+    name_arms(panel, shown.labels, looks)
     panel.set_xlabel(axis_label(shown.metric))
     if across is not None:
         panel.set_xlim(across)
@@ -234,4 +236,4 @@ class SeedsPicture(Picture):
                 f"no run has {metric.name}", hint="emabench show lists what a run has"
             )
         notes = (*arms.notes, *left_out(f"without {metric.name}", missing))
-        return Seeds(metric, tuple(found), notes)
+        return Seeds(metric, tuple(found), arm_looks(arms.arms), notes)

@@ -14,14 +14,15 @@ from emabench.analysis.selection import Arms
 from emabench.analysis.stability import BlockCourse, Spread, Stability, stability
 from emabench.report.figures._axes import rounded, thinned
 from emabench.report.figures._picture import NOTHING, PageFigure, Picture, option
-from emabench.report.figures._sheet import DASHES, MARKERS, new_sheet, shade
+from emabench.report.figures._sheet import DASHES, MANY, MARKERS, new_sheet, shade
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLUMNS = 4
-_TITLE_COLUMNS = 38
+_FEW, _SMALL = (4, 3.1, 2.7, 38), (6, 2.3, 1.9, 30)
+"""Panels beside each other, the width and height of each in inches, and the letters of its title:
+where there are few, and where there are many."""
 _IN_WORDS = {
     "grad_norm": "norm of the gradient",
     "grad_sample_norm": "mean norm of a view's gradient",
@@ -38,11 +39,12 @@ def draw_stability(stability: Stability, *, source: str = "") -> Figure:
     """
     from matplotlib.ticker import MaxNLocator
 
-    columns = min(_COLUMNS, len(stability.arms))
+    most, width, height, letters = _SMALL if len(stability.arms) > MANY else _FEW
+    columns = min(most, len(stability.arms))
     rows = math.ceil(len(stability.arms) / columns)
     sheet = new_sheet(
-        1.4 + 3.1 * columns,
-        1.3 + 2.7 * rows,
+        1.4 + width * columns,
+        1.3 + height * rows,
         title=f"{stability.quantity} at the output of every block · bands: ± 1 sd over n seeds",
         source=source,
     )
@@ -52,8 +54,8 @@ def draw_stability(stability: Stability, *, source: str = "") -> Figure:
         for course in arm.blocks:
             place = blocks.index(course.block)
             _draw_course(panel, course, place, shade(place, len(blocks)))
-        title = textwrap.fill(f"{arm.label} (n={len(arm.runs)})", _TITLE_COLUMNS)
-        panel.set_title(title, fontsize=9)
+        title = textwrap.fill(f"{arm.label} (n={len(arm.runs)})", letters)
+        panel.set_title(title, fontsize=9 if most == _FEW[0] else 8)
         panel.grid(alpha=0.3)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         # Also above an empty place the epochs are written out.

@@ -208,8 +208,25 @@ def test_the_source_names_store_machine_and_versions_and_no_password(store):
 def test_intervals_of_few_seeds_do_not_hide_the_means():
     means = [MeanInterval(60.0, 59.0, 61.0, 9), MeanInterval(62.0, 61.0, 63.0, 9)]
     assert bounds(means) is None
-    assert bounds([*means, MeanInterval(61.0, -40.0, 162.0, 2)]) == (57.0, 65.0)
-    assert bounds([*means, MeanInterval(61.0, 60.5, 162.0, 2)]) == (59.0, 65.0)
-    assert bounds([MeanInterval(61.0, -40.0, 162.0, 2)]) is None
+    assert bounds([*means, MeanInterval(61.0, -40.0, 162.0, 2)]) == pytest.approx((56.76, 65.24))
+    assert bounds([*means, MeanInterval(61.0, 60.5, 162.0, 9)]) == pytest.approx((58.82, 65.18))
     assert bounds([MeanInterval(61.0, None, None, 1)]) is None
     assert bounds([]) is None
+
+
+@pytest.mark.parametrize("others", [[], [45.0, 10.0]])
+def test_two_seeds_stretch_an_axis_no_further_than_three_would(others):
+    two, three = (
+        MeanInterval(61.0, 61.0 - reach, 61.0 + reach, n)
+        for n, reach in ((2, stats.t.ppf(0.975, 1)), (3, stats.t.ppf(0.975, 2)))
+    )
+    low, high = bounds([two], [61.0, *others])
+    edge = 0.03 / 1.06 * (high - low)
+    assert low + edge == pytest.approx(min(three.low, *others, 99.0), abs=1e-3)
+    assert high - edge == pytest.approx(three.high, abs=1e-3)
+    assert bounds([three], [61.0, *others]) is None
+
+
+def test_what_is_typical_of_intervals_is_seen_whole_however_near_the_means_lie():
+    near = [MeanInterval(mean, mean - 1, mean + 1, 8) for mean in (60.0, 60.1, 60.2)]
+    assert bounds(near) is None
