@@ -91,6 +91,10 @@ def command(
             help="Exit with 5 if an arm moves further: top1:-0.5, throughput:-5%. May be repeated.",
         ),
     ] = None,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Show the nearest published settings too."),
+    ] = False,
     bench: Annotated[
         bool,
         typer.Option("--bench", help="Show the finished benches instead of runs, newest last."),
@@ -114,6 +118,7 @@ def command(
         emabench compare --by ema.decay --where ema_scope=full --runs
         emabench compare --fail-if top1:-0.5 --fail-if throughput:-5%
         emabench compare --csv > comparison.csv
+        emabench compare --metric top1,knn_top1 --published
         emabench compare --bench --where method=simclr
     """
     from emabench.analysis.question import Asked, Question
@@ -123,7 +128,7 @@ def command(
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
     if bench:
         others = (metric, by, baseline, margin, name, study, columns, fail_if, csv, markdown, latex)
-        if any(others) or runs or smoke:
+        if any(others) or runs or smoke or published:
             raise UsageError("--bench takes only --where and --json", hint="leave the rest out")
         print_stored_benches(db, where, json=json)
         return
@@ -131,4 +136,5 @@ def command(
     question = Question.settle(asked, study)
     with open_store(db) as store:
         chosen = store.select(study=study, where=where, name=name, smoke=smoke)
-    print_comparison(chosen.answer(question), form, runs=runs, columns=columns)
+    answer = chosen.answer(question)
+    print_comparison(answer, form, runs=runs, columns=columns, published=published)

@@ -14,25 +14,44 @@ if TYPE_CHECKING:
 
 
 def print_comparison(
-    comparison: Comparison, form: Format, *, runs: bool = False, columns: str | None = None
+    comparison: Comparison,
+    form: Format,
+    *,
+    runs: bool = False,
+    columns: str | None = None,
+    published: bool = False,
 ) -> None:
     """Print a comparison to stdout and its warnings to stderr.
 
     Raises:
-        UsageError: the columns do not go with the form, or one of them is unknown.
+        UsageError: the columns or published figures do not go with the form, or a column is
+            unknown.
         GateFailedError: an arm moved further than a rule allows.
     """
+    from emabench.analysis.published.nearest_published import (
+        NEVER_NAMED,
+        nearest_published,
+        neighbour_values,
+    )
     from emabench.report.tables import comparison_table as tables
     from emabench.report.tables.comparison_columns import chosen_columns
+    from emabench.report.tables.published_table import neighbours_table
 
     if columns is not None and (form == "json" or (runs and form != "text")):
         raise UsageError(
             "--columns applies only to the table of arms",
             hint="leave it out, --json holds everything" if form == "json" else "leave out --runs",
         )
+    if published and form not in ("text", "json"):
+        raise UsageError(
+            f"--published applies to the table and to --json, not to --{form}",
+            hint="'emabench published' prints all of them in that form",
+        )
+    neighbours = nearest_published(comparison) if published else ()
     chosen = None if columns is None else chosen_columns(comparison, columns)
     if form == "json":
-        print_json(comparison.to_json())
+        more = {"published": neighbour_values(neighbours)} if published else {}
+        print_json({**comparison.to_json(), **more})
     elif form == "csv":
         table = tables.runs_data(comparison) if runs else tables.data_table(comparison, chosen)
         print_table(table, form=form)
@@ -48,6 +67,15 @@ def print_comparison(
                 print_table(section)
         for line in tables.headlines(comparison) if columns is None else ():
             out().print(line)
+        if neighbours:
+            print_table(neighbours_table(neighbours), "published, nearest settings first")
+    if published:
+        err().print(
+            f"note: published figures stand beside these, not for them: {NEVER_NAMED} are not "
+            "named there"
+            if neighbours
+            else "note: nothing is published of these methods and metrics"
+        )
     print_cautions(comparison.notes, comparison.cautions)
     failed = [result for result in comparison.gate if not result.passed]
     for result in comparison.gate:

@@ -1,0 +1,1 @@
+"""What others published, and which of it lies nearest to a run."""
