@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import defaultdict
@@ -142,6 +143,14 @@ def group(
         )
         for key, seeds in members.items()
     ]
+
+
+def arm_name(run: RunRecord) -> str:
+    """Return a name of the arm of a run, whatever stands beside it: ``moco-projector-1f2e3d4c``."""
+    fields = {name: value for name, value in fields_of(run).items() if name != SEED}
+    told = _as_text([fields, sorted(names_in(run.identity, PRETRAINING))])
+    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return f"{fields.get(METHOD)}-{fields.get(SCOPE)}-{digest}"
 
 
 def disagreement(first: Arm, second: Arm) -> set[str]:

@@ -1,9 +1,9 @@
-"""``emabench export``: runs as a file, for another store."""
+"""``emabench export``: runs as a file, for another store or program."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,10 @@ from emabench.cli.options.run_choice import (
 )
 from emabench.errors import UsageError
 
+if TYPE_CHECKING:
+    from emabench.records import RunQuery
+    from emabench.store.transfer.moving import Export
+
 PANEL = "Keep the store"
 
 
@@ -24,7 +28,7 @@ def command(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="The bundle; - is stdout; .gz compresses it."
+            "--output", "-o", metavar="FILE", help="The file; - is stdout; .gz compresses it."
         ),
     ],
     ids: Annotated[
@@ -39,6 +43,10 @@ def command(
     where: WhereOption = None,
     name: Annotated[str | None, typer.Option("--name", help="Only runs with this label.")] = None,
     study: StudyOption = None,
+    csv: Annotated[
+        bool,
+        typer.Option("--csv", help="Write the metrics of the training instead, a line a value."),
+    ] = False,
     force: OverwriteOption = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
@@ -48,8 +56,12 @@ def command(
     'emabench import' reads it into another store. Weights, checkpoints and logs are separate files
     and not part of it.
 
+    With --csv the file is one tidy table for other programs: a line for each metric at each step,
+    with id, name, arm ('group') and seed of its run; what is unknown is empty.
+
     Examples:
         emabench export -o runs.jsonl.gz
+        emabench export --csv -o metrics.csv
         emabench export @last -o - | ssh host emabench import -
         emabench export --where method=moco -o moco.jsonl
     """
@@ -62,15 +74,12 @@ def command(
             hint="leave one of them out",
         )
     if json and output == STANDARD_STREAM:
-        raise UsageError("--json and the bundle both want stdout", hint="name a file with -o")
+        raise UsageError("--json and the file both want stdout", hint="name a file with -o")
     if output != STANDARD_STREAM and output.exists() and not force:
         raise UsageError(f"{output} exists", hint="overwrite it with --force")
-    done = export_runs(
-        db,
-        output,
-        run_query(where, ids=ids, name=name, study=study),
-        overwrite=force,
-    )
+    query = run_query(where, ids=ids, name=name, study=study)
+    exporting = _export_metrics if csv else export_runs
+    done = exporting(db, output, query, overwrite=force)
     if json:
         exported, left = list(done.written), list(done.unfinished)
         print_json(
@@ -81,3 +90,21 @@ def command(
     if done.unreadable:
         err().print(f"note: unreadable runs were left out: {', '.join(done.unreadable)}")
     err().print(f"{len(done.written)} runs were exported")
+
+
+def _export_metrics(location: str, file: Path, query: RunQuery, *, overwrite: bool) -> Export:
+    """Write the metrics of finished runs as one table of CSV; they do not change any more."""
+    from emabench.analysis.metric_values import told_points
+    from emabench.report.tables.metrics_table import metrics_table
+    from emabench.store import RunStore
+    from emabench.store.transfer.moving import exportable, written
+
+    with RunStore.open(location, mode="read") as store:
+        runs = {run.id: run for run in store.runs(query.with_smoke)}
+        chosen = exportable(list(runs.values()), named=bool(query.ids))
+        with written(file, overwrite=overwrite, encoding="utf-8") as stream:
+            stream.write(metrics_table([]).to_csv())
+            for id in chosen.written:
+                rows = metrics_table([(runs[id], told_points(runs[id], store.metrics(id)))])
+                stream.write(rows.to_csv().partition("\n")[2])
+    return chosen

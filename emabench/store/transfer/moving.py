@@ -7,7 +7,7 @@ import io
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +79,9 @@ def export_runs(
     database = open_for_reading(location)
     try:
         with database.read() as session:  # one moment of the store, however long it takes
-            chosen = _chosen(session, query)
+            chosen = exportable(_found(session, query), named=bool(query.ids))
             experiments = [named_run(session, run).experiment_id for run in chosen.written]
-            with _written(file, overwrite=overwrite) as stream:
+            with written(file, overwrite=overwrite, encoding="ascii") as stream:
                 for line in bundle_lines(session, experiments):
                     stream.write(line + "\n")
     finally:
@@ -117,19 +117,22 @@ def import_runs(location: str, file: Path) -> tuple[list[str], list[str]]:
             database.close()
 
 
-def _chosen(session: Session, query: RunQuery) -> Export:
-    """Tell the finished runs from those that somebody may still work on, or nobody can read."""
-    runs = find_runs(session, query.with_smoke)
-    # Separate evaluations belong to no study, nor do benches.
-    if not query.ids and query.study is None:
-        runs += find_runs(session, query, kind=JobKind.LINEAR_EVAL)
-        runs += find_runs(session, query, kind=JobKind.BENCH)
+def exportable(runs: Sequence[RunRecord], *, named: bool) -> Export:
+    """Tell the finished runs from those that somebody may still work on, or nobody can read.
+
+    Args:
+        runs: of any kind.
+        named: whether the user named each: then none may be left out.
+
+    Raises:
+        UsageError: a run that was named is not finished or cannot be read.
+    """
     unfinished = [run.id for run in runs if not _is_finished(run)]
-    if query.ids and unfinished:
+    if named and unfinished:
         title = next(run.title for run in runs if run.id == unfinished[0])
         raise UsageError(f"{title} is not finished", hint="wait for it, or cancel it")
     unreadable = [run for run in runs if run.unreadable is not None and _is_finished(run)]
-    if query.ids and unreadable:
+    if named and unreadable:
         title, why = unreadable[0].title, unreadable[0].unreadable
         raise UsageError(f"{title}: its spec is damaged: {why}", hint="leave it out")
     lost = [run.id for run in unreadable]
@@ -138,13 +141,33 @@ def _chosen(session: Session, query: RunQuery) -> Export:
     return Export(tuple(whole), tuple(unfinished), tuple(lost))
 
 
+def _found(session: Session, query: RunQuery) -> list[RunRecord]:
+    runs = find_runs(session, query.with_smoke)
+    # Separate evaluations belong to no study, nor do benches.
+    if not query.ids and query.study is None:
+        runs += find_runs(session, query, kind=JobKind.LINEAR_EVAL)
+        runs += find_runs(session, query, kind=JobKind.BENCH)
+    return runs
+
+
 def _is_finished(run: RunRecord) -> bool:
     # Not its state: a run whose evaluation was cancelled may still be training.
     return all(job.state.is_finished for job in run.jobs)
 
 
 @contextmanager
-def _written(file: Path, *, overwrite: bool) -> Iterator[IO[str]]:
+def written(file: Path, *, overwrite: bool, encoding: str) -> Iterator[IO[str]]:
+    """Give a stream to a file that is there whole or not at all; compressed if it ends in ``.gz``.
+
+    Args:
+        file: ``-`` is stdout.
+        overwrite: whether the file may be there already.
+        encoding: of its text.
+
+    Raises:
+        UsageError: the file is there, and may not be.
+        EmabenchError: it cannot be written.
+    """
     if file == STANDARD_STREAM:
         yield sys.stdout
         return
@@ -154,7 +177,7 @@ def _written(file: Path, *, overwrite: bool) -> Iterator[IO[str]]:
             if file.suffix == ".gz":
                 packed = gzip.GzipFile(file.stem, "wb", fileobj=stream)
                 stream = stack.enter_context(packed)  # type: ignore[arg-type]
-            yield stack.enter_context(io.TextIOWrapper(stream, encoding="ascii", newline="\n"))
+            yield stack.enter_context(io.TextIOWrapper(stream, encoding=encoding, newline="\n"))
     except FileExistsError:
         raise UsageError(f"{file} exists", hint="overwrite it with --force") from None
     except OSError as error:
