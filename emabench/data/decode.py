@@ -15,6 +15,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
+from emabench.data.places import read_place
 from emabench.errors import DataError
 
 CropRule = Literal["center", "stretch"]
@@ -25,31 +26,42 @@ stands for its JPEG library, which decides the last bit."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What an image may be, by its content. Pillow reads more, some of it by starting programs."""
-_MOST_BYTES = 2**30
+MOST_BYTES = 2**30
 _MOST_PIXELS = 2**27
 _DEEP_FORMATS = ("PNG", "TIFF")
 """Those in which Pillow takes the upper 8 of 16 bits of a colour."""
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the content of an image file.
+def read_bytes(path: Path | str) -> bytes:
+    """Return the content of an image file, or of the stretch of a file that is one.
 
     Raises:
-        DataError: it cannot be read, is empty, too large, or no regular file.
+        DataError: it cannot be read, is empty, cut off, too large, or no regular file.
     """
+    place = read_place(path)
     try:
-        status = path.stat()
+        status = place.file.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for who writes into it
-            raise DataError(f"{path}: not a regular file", hint="remove it, or put the image there")
-        if status.st_size > _MOST_BYTES:
-            raise _bad(path, f"{status.st_size:,} bytes are more than {_MOST_BYTES:,}")
-        content = path.read_bytes()
+            raise DataError(
+                f"{place.shown}: not a regular file", hint="remove it, or put the image there"
+            )
+        length = status.st_size if place.length is None else place.length
+        if length > MOST_BYTES:
+            raise _bad(path, f"{length:,} bytes are more than {MOST_BYTES:,}")
+        with place.file.open("rb") as file:
+            file.seek(place.offset)
+            content = file.read(length)
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror})", hint="check the file and its permissions"
+            f"{place.shown}: cannot be read ({error.strerror})",
+            hint="check the file and its permissions",
         ) from error
     if not content:
-        raise DataError(f"{path}: the file is empty", hint="remove it, or put the image there")
+        raise DataError(
+            f"{place.shown}: the file is empty", hint="remove it, or put the image there"
+        )
+    if place.length is not None and len(content) < place.length:
+        raise _bad(path, "it is cut off")
     return content
 
 
@@ -70,19 +82,27 @@ class FileFacts:
     is_deep: bool
 
 
-def inspect(path: Path) -> FileFacts:
+def inspect(path: Path | str) -> FileFacts:
     """Return what identifies an image file, and what it says of its image.
 
     Raises:
         DataError: the file cannot be read, does not begin like an image, or has too many pixels.
     """
-    content = read_bytes(path)
+    return inspect_content(path, read_bytes(path))
+
+
+def inspect_content(path: Path | str, content: bytes) -> FileFacts:
+    """Return what ``inspect`` does, of a file whose content is known.
+
+    Raises:
+        DataError: it does not begin like an image, or has too many pixels.
+    """
     with _opened(path, content) as image:
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         return FileFacts(digest, *image.size, _is_deep(image))
 
 
-def largest_value(path: Path) -> int:
+def largest_value(path: Path | str) -> int:
     """Return the largest value of an image of 16 bits; of a colour, the most it can be.
 
     Raises:
@@ -106,15 +126,15 @@ def decode_all(
     """
     images = np.empty((len(paths), size, size, 3), dtype=np.uint8)
     for row, path in enumerate(paths):
-        images[row] = decode(Path(path), size, crop, white)
+        images[row] = decode(path, size, crop, white)
     return images
 
 
-def decode(path: Path, size: int, crop: CropRule, white: int | None = None) -> np.ndarray:
+def decode(path: Path | str, size: int, crop: CropRule, white: int | None = None) -> np.ndarray:
     """Decode one file; of an animation, the first frame.
 
     Args:
-        path: the file.
+        path: the file, or the place of a stretch of one.
         size: wanted side in pixels.
         crop: how an oblong image becomes square.
         white: the value of grey of 16 bits that becomes white; None is 65535.
@@ -130,7 +150,7 @@ def decode(path: Path, size: int, crop: CropRule, white: int | None = None) -> n
 
 
 @contextmanager
-def _opened(path: Path, content: bytes) -> Iterator[Image.Image]:
+def _opened(path: Path | str, content: bytes) -> Iterator[Image.Image]:
     """Open an image; whatever Pillow raises on a bad file becomes a DataError that names it."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -145,10 +165,13 @@ def _opened(path: Path, content: bytes) -> Iterator[Image.Image]:
         raise _bad(path, lines[0] if lines else type(error).__name__) from error
 
 
-def _bad(path: Path, reason: str) -> DataError:
+def _bad(path: Path | str, reason: str) -> DataError:
+    place = read_place(path)
     return DataError(
-        f"{path}: cannot be decoded: {reason}",
-        hint="repair or remove the file: every file in a class folder must be an image",
+        f"{place.shown}: cannot be decoded: {reason}",
+        hint="repair or remove the file: every file in a class folder must be an image"
+        if place.length is None
+        else "repair it, or write the file without it",
     )
 
 
@@ -201,16 +224,15 @@ def to_square(image: Image.Image, size: int, crop: CropRule) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
 
 
-def resize_arrays(images: np.ndarray, size: int) -> np.ndarray:
-    """Resize square images by the rule of ``to_square``.
+def resize_arrays(images: np.ndarray, size: int, crop: CropRule = "center") -> np.ndarray:
+    """Resize images by the rule of ``to_square``.
 
     Args:
-        images: uint8 ``[N, S, S]`` (grey) or ``[N, S, S, 3]``.
+        images: uint8 ``[N, H, W]`` (grey) or ``[N, H, W, 3]``.
         size: wanted side in pixels.
+        crop: how an oblong image becomes square.
 
     Returns:
         uint8 with the sides replaced.
     """
-    return np.stack(
-        [np.asarray(to_square(Image.fromarray(image), size, "center")) for image in images]
-    )
+    return np.stack([np.asarray(to_square(Image.fromarray(image), size, crop)) for image in images])

@@ -10,12 +10,14 @@ import numpy as np
 
 from emabench.data.cache.image_cache import ImageCache, cache_folder
 from emabench.data.cache.image_rows import Images, take
-from emabench.data.sources.arrays import load_embedded, load_torchvision
+from emabench.data.sources.array_files import load_array_files
+from emabench.data.sources.arrays import load_embedded
 from emabench.data.sources.catalogue import DatasetInfo, built_in_datasets
 from emabench.data.sources.folder import load_folder
 from emabench.data.sources.plugged import DATASET_PLUGINS, list_datasets, load_plugged
 from emabench.data.sources.source import Source
 from emabench.data.sources.synthetic import load_synthetic
+from emabench.data.sources.torchvision_sets import load_torchvision
 from emabench.data.subset import chosen_rows
 from emabench.errors import SpecError
 from emabench.spec.data import DataSpec
@@ -106,6 +108,8 @@ def load_dataset(
         source = load_plugged(spec, plugin.value, cache)
     elif spec.dataset == "folder":
         source = load_folder(spec, cache, progress)
+    elif spec.dataset == "arrays":
+        source = load_array_files(spec, cache)
     elif spec.dataset == "synthetic":
         source = load_synthetic(spec)
     elif spec.dataset == "fashion-mini":

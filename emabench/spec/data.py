@@ -19,7 +19,8 @@ class DataSpec(SpecModel):
     dataset: str = "fashion-mini"
     """Name of the data set: see ``emabench datasets``."""
     data_dir: str | None = None
-    """Where the files are: the tree of a ``folder``, the download folder of the others."""
+    """Where the files are: the tree of a ``folder``, the file or folder of ``arrays``, the download
+    folder of the others."""
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the stored square images in pixels; None is the data set's own size."""
     crop: Literal["center", "stretch"] = "center"

@@ -1,54 +1,30 @@
-"""Data sets that come as arrays: the embedded one, and those that torchvision downloads."""
+"""Data sets that are arrays: what becomes of them, and the one that is part of the package."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import pickle
-import socket
-import warnings
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from torchvision import datasets
 
 from emabench.data.cache.cache_mode import settle_mode
 from emabench.data.cache.cached_images import keep
-from emabench.data.cache.channels import ChannelStatistics, channel_statistics
-from emabench.data.cache.image_cache import ImageCache, locked
-from emabench.data.cache.image_rows import Images
-from emabench.data.decode import DECODER, resize_arrays
+from emabench.data.cache.channels import ChannelHistogram, ChannelStatistics
+from emabench.data.cache.image_cache import ImageCache
+from emabench.data.cache.image_rows import Images, take
+from emabench.data.decode import DECODER, CropRule, resize_arrays
 from emabench.data.pool import in_pieces
 from emabench.data.sources import fashion_mini
+from emabench.data.sources.requirements import native_size, require_spread, require_two_of_each
 from emabench.data.sources.source import Source
-from emabench.errors import DataError, SpecError
+from emabench.data.subset import held_out
+from emabench.errors import SpecError
 from emabench.spec.data import DataSpec
 
 _PIECE = 512
-_STALL_SECONDS = 30.0
-
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AssertionError,
-    pickle.UnpicklingError,
-)
-"""What torchvision raises where files are missing, damaged, or cannot be downloaded."""
-
-_TORCHVISION: dict[str, tuple[Any, str]] = {
-    "fashion_mnist": (datasets.FashionMNIST, "FashionMNIST/raw/*-ubyte.gz"),
-    "cifar10": (datasets.CIFAR10, "cifar-10-python.tar.gz"),
-    "cifar100": (datasets.CIFAR100, "cifar-100-python.tar.gz"),
-}
-"""The class that reads each data set, and where below ``data_dir`` its download lies."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +45,23 @@ class ImageArrays:
     @cached_property
     def content_hash(self) -> str:
         """Hex digits that identify classes, images and labels."""
-        digest = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
-        for images, labels in (self.train, self.test):
-            digest.update(f"{images.shape}".encode())
-            digest.update(np.ascontiguousarray(images).data)
-            digest.update(labels.data)
-        return digest.hexdigest()
+        return content_hash(self.classes, (self.train, self.test))
 
     @cached_property
     def statistics(self) -> ChannelStatistics:
         """Mean and spread of each channel over the training images."""
-        return channel_statistics(_to_rgb(self.train[0]))
+        return _statistics(self.train[0])
+
+
+def content_hash(classes: tuple[str, ...], splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
+    """Return hex digits that identify classes, images and labels, in the order that they have."""
+    digest = hashlib.blake2b(repr(classes).encode(), digest_size=16)
+    for images, labels in splits:
+        digest.update(f"{images.shape}".encode())
+        for start in range(0, len(images), _PIECE):
+            digest.update(np.ascontiguousarray(images[start : start + _PIECE]).data)
+        digest.update(np.ascontiguousarray(labels).data)
+    return digest.hexdigest()
 
 
 def load_embedded(spec: DataSpec, cache: ImageCache) -> Source:
@@ -103,81 +85,13 @@ def _embedded() -> ImageArrays:
     return ImageArrays(fashion_mini.CLASSES, read("train"), read("test"))
 
 
-def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
-    """Return a data set of torchvision, downloaded where it is missing.
-
-    Raises:
-        DataError: it is neither there nor can be downloaded, or its files are damaged.
-    """
-    reader, place = _TORCHVISION[spec.dataset]
-    given = spec.data_dir
-    folder = Path(given).expanduser() if given is not None else cache.folder / "downloads"
-    try:
-        train, test = _read_quietly(reader, folder)
-    except _UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{spec.dataset} is not in {folder}, or damaged there, "
-            f"and cannot be downloaded: {reason}",
-            hint=f"put {place} into that folder (or name another by data_dir) and remove what "
-            "was unpacked from a damaged one, or use dataset=fashion-mini or dataset=folder, "
-            "which need no download",
-        ) from error
-    classes = tuple(train.classes)
-    arrays = ImageArrays(classes, _pixels(train), _pixels(test))
-    for images, labels in (arrays.train, arrays.test):
-        if len(images) != len(labels) or not np.isin(labels, np.arange(len(classes))).all():
-            raise DataError(
-                f"{spec.dataset} in {folder} is damaged: {len(images)} images, {len(labels)} "
-                f"labels in {len(classes)} classes",
-                hint=f"remove what was unpacked there and keep {place}, or let it be downloaded",
-            )
-    return array_source(arrays, spec, cache)
-
-
-def _read_quietly(reader: Any, folder: Path) -> tuple[Any, Any]:
-    with warnings.catch_warnings():
-        # CIFAR's pickles were written by an old NumPy, which a new one remarks on per file.
-        warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
-        return _read_else_download(reader, folder)
-
-
-def _read_else_download(reader: Any, folder: Path) -> tuple[Any, Any]:
-    try:
-        # First without a lock or a download: the folder may be complete and read-only.
-        return reader(folder, train=True), reader(folder, train=False)
-    except _UNREADABLE:
-        with locked(folder / f"{reader.__name__}.lock"), _network_stalls_raise():
-            return reader(folder, train=True, download=True), reader(folder, train=False)
-
-
-@contextlib.contextmanager
-def _network_stalls_raise() -> Iterator[None]:
-    """Give downloads a time limit without data; torchvision sets none."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_STALL_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _pixels(split: Any) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(split.data), np.asarray(split.targets, dtype=np.int64)
-
-
 def array_source(arrays: ImageArrays, spec: DataSpec, cache: ImageCache) -> Source:
     """Return arrays as a data set of the size that the spec asks for, with its content hash."""
-    splits = (arrays.train[0], arrays.test[0])
-    size = spec.image_size or splits[0].shape[1]
-    train: Images
-    test: Images
-    if size == splits[0].shape[1]:
-        train, test = _to_rgb(splits[0]), _to_rgb(splits[1])
-        statistics = arrays.statistics
-    else:
-        names = [f"{arrays.content_hash}-{split}" for split in ("train", "test")]
-        (train, statistics), (test, _) = _resized(splits, size, names, cache)
+    rows = _ArrayRows(
+        {"train": arrays.train[0], "test": arrays.test[0]}, arrays.content_hash, spec.crop
+    )
+    size = spec.image_size or arrays.train[0].shape[1]
+    train, test, statistics = rows.at_size(size, cache, lambda: arrays.statistics)
     return Source(
         classes=arrays.classes,
         size=size,
@@ -191,29 +105,141 @@ def array_source(arrays: ImageArrays, spec: DataSpec, cache: ImageCache) -> Sour
     )
 
 
+def split_source(
+    classes: tuple[str, ...],
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    split: str,
+    spec: DataSpec,
+    cache: ImageCache,
+) -> Source:
+    """Return arrays as a data set whose test images, where there are none, are held out.
+
+    Args:
+        classes: their names; none where there are no labels.
+        splits: the training images and, where there are some, the test images: uint8 ``[N, H, W]``
+            (grey) or ``[N, H, W, 3]``, and labels int64 ``[N]``. What is mapped stays mapped.
+        split: how the test images came about; of no use without them.
+        spec: the size and crop of the images, and the seed that draws the split.
+        cache: keeps images that had to be made.
+
+    Raises:
+        DataError: a class cannot be split, or the training images are of one colour.
+    """
+    identity = content_hash(classes, splits)
+    sizes = {(images.shape[2], images.shape[1]) for images, _ in splits}
+    names = ["train", "test"]
+    parts: list[tuple[Images, np.ndarray]] = list(splits)
+    images, labels = splits[0]
+    if not classes:
+        parts = [(images, labels), (images[:0], labels[:0])]
+        split = "no labels: all for training"
+    elif len(splits) == 1:
+        require_two_of_each(classes, labels, str(spec.data_dir))
+        drawn = held_out(labels, spec.test_fraction, spec.subset_seed)
+        parts = [(take(images, np.flatnonzero(part)), labels[part]) for part in (~drawn, drawn)]
+        which = hashlib.blake2b(drawn.tobytes(), digest_size=16).hexdigest()
+        names = [f"{name}-{which}" for name in names]
+        split = f"seeded {100 * spec.test_fraction:g} % split"
+    size = spec.image_size or native_size(sizes)
+    rows = _ArrayRows(
+        {name: part[0] for name, part in zip(names, parts, strict=True)}, identity, spec.crop
+    )
+    train, test, statistics = rows.at_size(size, cache, lambda: _statistics(parts[0][0]))
+    require_spread(spec, statistics)
+    return Source(
+        classes=classes,
+        size=size,
+        train_images=train,
+        train_labels=parts[0][1],
+        test_images=test,
+        test_labels=parts[1][1],
+        statistics=statistics,
+        content_hash=identity,
+        split=split,
+    )
+
+
+def _statistics(images: Images) -> ChannelStatistics:
+    """Return the statistics of grey or RGB images, read piece by piece."""
+    histogram = ChannelHistogram()
+    for start in range(0, len(images), _PIECE):
+        histogram.add(_to_rgb(images[start : start + _PIECE]))
+    return histogram.statistics()
+
+
 def _to_rgb(images: np.ndarray) -> np.ndarray:
     return np.repeat(images[..., None], 3, axis=3) if images.ndim == 3 else images
 
 
-def _resized(
-    splits: Sequence[np.ndarray], size: int, names: Sequence[str], cache: ImageCache
-) -> list[tuple[Images, ChannelStatistics]]:
-    """Return the splits as RGB of another size, which alone is worth caching."""
-    keys = [
-        hashlib.blake2b(f"{name}/{size}/{DECODER}".encode(), digest_size=16).hexdigest()
-        for name in names
-    ]
-    shapes = [(len(images), size, size, 3) for images in splits]
-    mode = settle_mode(
-        3 * size**2 * sum(map(len, splits)),
-        folder=cache.folder,
-        is_cached=all(map(cache.find, keys, shapes)),
-    )
-    pieces = [partial(_resizing, images, size) for images in splits]
-    return [keep(cache, mode, *each) for each in zip(keys, shapes, pieces, strict=True)]
+@dataclass(frozen=True)
+class _ArrayRows:
+    """The images of both splits as they came, grey or RGB.
+
+    Attributes:
+        splits: training and test images, by a name that is part of the keys of the cache.
+        identity: the content hash.
+        crop: how an oblong image becomes square.
+    """
+
+    splits: Mapping[str, Images]
+    identity: str
+    crop: CropRule
+
+    def at_size(
+        self, size: int, cache: ImageCache, native: Callable[[], ChannelStatistics]
+    ) -> tuple[Images, Images, ChannelStatistics]:
+        """Return both splits as RGB of one size, and the statistics of the training images.
+
+        Args:
+            size: in pixels.
+            cache: keeps images that had to be made.
+            native: gives the statistics of training images that are what they were.
+        """
+        ready = {name: _as_they_are(images, size) for name, images in self.splits.items()}
+        made = [name for name, images in ready.items() if images is None]
+        keys = {name: self._key(name, size) for name in made}
+        shapes = {name: (len(self.splits[name]), size, size, 3) for name in made}
+        mode = settle_mode(
+            sum(map(math.prod, shapes.values())),
+            folder=cache.folder,
+            is_cached=all(cache.find(keys[name], shapes[name]) for name in made),
+        )
+        images: list[Images] = []
+        statistics: ChannelStatistics | None = None
+        for name, unchanged in ready.items():
+            if unchanged is not None:
+                images.append(unchanged)
+                statistics = statistics or native()
+                continue
+            pieces = partial(_making, self.splits[name], size, self.crop)
+            kept, own = keep(cache, mode, keys[name], shapes[name], pieces)
+            images.append(kept)
+            statistics = statistics or own
+        assert statistics is not None
+        return images[0], images[1], statistics
+
+    def _key(self, name: str, size: int) -> str:
+        # Square images are the same under either rule.
+        height, width = self.splits[name].shape[1:3]
+        rule = "" if height == width else f"/{self.crop}"
+        text = f"{self.identity}-{name}/{size}/{DECODER}{rule}"
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _resizing(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+def _as_they_are(images: Images, size: int) -> Images | None:
+    """Return images that need no work, or so little that it is done in memory; else None."""
+    if not len(images):
+        return np.empty((0, size, size, 3), dtype=np.uint8)
+    if images.shape[1:3] != (size, size):
+        return None
+    if isinstance(images, np.ndarray) and not isinstance(images, np.memmap):
+        return np.ascontiguousarray(_to_rgb(images))
+    return images if len(images.shape) == 4 else None
+
+
+def _making(images: Images, size: int, crop: CropRule) -> Iterator[np.ndarray]:
     return in_pieces(
-        lambda start, stop: _to_rgb(resize_arrays(images[start:stop], size)), len(images), _PIECE
+        lambda start, stop: _to_rgb(resize_arrays(images[start:stop], size, crop)),
+        len(images),
+        _PIECE,
     )

@@ -83,6 +83,16 @@ _DATASETS = (
         licence="that of the images",
         description="your own images, one folder per class",
     ),
+    DatasetInfo(
+        name="arrays",
+        classes=None,
+        train=None,
+        test=None,
+        image_size=None,
+        source="data_dir",
+        licence="that of the images",
+        description="your own NumPy arrays: .npz, also MedMNIST's, or a folder of .npy",
+    ),
 )
 
 

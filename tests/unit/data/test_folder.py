@@ -13,8 +13,7 @@ from PIL import Image
 from emabench.data.cache import image_rows
 from emabench.data.decode import FileFacts, decode
 from emabench.data.images import Dataset, load_dataset
-from emabench.data.sources import folder as folders
-from emabench.data.sources import manifest
+from emabench.data.sources import encoded, manifest
 from emabench.errors import DataError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
 
@@ -230,13 +229,13 @@ def test_small_files_are_decoded_by_one_thread(
     for split in ("train", "test"):
         Image.new("RGB", (side, side)).save(root / split / "cat" / "largest.png")
     asked = []
-    in_pieces = folders.in_pieces
+    in_pieces = encoded.in_pieces
 
     def spy(*arguments, threads):  # type: ignore[no-untyped-def]
         asked.append(threads)
         return in_pieces(*arguments, threads=threads)
 
-    monkeypatch.setattr(folders, "in_pieces", spy)
+    monkeypatch.setattr(encoded, "in_pieces", spy)
     load(root, cache, image_size=12)
     assert asked == [threads, threads]
 
