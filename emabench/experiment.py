@@ -41,6 +41,7 @@ from emabench.extensions.plugin_reference import PLUGINS
 from emabench.extensions.plugin_shelf import Plugin
 from emabench.extensions.plugins_at_hand import command_with, plugins_used
 from emabench.methods import METHOD_PLUGINS, load_method, method_names
+from emabench.methods._masked import MaskedMethod
 from emabench.methods._method import Method, TrainingSet
 from emabench.networks.backbone import (
     Backbone,
@@ -136,12 +137,14 @@ def resolve(
     with torch.random.fork_rng(devices=[]):
         any_size = pretrain.augmentation.local_views.count > 0
         backbone = build_backbone(pretrain.backbone, dataset.image_size, any_size=any_size)
+        if issubclass(method, MaskedMethod):
+            _check_tokens(pretrain, method, options, backbone)
         if method.trains:
             build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
             check_device(pretrain.optimizer, device.kind)
         if pretrain.devices > 1 or pretrain.optimizer.predictor_lr != 1:
             projector = method.build_projector(options, backbone.feature_dim)
-            heads = method(options, backbone.feature_dim, TrainingSet(1, 1))
+            heads = method(options, backbone.feature_dim, TrainingSet(1, 1, tokens=backbone.tokens))
             if pretrain.optimizer.predictor_lr != 1 and not hasattr(heads, "predictor"):
                 raise SpecError(
                     f"optimizer.predictor_lr={pretrain.optimizer.predictor_lr:g}: method "
@@ -152,6 +155,13 @@ def resolve(
                 _check_devices(pretrain, device, backbone.model, projector, heads)
     local = _settle_local_views(pretrain, method, backbone.model, dataset.image_size)
     scope = EmaScope.parse(pretrain.ema.scope, [*backbone.block_names, PROJECTOR])
+    if PROJECTOR in scope.averaged and issubclass(method, MaskedMethod) and method.target_views:
+        asked, scope = scope.canonical, scope.without(PROJECTOR)
+        notes = [
+            *notes,
+            f"method {pretrain.method.name} has no projector: EMA scope {asked} is "
+            f"{scope.canonical}",
+        ]
     if scope.averaged and not method.target_views:
         raise SpecError(
             f"method {pretrain.method.name} has no target network: EMA scope {scope.canonical} "
@@ -446,6 +456,28 @@ def _settle_local_views(
     return {"local_views": views.model_copy(update={"size": size}).model_dump(mode="json")}
 
 
+def _check_tokens(
+    spec: PretrainSpec, method: type[MaskedMethod], options: Any, backbone: Backbone
+) -> None:
+    """Check that a backbone passes on the tokens that a masked method needs.
+
+    Raises:
+        SpecError: it has none, or too few, or weights that the method would not train.
+    """
+    name = f"method {spec.method.name} with backbone {spec.backbone.name}"
+    if backbone.tokens is None:
+        raise SpecError(
+            f"{name}: it makes no square of tokens whose patches could be hidden",
+            hint="choose a ViT, such as --backbone small-vit or vit_tiny_patch16_224",
+        )
+    if any(True for _ in backbone.pooling.parameters()):
+        raise SpecError(
+            f"{name}: its pooling has weights, which are not trained with tokens",
+            hint="set backbone.options.fc_norm=false, or backbone.options.global_pool=avg or token",
+        )
+    method.check_grid(options, backbone.tokens)
+
+
 def _without_labels(spec: PretrainSpec, method: type[Method]) -> list[str]:
     """Check that a run does without labels, and say what it lacks then.
 
@@ -503,7 +535,7 @@ def _revisions(
     if not total:
         return named(concerned)
     scope = EmaScope.parse(spec.ema.scope, [*backbone.block_names, PROJECTOR])
-    first: int | None = 0 if set(method.target_views) - set(method.online_views) else scope.first
+    first: int | None = 0 if method.targets_alone() else scope.first
     again = [] if first is None else list(backbone.blocks.values())[first:]
     concerned["drop-rates"] = backbone.quietened or bool(drop_rates(*again))
     concerned |= method.revisions(

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from emabench.errors import SpecError
+from emabench.networks.token_grid import TokenGrid
 from emabench.spec import SpecModel
 
 Views = tuple[Tensor, ...]
@@ -23,10 +24,19 @@ Views = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a method may know of the data: the numbers of training images and of classes."""
+    """What a method may know of what it is trained on.
+
+    Attributes:
+        images: number of training images.
+        classes: number of classes.
+        step_images: images in a step.
+        tokens: the grid of the backbone's tokens; None where it makes none.
+    """
 
     images: int
     classes: int
+    step_images: int = 1
+    tokens: TokenGrid | None = None
 
 
 class TargetOptions(SpecModel):
@@ -61,8 +71,9 @@ class Method(nn.Module):
     takes_local_views: ClassVar[bool] = False
     """Whether small local views can join ``online``, after those of ``online_views``; they have no
     target."""
-    labels: ClassVar[Literal["classes", "images"] | None] = None
-    """What a method without a target learns to predict: the class, or which image it is."""
+    labels: ClassVar[Literal["classes", "images", "pixels"] | None] = None
+    """What a method without a target learns to predict: the class, which image it is, or the view
+    itself."""
     trains: ClassVar[bool] = True
     """Whether there is anything to train."""
     constant_lr: ClassVar[tuple[str, ...]] = ()
@@ -75,6 +86,11 @@ class Method(nn.Module):
     @abstractmethod
     def build_projector(cls, options: Any, feature_dim: int) -> nn.Module:
         """Return the last block of the encoder: features [N, D] → embeddings [N, E]."""
+
+    @classmethod
+    def targets_alone(cls) -> set[int]:
+        """Return the views whose target shares no pass with the online network."""
+        return set(cls.target_views) - set(cls.online_views)
 
     def predict(self, embeddings: Tensor) -> Tensor:
         """Apply the online network's predictor; the identity for methods without one."""
@@ -100,7 +116,8 @@ class Method(nn.Module):
                 then one for each local view.
             target: targets [N, E], one for each of ``target_views``; the online embeddings
                 themselves for scope ``none``, which makes the value that of the published
-                momentum-free loss. For a method without a target: its ``labels`` [N].
+                momentum-free loss. For a method without a target: its ``labels`` [N], or the first
+                view [N, 3, S, S].
         """
 
     def remember(self, target: Views) -> None:

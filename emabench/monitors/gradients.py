@@ -38,6 +38,8 @@ class GradientMonitor:
         every: steps from one pair to the next, at least 2; None measures nothing.
         mean: of a tensor over the processes that train together, each with a part of the batch and
             the gradients of its part times their number.
+        of_tokens: whether the outputs are tokens [N, T, D], of other patches in every image: then
+            their gradients are summed over the tokens, as for a shift of all of them.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class GradientMonitor:
         blocks: Sequence[str],
         every: int | None,
         mean: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+        *,
+        of_tokens: bool = False,
     ) -> None:
-        self._mean = mean
+        self._mean, self._of_tokens = mean, of_tokens
         self._blocks, self._every = tuple(blocks), every
         self._samples: dict[str, list[Tensor]] = defaultdict(list)
         self._previous: dict[str, Tensor] = {}
@@ -72,7 +76,11 @@ class GradientMonitor:
         means: dict[str, Tensor] = {}
         for index, block in enumerate(self._blocks, start=1):
             kept = [activations[index].grad for activations in passes]
-            gradients = [gradient.float().flatten(1) for gradient in kept if gradient is not None]
+            gradients = [
+                (each.float().sum(dim=1) if self._of_tokens else each.float()).flatten(1)
+                for each in kept
+                if each is not None
+            ]
             if not gradients:  # a block without weights, before all others
                 continue
             mean = self._mean(torch.stack([each.sum(dim=0) for each in gradients]).sum(dim=0))

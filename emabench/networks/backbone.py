@@ -15,6 +15,7 @@ from emabench.networks.cut import ramp
 from emabench.networks.drop_rates import keep_asked_for
 from emabench.networks.exactness import is_exact
 from emabench.networks.families import Family, find_family
+from emabench.networks.token_grid import TokenGrid
 from emabench.spec import BackboneSpec
 
 _SMALL_IMAGE = 64
@@ -30,6 +31,7 @@ class Backbone:
         feature_dim: length of the features.
         cut: whether the model's family is known, or everything is the one block ``backbone``.
         quietened: whether timm's model drops paths or units by itself, which was turned off.
+        tokens: the grid of the tokens that its blocks pass on; None where they pass on others.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Backbone:
         feature_dim: int,
         *,
         quietened: bool = False,
+        tokens: TokenGrid | None = None,
     ) -> None:
         self.name = name
         self.model = model
@@ -47,11 +50,26 @@ class Backbone:
         self.feature_dim = feature_dim
         self.cut = list(blocks) != ["backbone"]
         self.quietened = quietened
+        self.tokens = tokens
 
     @property
     def block_names(self) -> tuple[str, ...]:
         """Names of the blocks, first to last."""
         return tuple(self.blocks)
+
+    @property
+    def token_blocks(self) -> dict[str, nn.Module]:
+        """The blocks up to the tokens [N, P + L, D], without ``pooling``; of those with tokens."""
+        *others, (name, last) = self.blocks.items()
+        assert isinstance(last, nn.Sequential)
+        return {**dict(others), name: last[:-1]}
+
+    @property
+    def pooling(self) -> nn.Module:
+        """What makes features [N, D] of tokens; of a backbone with tokens."""
+        last = self.blocks[self.block_names[-1]]
+        assert isinstance(last, nn.Sequential)
+        return last[-1]
 
 
 def build_backbone(spec: BackboneSpec, image_size: int, *, any_size: bool = False) -> Backbone:
@@ -99,7 +117,8 @@ def build_backbone(spec: BackboneSpec, image_size: int, *, any_size: bool = Fals
         blocks = _cut_by_itself(model, spec.name, image_size)
     else:
         blocks = {"backbone": model} if family is None else _cut(model, family, image_size)
-    return Backbone(spec.name, model, blocks, feature_dim, quietened=quietened)
+    tokens = None if family is None or list(blocks) == ["backbone"] else family.tokens(model)
+    return Backbone(spec.name, model, blocks, feature_dim, quietened=quietened, tokens=tokens)
 
 
 def fitted_options(spec: BackboneSpec, image_size: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -59,8 +59,14 @@ class Encoder(nn.Module):
         """Names of all blocks, first to last."""
         return tuple(self.blocks)
 
-    def forward(self, views: Tensor) -> list[Tensor]:
+    def forward(
+        self, views: Tensor, between: Callable[[Tensor], Tensor] | None = None
+    ) -> list[Tensor]:
         """Run every block on views [N, C, H, W].
+
+        Args:
+            views: the views.
+            between: applied to what leaves the first block: it hides tokens of a ViT, for example.
 
         Returns:
             The activations h0 … hn: the views, then the output of every block. The last one is
@@ -86,6 +92,8 @@ class Encoder(nn.Module):
                     f"block {name!r} changes its input in place",
                     hint="build it with inplace=False",
                 )
+            if between is not None and len(activations) == 1:
+                after = between(after)
             activations.append(after)
         return activations
 

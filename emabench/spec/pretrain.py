@@ -31,6 +31,16 @@ SMALL_NETWORKS: dict[str, dict[str, Any]] = {
         "stem": "3x3-stride2",
         "options": {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64]},
     },
+    "small-vit": {
+        "name": "vit_tiny_patch16_224",
+        "stem": "3x3",
+        "options": {"embed_dim": 128, "depth": 4, "num_heads": 4},
+    },
+    "tiny-vit": {
+        "name": "vit_tiny_patch16_224",
+        "stem": "3x3",
+        "options": {"embed_dim": 32, "depth": 2, "num_heads": 2},
+    },
 }
 """The small networks of the presets ``quick`` and ``smoke``: by name, what a resolved spec says."""
 
@@ -49,7 +59,8 @@ class BackboneSpec(SpecModel):
 
     name: str = "resnet18"
     """Name of a timm model, ``small-resnet`` or ``tiny-resnet`` for those of the presets ``quick``
-    and ``smoke``, or ``pixels`` for the raw image: see ``emabench backbones``."""
+    and ``smoke``, ``small-vit`` or ``tiny-vit`` for those of their masked methods, or ``pixels``
+    for the raw image: see ``emabench backbones``."""
     stem: Literal["auto", "original", "3x3", "3x3-stride2"] = "auto"
     """``3x3`` is the stride-1 convolution without pooling used for small images (for a ViT or
     Swin: small patches); ``auto`` takes it up to 64 pixels and the model's ``original`` stem

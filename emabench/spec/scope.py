@@ -83,6 +83,10 @@ class EmaScope:
             return f"from:{self.averaged[0]}"
         return "+".join(self.averaged)
 
+    def without(self, name: str) -> EmaScope:
+        """Return the same scope without one of its blocks."""
+        return EmaScope(self.blocks, tuple(each for each in self.averaged if each != name))
+
     @property
     def first(self) -> int | None:
         """Index of the first averaged block; None for the empty scope."""

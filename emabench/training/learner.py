@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +13,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from emabench.cost.steps import StepClock
 from emabench.ema import TargetNetwork, WeightAverage
 from emabench.methods import load_method
+from emabench.methods._masked import MaskedMethod
 from emabench.methods._method import TrainingSet, Views
 from emabench.networks.backbone import build_backbone
 from emabench.networks.encoder import Encoder
+from emabench.networks.token_grid import take_visible
 from emabench.spec import EmaScope, PretrainSpec
 from emabench.spec.scope import PROJECTOR
 from emabench.spec.streams import derive
@@ -37,6 +39,8 @@ class StepOutput:
             that of attached targets.
         activations: h0 … hn of each pass of the online network over global views: one a view, or
             one for all.
+        features: of the backbone, detached [N, D]: those of the first view, and perhaps others
+            after it. Of a masked view they are those of what is visible.
         targets: the targets [N, E] of the method's target views, or its labels [N]; of the whole
             batch.
     """
@@ -44,11 +48,8 @@ class StepOutput:
     loss: Tensor
     objective: Tensor
     activations: list[Activations]
+    features: Tensor
     targets: Views
-
-    def features(self, images: int) -> Tensor:
-        """Return the detached backbone features [N, D] of the first view of N images."""
-        return self.activations[0][-2].detach()[:images]
 
 
 class Learner(nn.Module):
@@ -65,6 +66,8 @@ class Learner(nn.Module):
 
     Attributes:
         average: of the backbone's weights, for the evaluation alone; None where none is kept.
+        masks: whether the blocks pass on tokens [N, T, D], of which the method hides some from the
+            online network; ``pooled`` makes features of them.
         sizes: the views of an image that a step needs, with their side in pixels: 0 is the first
             view, 1 the second one, then come the local ones.
         world: the processes that train it together; this one alone until it is set.
@@ -87,10 +90,13 @@ class Learner(nn.Module):
             local = spec.augmentation.local_views
             backbone = build_backbone(spec.backbone, image_size, any_size=local.count > 0)
             projector = method.build_projector(options, backbone.feature_dim)
+            data = replace(data, step_images=spec.batch_size, tokens=backbone.tokens)
             self.method = method(options, backbone.feature_dim, data)
         self.backbone = (backbone,)  # in a tuple: its weights are registered by the encoder
         self.feature_dim = backbone.feature_dim
-        blocks = {**backbone.blocks, PROJECTOR: projector}
+        self.masks = issubclass(method, MaskedMethod)
+        of_backbone = backbone.token_blocks if self.masks else backbone.blocks
+        blocks = {**dict(of_backbone.items()), PROJECTOR: projector}
         self.encoder = Encoder(blocks).to(memory_format=torch.channels_last)
         scope = EmaScope.parse(spec.ema.scope, self.encoder.block_names)
         detach = bool(scope.averaged) or spec.ema.target_gradient == "detach"
@@ -125,8 +131,10 @@ class Learner(nn.Module):
 
     def compile_blocks(self) -> None:
         """Have every block compiled when it is first run, online and copied ones."""
+        # How many tokens are visible may differ from step to step.
+        dynamic = None if self.masks else False
         for block in (*self.encoder.blocks.values(), *self.target.copies.values()):
-            block.compile(dynamic=False)
+            block.compile(dynamic=dynamic)
 
     def begin_epoch(self, epoch: int) -> None:
         """Let the method prepare an epoch, counted from 0."""
@@ -140,15 +148,18 @@ class Learner(nn.Module):
             labels: [N] of a method without a target; of the whole batch.
         """
         with self._clock.phase("online_forward"):
-            passes = [
-                self.encoder(
-                    views[group[0]]
-                    if len(group) == 1
-                    else torch.cat([views[view] for view in group])
-                )
-                for group in self._passes
-            ]
-            predictions = self._by_view([self.method.predict(each[-1]) for each in passes])
+            if isinstance(self.method, MaskedMethod):
+                passes, predictions = self._masked_pass(self.method, views[0])
+            else:
+                passes = [
+                    self.encoder(
+                        views[group[0]]
+                        if len(group) == 1
+                        else torch.cat([views[view] for view in group])
+                    )
+                    for group in self._passes
+                ]
+                predictions = self._by_view([self.method.predict(each[-1]) for each in passes])
         # Local views have no target, and only those of one size can be watched together.
         passes = [
             each
@@ -162,7 +173,9 @@ class Learner(nn.Module):
             online = tuple(self._whole(predicted) for predicted in predictions.values())
             targets = {view: self._whole(target) for view, target in targets.items()}
             keys = tuple(targets[view] for view in self.method.target_views)
-            if self.method.labels is not None:
+            if self.method.labels == "pixels":
+                keys = (self._whole(views[0]),)
+            elif self.method.labels is not None:
                 assert labels is not None
                 keys = (labels,)
             loss = self.method.loss(online, keys)
@@ -176,7 +189,22 @@ class Learner(nn.Module):
                 embeddings = {view: self._whole(part) for view, part in parts.items()}
                 residual = self._residual_weight * _distance(embeddings, targets)
                 loss, objective = loss + residual, objective + residual
-        return StepOutput(loss, objective, passes, keys)
+        features = self.pooled(passes[0][-2]).detach()
+        return StepOutput(loss, objective, passes, features, keys)
+
+    def _masked_pass(
+        self, method: MaskedMethod, images: Tensor
+    ) -> tuple[list[Activations], dict[int, Tensor]]:
+        """Run the online network on what is visible of the one view, and predict the rest."""
+        part = self.world.part(len(images) * self.world.size)
+        visible, patches = method.visible[part], method.grid.patches
+        activations = self.encoder(images, lambda tokens: take_visible(tokens, visible, patches))
+        return [activations], {0: method.predict_hidden(activations[-1], part)}
+
+    def pooled(self, activation: Tensor) -> Tensor:
+        """Return features [N, D] of what leaves the backbone: of tokens, or the features."""
+        (backbone,) = self.backbone
+        return backbone.pooling(activation) if self.masks else activation
 
     def _whole(self, embeddings: Tensor) -> Tensor:
         """Return embeddings of the whole batch, in float32 or finer."""
@@ -189,7 +217,7 @@ class Learner(nn.Module):
         needed = set(self.method.target_views)
         if self._residual_weight:
             needed |= set(self.method.online_views)
-        seen = needed & set(self.method.online_views)
+        seen = needed - self.method.targets_alone()
         targets = self._by_view([self.target(each) for each in passes]) if seen else {}
         for view in needed - seen:
             targets[view] = self.target.without_online_pass(views[view])
@@ -205,9 +233,10 @@ class Learner(nn.Module):
     def backbone_of(self, network: str) -> nn.Sequential:
         """Return the backbone of the ``online`` or ``target`` network: images → features."""
         names = self.encoder.block_names[:-1]
+        pooling = [self.backbone[0].pooling] if self.masks else []
         if network == "target":
-            return nn.Sequential(*(self.target.block(name) for name in names))
-        return nn.Sequential(*(self.encoder.blocks[name] for name in names))
+            return nn.Sequential(*(self.target.block(name) for name in names), *pooling)
+        return nn.Sequential(*(self.encoder.blocks[name] for name in names), *pooling)
 
 
 def has_batch_statistics(*modules: nn.Module) -> bool:

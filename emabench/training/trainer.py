@@ -104,8 +104,12 @@ class Trainer:
             torch.manual_seed(derive(spec.seed, "probe"))
             self._probe = OnlineProbe(self.learner.feature_dim, max(1, len(dataset.classes)))
             self._probe.to(device.torch)
+        blocks = self.learner.encoder.block_names
         self._gradients = GradientMonitor(
-            self.learner.encoder.block_names, spec.monitors.gradient_every, world.mean
+            blocks[:-1] if self.learner.masks else blocks,
+            spec.monitors.gradient_every,
+            world.mean,
+            of_tokens=self.learner.masks,
         )
         self._watched = WatchedImages(spec, dataset, self._augmenters[:2], device)
         self._checkpoints = CheckpointClock(spec)
@@ -240,7 +244,7 @@ class Trainer:
                 self.learner.average.update()
         self.learner.method.remember(output.targets)
         if self._spec.probe_images:
-            features = output.features(part.stop - part.start)
+            features = output.features[: part.stop - part.start]
             self._probe.learn(self._world.gather(features), batch.labels)
         self.step += 1
         return output.loss.detach()  # type: ignore[no-any-return]

@@ -73,6 +73,7 @@ class WatchedImages:
             with self._device.autocast():
                 activations = learner.encoder(batch)
                 target = learner.target(activations)
+                found = [learner.pooled(each) for each in (*activations[-2:], target)]
             # On the CPU, since not every device knows the float64 of the figures.
-            outputs.append([each.float().cpu() for each in (*activations[-2:], target)])
+            outputs.append([each.float().cpu() for each in found])
         return tuple(torch.cat(parts) for parts in zip(*outputs, strict=True))

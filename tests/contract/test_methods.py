@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from emabench.methods import method_names
-from emabench.testing import SCOPES, check_resumption, check_steps, resolved, scopes_of
+from emabench.testing import averaged_by, check_resumption, check_steps, resolved, scopes_of
 
 pytestmark = pytest.mark.usefixtures("uncounted")
 CASES = [(method, scope) for method in method_names() for scope in scopes_of(method)]
@@ -22,11 +22,11 @@ def cases(*fast_scopes):
     ]
 
 
-@pytest.mark.parametrize(("method", "scope"), cases("layer2", "from:layer4"))
+@pytest.mark.parametrize(("method", "scope"), cases("layer2", "from:layer4", "block1"))
 def test_the_right_blocks_are_trained_and_copied(method, scope):
-    check_steps(resolved(method, scope), SCOPES[scope])
+    check_steps(resolved(method, scope), averaged_by(method, scope))
 
 
-@pytest.mark.parametrize(("method", "scope"), cases("from:layer4"))
+@pytest.mark.parametrize(("method", "scope"), cases("from:layer4", "backbone"))
 def test_a_stopped_training_goes_on_exactly(tmp_path, method, scope):
     check_resumption(resolved(method, scope), tmp_path)

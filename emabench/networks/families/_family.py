@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from emabench.networks.token_grid import TokenGrid
+
 
 def _no_arguments(name: str, stem: str, image_size: int) -> dict[str, Any]:
     return {}
@@ -16,6 +18,10 @@ def _no_arguments(name: str, stem: str, image_size: int) -> dict[str, Any]:
 
 def _no_edits(model: Any, stem: str) -> dict[str, nn.Module]:
     return {}
+
+
+def _no_tokens(model: Any) -> TokenGrid | None:
+    return None
 
 
 def _classifier(model: Any) -> nn.Module:
@@ -37,6 +43,8 @@ class Family:
         classifier: the part of a model that makes classes of features; without parameters where
             it was left out.
         any_size: keyword arguments for models that shall take images of any size.
+        tokens: the grid of tokens that a model makes of an image. The last of its blocks then is a
+            sequence whose last module pools them.
     """
 
     name: str
@@ -46,6 +54,7 @@ class Family:
     edits: Callable[[Any, str], dict[str, nn.Module]] = _no_edits
     classifier: Callable[[Any], nn.Module] = _classifier
     any_size: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tokens: Callable[[Any], TokenGrid | None] = _no_tokens
 
 
 class Part(nn.Module):

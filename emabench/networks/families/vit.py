@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from emabench.networks.families._family import Family, Part
+from emabench.networks.token_grid import TokenGrid
 
 _PATCHES_PER_SIDE = {"3x3": 8, "3x3-stride2": 4}
 
@@ -45,11 +46,18 @@ def _blocks(model: Any) -> dict[str, nn.Module]:
     return blocks
 
 
+def _tokens(model: Any) -> TokenGrid | None:
+    (rows, columns), (height, width) = model.patch_embed.grid_size, model.patch_embed.patch_size
+    whole = isinstance(model.patch_drop, nn.Identity) and rows == columns and height == width
+    return TokenGrid(rows, height, model.num_prefix_tokens) if whole else None
+
+
 VIT = Family(
     "vit",
     ("timm.models.vision_transformer", "timm.models.deit"),
     _blocks,
     arguments=_arguments,
     any_size={"dynamic_img_size": True},  # its position embeddings are interpolated
+    tokens=_tokens,
 )
 """The stem ``3x3`` makes 8 by 8 patches, ``3x3-stride2`` 4 by 4, whatever the image size."""

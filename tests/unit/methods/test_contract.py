@@ -15,7 +15,7 @@ def make(name, **options):
 
 def test_methods_are_found_by_their_files():
     assert {
-        "barlow_twins", "byol", "dcl", "diet", "dino", "lejepa", "moco", "mocov3", "nnclr",
+        "barlow_twins", "byol", "dcl", "diet", "dino", "lejepa", "mae", "moco", "mocov3", "nnclr",
         "random", "ressl", "simclr", "simsiam", "supcon", "supervised", "swav", "vicreg", "wmse",
     } == set(method_names())  # fmt: skip
     with pytest.raises(UnknownNameError) as caught:

@@ -12,8 +12,10 @@ from written_out import T, unit
 from emabench.methods import load_method
 from emabench.methods._method import TrainingSet
 from emabench.methods.swav import sinkhorn
+from emabench.networks.token_grid import TokenGrid
 
 N, E = 16, 5
+GRID = TokenGrid(side=4, patch=2, prefix=1)
 
 
 def views(seed, count=2):
@@ -28,7 +30,8 @@ def make(name, **options):
     method = load_method(name)
     if "temperature" in method.Options.model_fields:
         options = {"temperature": T} | options
-    return method(method.Options(**options), E, TrainingSet(images=64, classes=4)).double()
+    data = TrainingSet(images=64, classes=4, step_images=N, tokens=GRID)
+    return method(method.Options(**options), E, data).double()
 
 
 def same_value_and_gradient(loss, expected, inputs):
@@ -51,6 +54,24 @@ STATELESS = {
     "lejepa": {"output_dim": E, "slices": 7, "regularization_weight": 0.3},
 }
 """Methods whose loss keeps nothing from earlier steps, and their options."""
+
+
+def test_mae_is_the_error_of_the_normalised_pixels_of_hidden_patches():
+    decoder = {"decoder_dim": 8, "decoder_depth": 1, "decoder_heads": 2}
+    published, method = make("mae", **decoder), make("mae", **decoder, mask_ratio=0.5)
+    published.begin_step(torch.Generator().manual_seed(1))
+    assert published.visible.shape == (N, 4)
+    assert len(set(map(tuple, published.visible.tolist()))) > 1
+    both = torch.cat([published.visible, published.hidden], dim=1)
+    assert (both.sort(dim=1).values == torch.arange(16)).all()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(N, 3, 8, 8, generator=generator, dtype=torch.double)
+    predicted = torch.randn(N, 8, 12, generator=generator, dtype=torch.double).requires_grad_()
+    expected = written_out.mae(predicted, images, method.hidden, GRID)
+    same_value_and_gradient(method.loss((predicted,), (images,)), expected, [predicted])
+    plain = make("mae", **decoder, mask_ratio=0.5, normalize_pixels=False)
+    plain.hidden = method.hidden
+    assert plain.loss((predicted,), (images,)).item() != pytest.approx(expected.item(), rel=0.01)
 
 
 def test_supcon_takes_every_view_of_the_class_for_a_positive():

@@ -67,6 +67,13 @@ BROKEN = {
         ("return -(of", "return (of"),
         ("of_positives / positive.sum(dim=1)", "of_positives"),
     ),
+    "mae": (
+        ("shuffled[:, :seen]", "shuffled[:, seen:]"),
+        ("self.grid), self.hidden)", "self.grid), self.visible)"),
+        ("if self.normalize_pixels:", "if not self.normalize_pixels:"),
+        ("dim=-1, keepdim=True", "dim=1, keepdim=True"),
+        ("permute(0, 2, 4, 3, 5, 1)", "permute(0, 4, 2, 3, 5, 1)"),
+    ),
     "wmse": (
         ("(2 - first - second)", "(2 + first - second)"),
         ("2 - first - second", "2 - 2 * first"),
@@ -113,6 +120,7 @@ CASES = [(name, *slip) for name, slips in BROKEN.items() for slip in slips]
 FORMULA = "test_a_loss_is_its_formula_with_attached_and_with_separate_targets"
 CHECKS = {
     "lejepa": [FORMULA, "test_lejepa_draws_its_directions_anew_at_every_step"],
+    "mae": ["test_mae_is_the_error_of_the_normalised_pixels_of_hidden_patches"],
     "supcon": ["test_supcon_takes_every_view_of_the_class_for_a_positive"],
     "moco": ["test_moco_contrasts_with_the_queue_of_the_keys_view"],
     "nnclr": ["test_nnclr_contrasts_with_the_nearest_neighbour_among_the_first_views_targets"],

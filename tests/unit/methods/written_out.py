@@ -230,3 +230,24 @@ def lejepa(online, target, *, slices, weight, knots=17, largest=3.0):
             area = sum((a + b) / 2 * width for a, b in itertools.pairwise(heights))
             regularity = regularity + len(view) * area / slices.shape[1] / len(online)
     return weight * regularity + (1 - weight) * invariance
+
+
+def mae(predicted, images, hidden, grid):
+    total, count = 0.0, 0
+    for image, places, guesses in zip(images, hidden.tolist(), predicted, strict=True):
+        for place, guess in zip(places, guesses, strict=True):
+            top, left = (grid.patch * each for each in divmod(place, grid.side))
+            pixels = torch.stack(
+                [
+                    image[channel, top + y, left + x]
+                    for y in range(grid.patch)
+                    for x in range(grid.patch)
+                    for channel in range(3)
+                ]
+            )
+            centre = pixels.sum() / len(pixels)
+            spread = ((pixels - centre) ** 2).sum() / (len(pixels) - 1)
+            wanted = (pixels - centre) / torch.sqrt(spread + 1e-6)
+            total = total + ((guess - wanted) ** 2).sum()
+            count += len(pixels)
+    return total / count
