@@ -25,7 +25,7 @@ from emabench.data.images import Dataset
 from emabench.data.load_with_progress import load_data
 from emabench.data.sources.plugged import DATASET_PLUGINS
 from emabench.device import Device
-from emabench.errors import SpecError
+from emabench.errors import SpecError, WeightsError
 from emabench.evaluation.accuracies import accuracies
 from emabench.evaluation.few_shot import check_few_shot
 from emabench.evaluation.resolve_evaluation import (
@@ -33,6 +33,7 @@ from emabench.evaluation.resolve_evaluation import (
     check_size,
     evaluated_images,
     knn_revisions,
+    settle_also,
     settle_evaluation,
 )
 from emabench.evaluation.weights_file import check_origin, load_weights
@@ -55,16 +56,30 @@ from emabench.networks.drop_rates import drop_rates
 from emabench.networks.small_maps import has_miscomputed
 from emabench.records import CostReading, MetricPoint, PlannedRun
 from emabench.spec import (
+    AlsoSpec,
+    DataSpec,
     EmaScope,
+    EmaSpec,
     ExperimentSpec,
     LinearEvalSpec,
     PretrainSpec,
     SpecModel,
 )
 from emabench.spec.fingerprint import fingerprint, run_fingerprints
+from emabench.spec.pretrain import GIVEN
 from emabench.spec.revisions import EVALUATION, PRETRAINING, named
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import save_checkpoint, saved_states
+from emabench.training.given_weights import (
+    NOTHING,
+    Given,
+    KeptWeights,
+    check_scope,
+    find_init,
+    find_teacher,
+    given_at,
+    load_teacher,
+)
 from emabench.training.learner import has_batch_statistics
 from emabench.training.optimizer import build_optimizer, check_device, warmup_note
 from emabench.training.profiling import traced_steps
@@ -95,6 +110,7 @@ def resolve(
     name: str | None = None,
     on_event: Listener = lambda event: None,
     evaluates: bool = True,
+    kept: KeptWeights | None = None,
 ) -> PlannedRun:
     """Settle everything that a spec leaves open, and check it against method, network and data.
 
@@ -104,11 +120,14 @@ def resolve(
         name: a label for the user, no part of the identity.
         on_event: listens.
         evaluates: whether the evaluation is made at all; if not, nothing about it can be wrong.
+        kept: where the runs are looked up whose weights it is given; None: nowhere.
 
     Raises:
         UsageError: a name, a scope or a value does not go with the others.
         PluginError: a plugin cannot be loaded, or several have a name.
         DataError: the images cannot be read.
+        NotFoundError: weights that it is given are not there.
+        WeightsError: they do not fit.
     """
     backbone_spec = spec.pretrain.backbone.as_timm()
     pretrain = spec.pretrain.model_copy(update={"backbone": backbone_spec})
@@ -168,6 +187,7 @@ def resolve(
             "has nothing to average",
             hint="use --ema-scope none for it",
         )
+    given = _find_given(pretrain, method, options, backbone, dataset.image_size, scope, kept)
     fields = spec.model_dump(mode="json", exclude={"weights", "bench"})
     evaluated = dataset
     if spec.evaluation.network == "average" and pretrain.ema.evaluation_decay is None:
@@ -175,15 +195,27 @@ def resolve(
             "evaluation.network=average: no average is kept",
             hint="set ema.evaluation_decay, 0.999 for example",
         )
-    data = None
+    data: DataSpec | None = None
+    also: tuple[AlsoSpec, ...] = ()
+    further: list[Dataset] = []
     if spec.evaluation.enabled:
         data, evaluated = evaluated_images(spec, dataset, on_event)
     if spec.evaluation.enabled and (evaluates or evaluated.classes):
         fields["evaluation"], more = settle_evaluation(spec.evaluation, data, evaluated)
         notes = [*notes, *more]
+        also, further = settle_also(spec.evaluation, evaluated.image_size, on_event)
+        if also:
+            fields["evaluation"]["also"] = [each.model_dump(mode="json") for each in also]
+        for images in further:
+            check_size(pretrain, backbone.model, dataset, images, "evaluation.also")
     else:  # how it would be evaluated makes no other run
         off = LinearEvalSpec(enabled=False)
         fields["evaluation"] = off.model_dump(mode="json", exclude={"data", "seed"})
+    if given.teacher is not None:
+        notes.append(
+            "ema.teacher: the target is run in eval mode and never moves, so that decay and "
+            "schedule mean nothing, and the first loss is not that of other arms"
+        )
     if spec.profile:
         notes.append("it is profiled, so its costs are left out of comparisons")
     steps_per_epoch = len(dataset.train) // pretrain.batch_size
@@ -205,6 +237,17 @@ def resolve(
     inner["augmentation"].pop("local_views", None)
     inner["augmentation"] |= local
     inner["ema"]["scope"] = scope.canonical
+    if given.init is not None:
+        inner["init"] = given.init.reference
+    if given.teacher is not None:
+        frozen = EmaSpec(
+            scope=scope.canonical,
+            decay=1.0,
+            schedule="constant",
+            evaluation_decay=pretrain.ema.evaluation_decay,
+            teacher=given.teacher.reference,
+        )
+        inner["ema"] = frozen.model_dump(mode="json")
     if not method.trains:
         inner["epochs"] = 0
     if not dataset.classes:
@@ -218,9 +261,13 @@ def resolve(
         "threads": inner["threads"],
         "data": dataset.content_hash,
     }
+    identity |= given.digests()
     if evaluated is not dataset:
         check_size(pretrain, backbone.model, dataset, evaluated)
         identity["evaluation_data"] = evaluated.content_hash
+    if further:
+        hashes = (images.content_hash for images in further)
+        identity["also"] = dict(zip((each.title for each in also), hashes, strict=True))
     if revisions := _revisions(pretrain, method, options, backbone, dataset):
         identity[PRETRAINING] = revisions
     if evaluates and spec.evaluation.enabled:
@@ -233,7 +280,8 @@ def resolve(
             identity[EVALUATION] = revisions
     for problem in METHOD_PLUGINS.problems():
         on_event(Notice(problem))
-    plugins = _plugins(pretrain, evaluated_on=fields["evaluation"].get("data"))
+    evaluated_on = [fields["evaluation"].get("data"), *fields["evaluation"].get("also", ())]
+    plugins = _plugins(pretrain, *filter(None, evaluated_on))
     if plugins:
         identity[PLUGINS] = [str(plugin.reference) for plugin in plugins]
     *earlier, today = run_fingerprints(fields, identity)
@@ -241,7 +289,7 @@ def resolve(
         spec=fields,
         identity=identity,
         fingerprint=today,
-        command=command_with(command, plugins),
+        command=command_with(given.in_command(command, pretrain), plugins),
         name=name,
         smoke=spec.smoke,
         warnings=tuple(notes),
@@ -260,6 +308,7 @@ def pretrain(
     meter: CostMeter,
     profile: bool = False,
     world: World = ALONE,
+    given: Given = NOTHING,
 ) -> Outcome:
     """Train a resolved spec and leave the weights of its backbones in a folder.
 
@@ -274,6 +323,7 @@ def pretrain(
         meter: measures; the caller reads it when the attempt fails.
         profile: whether to leave a trace of some steps in the folder.
         world: the processes that train together; the first one writes the files.
+        given: the weights that the spec names; see ``given_weights``.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -286,7 +336,11 @@ def pretrain(
     ):
         with meter.phase("data_prep"):
             dataset = load_data(spec.data, on_event)
-        trainer = Trainer(spec, dataset, device, meter, world)
+        assert (given.init is None, given.teacher is None) == (
+            spec.init is None,
+            spec.ema.teacher is None,
+        )
+        trainer = Trainer(spec, dataset, device, meter, world, given)
         revisions = _revisions_of(trainer, spec, dataset)
         on_event(RevisionsFound(tuple(revisions)))
         owner = _owner(spec)
@@ -303,7 +357,8 @@ def pretrain(
                 except Exception as error:  # of an earlier version: without a digest, or otherwise
                     text = f"the checkpoint does not fit ({error}); trying the one before"
                     on_event(Notice(" ".join(text.split())))
-                    trainer = Trainer(spec, dataset, device, meter, world)  # a part was loaded
+                    # A part of it was loaded.
+                    trainer = Trainer(spec, dataset, device, meter, world, given)
                     continue
                 resumed = True
                 on_event(Notice(f"resumed after step {trainer.step} of {trainer.total_steps}"))
@@ -325,6 +380,34 @@ def pretrain(
     if trainer.online_top1 is not None:
         results["online_top1"] = trainer.online_top1
     return Outcome(results, cost, {})
+
+
+def given_weights(spec: PretrainSpec, digests: Mapping[str, str], *, artifacts: Path) -> Given:
+    """Return the weights that a resolved spec names, if they are still those of its identity.
+
+    Args:
+        spec: the resolved spec.
+        digests: of ``init`` and ``teacher``, as its identity has them.
+        artifacts: the folder of all artefacts.
+
+    Raises:
+        WeightsError: they are gone, or others.
+    """
+    name = spec.backbone.name
+    init = teacher = None
+    if spec.init is not None:
+        init = given_at(spec.init, artifacts, backbone=name)
+    if spec.ema.teacher is not None:
+        teacher = given_at(spec.ema.teacher, artifacts, backbone=name, whole=True)
+    given = Given(init, teacher)
+    for what, digest in given.digests().items():
+        if digest != digests.get(what):
+            raise WeightsError(
+                f"{GIVEN[what].removeprefix('pretrain.')}: the weights are not those that the run "
+                "was queued for",
+                hint="the command of the run, given again, takes what is there now",
+            )
+    return given
 
 
 def evaluate(
@@ -352,25 +435,32 @@ def evaluate(
     with devices.threads(threads), torch.random.fork_rng(devices=[]):
         with meter.phase("data_prep"):
             dataset = load_data(spec.evaluation.data or spec.pretrain.data, on_event)
+            further = {each.title: load_data(each, on_event) for each in spec.evaluation.also}
         images = {*dataset.revisions}
         if spec.evaluation.data is None:  # then the pretraining names them, unless it was before
             images -= {*trained_with}
         concerned = knn_revisions(spec.evaluation.knn, dataset) | dict.fromkeys(images, True)
         on_event(RevisionsFound(tuple(named(concerned))))
-        backbone = build_backbone(spec.pretrain.backbone, dataset.image_size)
         if spec.weights is None or not Path(spec.weights).is_absolute():  # those of a run
             check_origin(weights, spec.pretrain, lambda text: on_event(Notice(text)))
-        load_weights(weights, backbone.model, backbone=spec.pretrain.backbone.name)
-        model = backbone.model.to(device.torch).to(memory_format=torch.channels_last)
-        with meter.phase("eval"):
-            results, correct = accuracies(
-                spec.evaluation,
-                dataset,
-                model,
-                device,
-                seed=spec.pretrain.seed,
-                on_event=on_event,
-            )
+        results: dict[str, float] = {}
+        correct: dict[str, bytes] = {}
+        for title, shown in {"": dataset, **further}.items():
+            backbone = build_backbone(spec.pretrain.backbone, shown.image_size)
+            load_weights(weights, backbone.model, backbone=spec.pretrain.backbone.name)
+            model = backbone.model.to(device.torch).to(memory_format=torch.channels_last)
+            with meter.phase("eval"):
+                found, right = accuracies(
+                    spec.evaluation,
+                    shown,
+                    model,
+                    device,
+                    seed=spec.pretrain.seed,
+                    on_event=on_event,
+                )
+            at = f"@{title}" if title else ""
+            results |= {f"{name}{at}": value for name, value in found.items()}
+            correct |= {f"{name}{at}": bits for name, bits in right.items()}
     return Outcome(results, meter.read(), correct)
 
 
@@ -380,15 +470,44 @@ def bind_device(spec: PretrainSpec) -> Device:
     return Device(chosen, devices.choose_precision(chosen, spec.precision))
 
 
-def _plugins(
-    spec: PretrainSpec, evaluated_on: Mapping[str, Any] | None = None
-) -> list[Plugin[Any]]:
-    """Return the plugins that a pretraining uses, and the data set that it is evaluated on."""
+def _find_given(
+    spec: PretrainSpec,
+    method: type[Method],
+    options: SpecModel,
+    backbone: Backbone,
+    image_size: int,
+    scope: EmaScope,
+    kept: KeptWeights | None,
+) -> Given:
+    """Find the weights that a pretraining is given, and find out whether they fit.
+
+    Raises:
+        SpecError: the scope has no frozen teacher.
+        NotFoundError: they are not there.
+        WeightsError: they do not fit.
+    """
+    init = teacher = None
+    if spec.init is not None:
+        init = find_init(spec.init, backbone.name, kept)
+        load_weights(init.backbone, backbone.model, backbone=backbone.name)
+    if spec.ema.teacher is not None:
+        with torch.random.fork_rng(devices=[]):
+            projector = method.build_projector(options, backbone.feature_dim)
+        check_scope(scope, backbone, projector)
+        projects = bool(projector.state_dict())
+        teacher = find_teacher(spec.ema.teacher, kept, projects=projects)
+        blocks = nn.ModuleDict({**backbone.blocks, PROJECTOR: projector})
+        load_teacher(teacher, spec.backbone, image_size, blocks)
+    return Given(init, teacher)
+
+
+def _plugins(spec: PretrainSpec, *evaluated_on: Mapping[str, Any]) -> list[Plugin[Any]]:
+    """Return the plugins that a pretraining uses, and the data sets that it is evaluated on."""
     return plugins_used(
         (METHOD_PLUGINS, spec.method.name),
         (BACKBONE_PLUGINS, spec.backbone.name),
         (DATASET_PLUGINS, spec.data.dataset),
-        (DATASET_PLUGINS, None if evaluated_on is None else evaluated_on["dataset"]),
+        *((DATASET_PLUGINS, data["dataset"]) for data in evaluated_on),
     )
 
 

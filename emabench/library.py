@@ -391,6 +391,7 @@ class RunFields(TypedDict, total=False):
     method: str
     ema_scope: str
     backbone: str
+    init: str | os.PathLike[str]
     dataset: str
     data_dir: str | os.PathLike[str]
     epochs: int
@@ -450,6 +451,7 @@ def run(
     """
     from emabench.engines import local
     from emabench.plans.grids import resolve_all, single_point
+    from emabench.queue.kept_weights import kept_weights
     from emabench.queue.process import prepare
     from emabench.queue.stop_request import StopRequest
     from emabench.queue.worker import Workplace
@@ -471,7 +473,8 @@ def run(
         keep=_keep(),
     )
     with nullcontext() if plugins is None else with_plugins([os.fspath(each) for each in plugins]):
-        plans = resolve_all([point], name=name, study=study, on_event=listener)
+        kept = kept_weights(location, place.artifacts)
+        plans = resolve_all([point], name=name, study=study, kept=kept, on_event=listener)
         try:
             with StopRequest(signal.SIGINT) as stop:
                 outcomes, runs = local.execute(

@@ -339,7 +339,8 @@ class PlannedRun:
     identity: Mapping[str, Any]
     """What beside the spec identifies the run: ``device_kind``, ``precision``, ``threads`` and
     ``data`` (the content hash of the images); ``evaluation_data`` where it is evaluated on others;
-    ``weights`` (their SHA-256) for a separate evaluation; ``plugins`` (name and digest of each
+    ``weights`` (their SHA-256) for a separate evaluation; ``init`` and ``teacher`` (digests) of the
+    weights that a training is given; ``plugins`` (name and digest of each
     that it uses), if it uses any; ``revisions`` and
     ``evaluation_revisions``, where a fix changed a number of such a run."""
     fingerprint: str
@@ -415,6 +416,8 @@ class Claim:
     """CPU threads that the run was resolved for."""
     weights: str | None = None
     """SHA-256 of the weights that a separate evaluation was resolved for."""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the weights that a training was resolved for: ``init``, ``teacher``."""
     plugins: tuple[str, ...] = ()
     """References of the plugins that the job needs."""
     revisions: tuple[str, ...] = ()

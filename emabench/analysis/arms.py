@@ -28,6 +28,8 @@ TOLD_BY_IDENTITY = {
     "threads": ("pretrain.threads",),
     "data": ("pretrain.data.data_dir",),
     "evaluation_data": ("evaluation.data.data_dir",),
+    "init": ("pretrain.init",),
+    "teacher": ("pretrain.ema.teacher",),
 }
 """Fields that only say how the identity was chosen: ``auto`` and ``cpu`` may be the same device."""
 _PLUGIN = "plugins."

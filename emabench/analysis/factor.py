@@ -22,6 +22,13 @@ _GO_ALONG = {
     "pretrain.backbone.name": ("pretrain.backbone.options.", "plugins.backbone"),
     "pretrain.data.dataset": ("pretrain.data.data_dir", "data", "plugins.dataset"),
     "pretrain.augmentation.local_views.count": ("pretrain.augmentation.local_views.size",),
+    "teacher": (
+        "pretrain.ema.decay",
+        "pretrain.ema.final_decay",
+        "pretrain.ema.schedule",
+        "pretrain.ema.buffers",
+        "pretrain.ema.every",
+    ),
     "device_kind": ("precision",),
 }
 """Fields, or beginnings of fields, that have another meaning under each value of a factor."""

@@ -19,6 +19,9 @@ COLLAPSED_BELOW = 0.05
 """Bound of ``embedding_std`` after the last epoch: 1 is an even spread, 0 a single point."""
 BLOCK_METRIC = "grad_cv"
 """``grad_cv:<block>`` is how much the gradient at a block's output fluctuates."""
+_SHOTS = re.compile(r"few_shot_[1-9]\d*")
+_OF_ANY_IMAGES = ("top1", "top5", "knn_top1", "knn_top5")
+"""Accuracies that an evaluation also gives for further images: ``top1@cifar100``."""
 _BLOCK_SERIES = "grad_norm_cv"
 _MIB = (float(2**20), "MiB")
 
@@ -147,10 +150,13 @@ def _known(name: str) -> MetricInfo:
             )
         series = f"{_BLOCK_SERIES}:{block}"
         return MetricInfo(name, "", "difference", False, _result(name), series=series)
-    if re.fullmatch(r"few_shot_[1-9]\d*", name):
+    figure, at, images = name.partition("@")
+    if at and images and (_SHOTS.fullmatch(figure) or figure in _OF_ANY_IMAGES):
+        return _accuracy(name)
+    if _SHOTS.fullmatch(name):
         return _accuracy(name)
     if name not in _METRICS:
-        known = [*_METRICS, "few_shot_<n>", f"{BLOCK_METRIC}:<block>"]
+        known = [*_METRICS, "few_shot_<n>", "top1@<data set>", f"{BLOCK_METRIC}:<block>"]
         near = did_you_mean(name, known)
         more = f"{near}; any other figure needs its direction: max:{name}"
         raise UnknownNameError("metric", name, known, hint=more)

@@ -6,6 +6,7 @@
       <job id>/
         attempt-1/   log.txt  checkpoint.pt  checkpoint-previous.pt
         attempt-2/   log.txt  online.safetensors  target.safetensors  average.safetensors
+                     projector.safetensors
 
 Attempts on other machines have a journal.jsonl too (see ``queue/journal.py``).
 """
@@ -22,7 +23,9 @@ CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint-previous.pt"
 JOURNAL = "journal.jsonl"
 CHECKPOINTS = (CHECKPOINT, PREVIOUS_CHECKPOINT)
-WEIGHTS = ("online.safetensors", "target.safetensors", "average.safetensors")
+PROJECTOR_FILE = "projector.safetensors"
+"""The online network's; it makes a run a teacher."""
+WEIGHTS = ("online.safetensors", "target.safetensors", "average.safetensors", PROJECTOR_FILE)
 _ATTEMPT = re.compile(r"attempt-([0-9]+)")
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from emabench.artifacts.files import FileKind, JobFile
 from emabench.records import JobRecord, JobState, RunRecord
+from emabench.spec.paths import value_at
+from emabench.spec.pretrain import GIVEN
 
 
 class Surplus(StrEnum):
@@ -39,7 +41,8 @@ def find_prunable(
 ) -> list[Prunable]:
     """Return the files that nobody needs; nothing of a running attempt is among them.
 
-    Weights that an unfinished evaluation of its own is about are needed, whoever made them.
+    Weights that an unfinished run is given, or an unfinished evaluation of its own is about, are
+    needed, whoever made them.
 
     Args:
         files: what lies in the folder. To be read before the runs: a job is in the store before
@@ -51,14 +54,15 @@ def find_prunable(
     """
     jobs = {job.id: (job, run) for run in runs for job in run.jobs}
     superseded = set(_superseded(files, [job for job, _ in jobs.values()], is_readable))
-    evaluated = {
-        str(run.spec.get("weights"))
+    needed = {
+        str(text)
         for run in runs
-        if run.is_evaluation and not run.state.is_finished
+        if not run.state.is_finished
+        for text in [value_at(run.spec, path) for path in ("weights", *GIVEN.values())]
     }
     found = []
     for file in files:
-        if file.job_id is None or _is_evaluated(file, evaluated):
+        if file.job_id is None or _is_needed(file, needed):
             continue
         why = (
             _reasons(file, *jobs[file.job_id], superseded)
@@ -89,10 +93,10 @@ def _reasons(
     return reasons
 
 
-def _is_evaluated(file: JobFile, evaluated: set[str]) -> bool:
+def _is_needed(file: JobFile, needed: set[str]) -> bool:
     """Whether the file is among weights that are named by their run or by their path."""
-    of_run = file.kind is FileKind.WEIGHTS and file.job_id in evaluated
-    return of_run or str(file.path.resolve()) in evaluated
+    of_run = file.kind is FileKind.WEIGHTS and file.job_id in needed
+    return of_run or str(file.path.resolve()) in needed
 
 
 def _running(job: JobRecord) -> set[int]:

@@ -19,6 +19,7 @@ from emabench.engines.exchange import NOW, Exchange, Sender
 from emabench.engines.ticket import Ticket
 from emabench.errors import EngineError
 from emabench.records import JobKind
+from emabench.spec.pretrain import given_runs
 from emabench.version import __version__
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -84,7 +85,7 @@ def _signals_held_back() -> Iterator[None]:
 def _needs(order: Ticket) -> list[str]:
     claim = order.claim
     if claim.kind is JobKind.PRETRAIN:
-        return []
+        return list(given_runs(claim.spec["pretrain"]))
     needed = claim.depends_on or claim.spec.get("weights")
     return [] if needed is None or Path(needed).is_absolute() else [needed]
 

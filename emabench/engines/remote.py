@@ -17,6 +17,7 @@ from emabench.queue.ingest import Ingest, Shown
 from emabench.queue.journal import Failed, Finished, Released, read_words
 from emabench.queue.submission import Task
 from emabench.records import Claim, JobKind, JobState, RunningAttempt
+from emabench.spec.pretrain import given_runs
 from emabench.store.run_store import RunStore
 
 _LOOK_SECONDS = {True: 0.5, False: 2.0}
@@ -139,7 +140,8 @@ class RemoteJob:
         if self._exchange.is_shared:
             return
         claim, root = self.task.claim, self.task.place.artifacts
-        for job_id in (claim.job_id, claim.depends_on, claim.spec.get("weights")):
+        given = given_runs(claim.spec["pretrain"]) if claim.kind is JobKind.PRETRAIN else ()
+        for job_id in (claim.job_id, claim.depends_on, claim.spec.get("weights"), *given):
             if job_id is not None:
                 self._exchange.offer(root, job_id)
         self._exchange.announce(root, claim.job_id, claim.attempt)

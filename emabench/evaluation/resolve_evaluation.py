@@ -12,10 +12,12 @@ from torch import nn
 from emabench.data.images import Dataset
 from emabench.data.load_with_progress import load_data
 from emabench.errors import SpecError, WeightsError
+from emabench.evaluation.few_shot import check_few_shot
 from emabench.evaluation.weights_file import check_fit
 from emabench.events import Listener
 from emabench.networks.backbone import build_backbone, chosen_stem
 from emabench.spec import (
+    AlsoSpec,
     DataSpec,
     ExperimentSpec,
     KnnSpec,
@@ -61,6 +63,38 @@ def settle_evaluation(
     settled = spec.model_copy(update={"knn": knn, "data": data})
     open_fields = {name for name in ("data", "seed") if getattr(settled, name) is None}
     return settled.model_dump(mode="json", exclude=open_fields | {"enabled"}), notes
+
+
+def settle_also(
+    spec: LinearEvalSpec, image_size: int, on_event: Listener
+) -> tuple[tuple[AlsoSpec, ...], list[Dataset]]:
+    """Settle and load the further images of an evaluation.
+
+    Args:
+        spec: as the user wrote it.
+        image_size: of the first images, in pixels.
+        on_event: listens.
+
+    Raises:
+        SpecError: they have no labels, or too few images.
+        DataError: they cannot be read.
+    """
+    settled, loaded = [], []
+    for each in spec.also:
+        size = each.image_size or image_size
+        images = load_data(each.model_copy(update={"image_size": size}), on_event)
+        if not images.classes:
+            raise SpecError(
+                f"evaluation.also: the images of {each.title} have no labels",
+                hint="name a folder of labelled images, one folder per class",
+            )
+        check_holdout(spec.linear, images)
+        check_few_shot(spec.few_shot, images.train, images.classes)
+        settled.append(
+            each.model_copy(update={"image_size": images.image_size, "name": each.title})
+        )
+        loaded.append(images)
+    return tuple(settled), loaded
 
 
 def check_holdout(spec: LinearSpec, images: Dataset) -> None:
@@ -118,9 +152,20 @@ def evaluated_images(
 
 
 def check_size(
-    spec: PretrainSpec, trained: nn.Module, trained_on: Dataset, evaluated: Dataset
+    spec: PretrainSpec,
+    trained: nn.Module,
+    trained_on: Dataset,
+    evaluated: Dataset,
+    field: str = "evaluation.data",
 ) -> None:
     """Find out before the training whether its backbone takes the images of the evaluation.
+
+    Args:
+        spec: the pretraining.
+        trained: its backbone.
+        trained_on: its images.
+        evaluated: those of the evaluation.
+        field: that names them.
 
     Raises:
         UsageError: it does not.
@@ -137,6 +182,6 @@ def check_size(
         check_fit(shapes, other.model, what="the pretraining", backbone=spec.backbone.name)
     except WeightsError as error:
         raise SpecError(
-            f"evaluation.data.image_size={evaluated.image_size}: {error.message}",
+            f"{field}.image_size={evaluated.image_size}: {error.message}",
             hint=f"set it to {trained_on.image_size}, the size of the pretraining",
         ) from None

@@ -75,7 +75,8 @@ def _experiment_of(spec: ExperimentSpec, ema: EmaSpec) -> ExperimentSpec:
     quiet = spec.pretrain.monitors.model_copy(
         update={"gradient_every": None, "representation_images": 0}
     )
-    pretrain = spec.pretrain.model_copy(update={"ema": ema, "monitors": quiet, "probe_images": 0})
+    given = {"ema": ema, "monitors": quiet, "probe_images": 0}
+    pretrain = spec.pretrain.model_copy(update=given).with_fresh_weights()
     return spec.model_copy(update={"pretrain": pretrain, "bench": None})
 
 

@@ -27,6 +27,7 @@ from emabench.events import Listener
 from emabench.experiment import Outcome
 from emabench.records import CostReading, MetricPoint
 from emabench.spec import PretrainSpec
+from emabench.training.given_weights import NOTHING, Given
 
 _POLL_SECONDS = 0.2
 
@@ -39,6 +40,7 @@ class _Order:
     folder: Path
     earlier: tuple[Path, ...]
     profile: bool
+    given: Given
     pipe: Connection
 
 
@@ -81,6 +83,7 @@ def pretrain(
     stop: Callable[[], bool],
     readings: Readings,
     profile: bool = False,
+    given: Given = NOTHING,
 ) -> Outcome:
     """Train a resolved spec as ``experiment.pretrain`` does, on ``spec.devices`` devices.
 
@@ -93,13 +96,14 @@ def pretrain(
         stop: asked often whether to stop.
         readings: takes what was measured.
         profile: whether the first process leaves a trace.
+        given: the weights that the spec names.
 
     Raises:
         EmabenchError: as ``experiment.pretrain``, or a process died.
     """
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
-    order = _Order(spec, folder, tuple(earlier), profile, theirs)
+    order = _Order(spec, folder, tuple(earlier), profile, given, theirs)
     launch = _Launch(order)
     launch.start()
     outcome: Outcome | _Failed | None = None
@@ -207,6 +211,7 @@ def _train(order: _Order) -> None:
                 stop=stop,
                 meter=meter,
                 profile=order.profile and world.is_first,
+                given=order.given,
                 world=world,
             )
         )

@@ -22,6 +22,7 @@ from emabench.evaluation.few_shot import check_few_shot
 from emabench.evaluation.resolve_evaluation import (
     check_holdout,
     knn_revisions,
+    settle_also,
     settle_evaluation,
 )
 from emabench.evaluation.weights_file import check_fit, digest, read_header
@@ -33,6 +34,7 @@ from emabench.networks.backbone import Backbone, build_backbone, chosen_stem
 from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.records import PlannedRun, RunRecord
 from emabench.spec import DataSpec, EmaScope, ExperimentSpec, PretrainSpec, fingerprint
+from emabench.spec.fingerprint import without_places
 from emabench.spec.paths import SHORT_NAMES, nest, value_at
 from emabench.spec.revisions import EVALUATION, named
 from emabench.spec.scope import PROJECTOR
@@ -106,6 +108,13 @@ def resolve_evaluation(
         _sized(data, images.image_size),
         images,
     )
+    also, further = settle_also(spec.evaluation, images.image_size, on_event)
+    if also:
+        evaluation["also"] = [each.model_dump(mode="json") for each in also]
+    for other in {each.image_size for each in further} - {images.image_size}:
+        with torch.random.fork_rng(devices=[]):
+            resized = build_backbone(pretrain.backbone, other)
+        check_fit(read_header(file).shapes, resized.model, **fit)
     for note in notes:
         on_event(Notice(note))
     threads = pretrain.threads or torch.get_num_threads()
@@ -113,7 +122,11 @@ def resolve_evaluation(
     known = pretrain.model_dump(mode="json")
     if source.pretrain is None:
         known = {"backbone": known["backbone"]}  # nobody knows how they were trained
-    used = plugins_used((BACKBONE_PLUGINS, pretrain.backbone.name), (DATASET_PLUGINS, data.dataset))
+    shown = [data, *also]
+    used = plugins_used(
+        (BACKBONE_PLUGINS, pretrain.backbone.name),
+        *((DATASET_PLUGINS, each.dataset) for each in shown),
+    )
     identity: dict[str, Any] = {
         "device_kind": device.kind,
         "precision": device.precision,
@@ -121,6 +134,9 @@ def resolve_evaluation(
         "data": images.content_hash,
         "weights": digest(file),
     }
+    if further:
+        hashes = (each.content_hash for each in further)
+        identity["also"] = dict(zip((each.title for each in also), hashes, strict=True))
     concerned = knn_revisions(spec.evaluation.knn, images)
     if revisions := named(concerned | dict.fromkeys(images.revisions, True)):
         identity[EVALUATION] = revisions
@@ -128,7 +144,7 @@ def resolve_evaluation(
         identity[PLUGINS] = [str(plugin.reference) for plugin in used]
     counts = {
         "backbone": known["backbone"],
-        "evaluation": without(evaluation, ("data.data_dir", "seed")),
+        "evaluation": without(without_places(evaluation), ("seed",)),
         "seed": pretrain.seed if spec.evaluation.seed is None else spec.evaluation.seed,
         "identity": identity,
     }

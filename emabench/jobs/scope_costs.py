@@ -86,7 +86,7 @@ def scope_costs(
     for number, scope in enumerate(scopes):
         on_event(PhaseProgress("counting operations", number, len(scopes)))
         ema = spec.pretrain.ema.model_copy(update={"scope": scope})
-        pretrain = spec.pretrain.model_copy(update={"ema": ema})
+        pretrain = spec.pretrain.model_copy(update={"ema": ema}).with_fresh_weights()
         plan = resolve(
             spec.model_copy(update={"pretrain": pretrain}),
             command=command,

@@ -20,6 +20,7 @@ from emabench.spec.settings import DEFAULT_PRESET, experiment_at, parse_assignme
 if TYPE_CHECKING:
     from emabench.events import Listener
     from emabench.records import PlannedRun
+    from emabench.training.given_weights import KeptWeights
 
 Axes = Sequence[tuple[str, list[Any]]]
 """Complete field paths with their values."""
@@ -177,6 +178,7 @@ def resolve_all(
     *,
     name: str | None = None,
     study: str | None = None,
+    kept: KeptWeights | None = None,
     on_event: Listener,
 ) -> list[PlannedRun]:
     """Return the resolved experiments.
@@ -185,6 +187,7 @@ def resolve_all(
         points: the experiments.
         name: label of the runs.
         study: that they belong to.
+        kept: where the runs are looked up whose weights they are given; None: nowhere.
         on_event: listens.
 
     Raises:
@@ -198,7 +201,9 @@ def resolve_all(
         if label is not None:
             check_label(label, what=what)
     plans = [
-        experiment.resolve(point.spec, command=point.command, name=name, on_event=on_event)
+        experiment.resolve(
+            point.spec, command=point.command, name=name, kept=kept, on_event=on_event
+        )
         for point in points
     ]
     return [replace(plan, study=study) for plan in plans]

@@ -36,6 +36,7 @@ from emabench.queue.attempt_writer import AttemptWriter
 from emabench.queue.heartbeat import Heartbeat
 from emabench.records import Claim, JobKind
 from emabench.spec import ExperimentSpec
+from emabench.training.given_weights import NOTHING
 from emabench.training.weights import weights_file
 
 Meter = CostMeter | multi_device.Readings
@@ -158,6 +159,9 @@ def _run(
 ) -> Outcome:
     folder = attempt_folder(place.artifacts, claim.job_id, claim.attempt)
     earlier = [f for f in attempt_folders(place.artifacts, claim.job_id) if f != folder]
+    given = NOTHING
+    if claim.kind is JobKind.PRETRAIN:
+        given = experiment.given_weights(spec.pretrain, claim.given, artifacts=place.artifacts)
     if isinstance(meter, multi_device.Readings):
         return multi_device.pretrain(
             spec.pretrain,
@@ -168,6 +172,7 @@ def _run(
             stop=stop,
             readings=meter,
             profile=spec.profile,
+            given=given,
         )
     if claim.kind is JobKind.BENCH:
         return bench.measure(
@@ -187,6 +192,7 @@ def _run(
             stop=stop,
             meter=meter,
             profile=spec.profile,
+            given=given,
         )
     return experiment.evaluate(
         spec,

@@ -3,7 +3,7 @@
 from emabench.spec.data import AugmentationSpec, DataSpec, SecondView, ViewSpec
 from emabench.spec.experiment import BenchSpec, ExperimentSpec, load_fields
 from emabench.spec.fingerprint import fingerprint
-from emabench.spec.linear_eval import KnnSpec, LinearEvalSpec, LinearSpec
+from emabench.spec.linear_eval import AlsoSpec, KnnSpec, LinearEvalSpec, LinearSpec
 from emabench.spec.model import SpecModel
 from emabench.spec.pretrain import (
     BackboneSpec,
@@ -17,6 +17,7 @@ from emabench.spec.pretrain import (
 from emabench.spec.scope import EmaScope
 
 __all__ = [
+    "AlsoSpec",
     "AugmentationSpec",
     "BackboneSpec",
     "BenchSpec",

@@ -35,21 +35,32 @@ def run_fingerprints(fields: Mapping[str, Any], identity: Mapping[str, Any]) -> 
     ]
 
 
+def without_places(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an evaluation without those that say where its images lie."""
+    copied: dict[str, Any] = json.loads(json.dumps(evaluation))
+    for data in (copied.get("data") or {}, *copied.get("also", ())):
+        data.pop("data_dir", None)
+    return copied
+
+
 def what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what changes no result: where things lie, and how often a state is saved.
 
-    The identity has the data's content and the device's kind. What was added to the language of
-    specs later, and is off, is left out too, so that the same run keeps its fingerprint.
+    The identity has the content of data and given weights, and the device's kind. What was added to
+    the language of specs later, and is off, is left out too, so that the same run keeps its
+    fingerprint.
     """
     copied: dict[str, Any] = json.loads(json.dumps(fields))
     inner = copied["pretrain"]
-    for data in (inner["data"], copied["evaluation"].get("data") or {}):
-        data.pop("data_dir", None)
+    inner["data"].pop("data_dir", None)
+    copied["evaluation"] = without_places(copied["evaluation"])
     for group, name in ((copied, "profile"), (inner, "compile")):
         if not group.get(name):
             group.pop(name, None)
     if inner.get("devices") == 1:
         del inner["devices"]
-    for name in ("device", "checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes"):
+    saving = ("checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes")
+    for name in ("device", "init", *saving):
         inner.pop(name, None)
+    inner["ema"].pop("teacher", None)
     return copied

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from emabench.spec.data import DataSpec
 from emabench.spec.model import SpecModel
@@ -32,10 +32,22 @@ class LinearSpec(SpecModel):
     """Upper bound of the L-BFGS iterations of each fit."""
 
 
+class AlsoSpec(DataSpec):
+    """Further images of an evaluation, and the name that their figures bear."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]{1,32}$")] | None = None
+    """The figures are called ``top1@<name>`` and so on; None is the name of the data set."""
+
+    @property
+    def title(self) -> str:
+        """The name behind the @."""
+        return self.name or self.dataset
+
+
 class LinearEvalSpec(SpecModel):
     """The evaluation of the weights that a pretraining left behind."""
 
-    added_later = ("few_shot",)
+    added_later = ("also", "few_shot")
 
     enabled: bool = True
     """Whether the weights are evaluated at all; they cannot be where no image has a label."""
@@ -53,5 +65,25 @@ class LinearEvalSpec(SpecModel):
     """Labelled images a class, for example ``[1, 5, 10]``: gives ``few_shot_5`` and so on, the mean
     top-1 of the nearest class mean over ten draws that are the same for every run, and
     ``few_shot_5_sd``, their spread."""
+    also: tuple[AlsoSpec, ...] = ()
+    """Further data sets, for example ``[cifar100]``, or with any field of ``data``
+    ``[{dataset: folder, data_dir: flowers, name: flowers}]``: each is evaluated like the first one,
+    with classifiers of its own, and gives ``top1@cifar100`` and so on. The image size is that of
+    ``data`` where it is left out."""
     batch_size: Annotated[int, Field(ge=1)] = 512
     """Images per forward pass of the feature extraction."""
+
+    @field_validator("also", mode="before")
+    @classmethod
+    def _names_stand_for_data_sets(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple({"dataset": each} if isinstance(each, str) else each for each in value)
+
+    @model_validator(mode="after")
+    def _figures_have_one_name(self) -> Self:
+        titles = [each.title for each in self.also]
+        twice = next((title for title in titles if titles.count(title) > 1), None)
+        if twice is not None:
+            raise ValueError(f"also: two are called {twice}; give each a name")
+        return self

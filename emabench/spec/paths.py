@@ -21,6 +21,7 @@ SHORT_NAMES = {
     "method": "pretrain.method.name",
     "ema_scope": "pretrain.ema.scope",
     "backbone": "pretrain.backbone.name",
+    "init": "pretrain.init",
     "dataset": "pretrain.data.dataset",
     "data_dir": "pretrain.data.data_dir",
     "epochs": "pretrain.epochs",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from emabench.errors import SpecError
 from emabench.spec.data import AugmentationSpec, DataSpec
 from emabench.spec.fingerprint import fingerprint
 from emabench.spec.model import Options, SpecModel
@@ -13,6 +16,11 @@ from emabench.spec.model import Options, SpecModel
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+HUB = "timm"
+"""Names the pretrained weights of timm's model, which the hub has."""
+GIVEN = {"init": "pretrain.init", "teacher": "pretrain.ema.teacher"}
+"""The fields that name weights from elsewhere, by the name of their digest in an identity."""
 
 SMALL_NETWORKS: dict[str, dict[str, Any]] = {
     "small-resnet": {
@@ -123,7 +131,7 @@ class ScheduleSpec(SpecModel):
 class EmaSpec(SpecModel):
     """Which blocks the target network averages, and how."""
 
-    added_later = ("decay_batch", "every", "evaluation_decay")
+    added_later = ("decay_batch", "every", "evaluation_decay", "teacher")
     scope: str = "none"
     """``none``, ``projector``, ``backbone``, ``full``, ``from:<block>``, or blocks joined by +."""
     decay: Share = 0.99
@@ -141,6 +149,10 @@ class EmaSpec(SpecModel):
     evaluation_decay: Share | None = None
     """Keeps an average of the whole backbone with this decay, in every scope, for the evaluation
     alone (``evaluation.network: average``); the training does not see it. None keeps none."""
+    teacher: str | None = None
+    """A frozen teacher in place of the average, for a scope of all blocks: a finished run whose
+    blocks are the same, projector included. It is run in eval mode and never moves, so that decay
+    and schedule mean nothing. For an encoder without a projector also a file of weights."""
     buffers: Literal["own", "ema", "copy"] = "own"
     """BatchNorm statistics of the copies: their own, averaged, or copied from the online blocks."""
     target_gradient: Literal["auto", "attach", "detach"] = "auto"
@@ -161,8 +173,12 @@ class MonitorSpec(SpecModel):
 class PretrainSpec(SpecModel):
     """One pretraining: method, network, data, optimisation, EMA, seed and device."""
 
+    added_later = ("init",)
     method: MethodSpec = MethodSpec()
     backbone: BackboneSpec = BackboneSpec()
+    init: str | None = None
+    """Weights that the backbone starts from, in place of fresh ones: a file, a finished run, or
+    ``timm`` for the pretrained ones of its model, which the hub is asked for."""
     data: DataSpec = DataSpec()
     augmentation: AugmentationSpec = AugmentationSpec()
     ema: EmaSpec = EmaSpec()
@@ -204,15 +220,32 @@ class PretrainSpec(SpecModel):
     def training_key(self) -> str:
         """Return what tells the files of this training from those of another one.
 
-        Where it is computed, where its images lie and how often a state is saved do not count.
-        Neither do fields at their default, so that a field of a later version changes no key.
+        Where it is computed, where images and given weights lie and how often a state is saved do
+        not count. Neither do fields at their default, so that a field of a later version changes no
+        key.
         """
         machine = ("device", "precision", "threads")
         saving = ("checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes")
         defaults = {name: type(self).model_fields[name].default for name in (*machine, *saving)}
         data = self.data.model_copy(update={"data_dir": None})
-        what_counts = self.model_copy(update={**defaults, "data": data})
+        places: dict[str, Any] = {"data": data, "init": self.init and HUB}
+        if self.ema.teacher is not None:
+            places["ema"] = self.ema.model_copy(update={"teacher": HUB})
+        what_counts = self.model_copy(update={**defaults, **places})
         return fingerprint(what_counts.model_dump(mode="json", exclude_defaults=True))
+
+    def with_fresh_weights(self) -> Self:
+        """Return the same pretraining without given weights: its steps cost the same.
+
+        Raises:
+            SpecError: it has a frozen teacher, which costs something else than an average.
+        """
+        if self.ema.teacher is not None:
+            raise SpecError(
+                "ema.teacher: a frozen teacher has no scopes to compare",
+                hint="leave it out: it costs what scope full does without the update",
+            )
+        return self.model_copy(update={"init": None})
 
     @model_validator(mode="after")
     def _ema_is_consistent(self) -> Self:
@@ -227,3 +260,17 @@ class PretrainSpec(SpecModel):
                 f"{self.ema.final_decay:g} only the first update copies; set ema.schedule=constant"
             )
         return self
+
+
+def given_runs(pretrain: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ids of the runs whose weights a pretraining is given.
+
+    Args:
+        pretrain: its plain values, as resolved.
+    """
+    named = (pretrain.get("init"), (pretrain.get("ema") or {}).get("teacher"))
+    return tuple(
+        text
+        for text in named
+        if isinstance(text, str) and text != HUB and not Path(text).is_absolute()
+    )

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from emabench.cost.steps import StepClock
-from emabench.ema import TargetNetwork, WeightAverage
+from emabench.ema import FrozenTarget, TargetNetwork, WeightAverage
+from emabench.evaluation.weights_file import load_weights
 from emabench.methods import load_method
 from emabench.methods._masked import MaskedMethod
 from emabench.methods._method import TrainingSet, Views
@@ -21,6 +22,7 @@ from emabench.networks.token_grid import take_visible
 from emabench.spec import EmaScope, PretrainSpec
 from emabench.spec.scope import PROJECTOR
 from emabench.spec.streams import derive
+from emabench.training.given_weights import NOTHING, Given, load_teacher
 from emabench.training.world import ALONE, World
 
 Activations = list[Tensor]
@@ -63,6 +65,7 @@ class Learner(nn.Module):
         image_size: side of the images in pixels.
         data: the training set.
         clock: times the phases of a forward pass.
+        given: the weights that the spec names.
 
     Attributes:
         average: of the backbone's weights, for the evaluation alone; None where none is kept.
@@ -79,6 +82,7 @@ class Learner(nn.Module):
         image_size: int,
         data: TrainingSet,
         clock: StepClock | None = None,
+        given: Given = NOTHING,
     ) -> None:
         super().__init__()
         self._clock = clock or StepClock()
@@ -92,6 +96,8 @@ class Learner(nn.Module):
             projector = method.build_projector(options, backbone.feature_dim)
             data = replace(data, step_images=spec.batch_size, tokens=backbone.tokens)
             self.method = method(options, backbone.feature_dim, data)
+        if given.init is not None:
+            load_weights(given.init.backbone, backbone.model, backbone=backbone.name)
         self.backbone = (backbone,)  # in a tuple: its weights are registered by the encoder
         self.feature_dim = backbone.feature_dim
         self.masks = issubclass(method, MaskedMethod)
@@ -100,7 +106,13 @@ class Learner(nn.Module):
         self.encoder = Encoder(blocks).to(memory_format=torch.channels_last)
         scope = EmaScope.parse(spec.ema.scope, self.encoder.block_names)
         detach = bool(scope.averaged) or spec.ema.target_gradient == "detach"
-        self.target = TargetNetwork(self.encoder, scope, buffers=spec.ema.buffers, detach=detach)
+        if spec.ema.teacher is None:
+            buffers = spec.ema.buffers
+            self.target = TargetNetwork(self.encoder, scope, buffers=buffers, detach=detach)
+        else:
+            self.target = FrozenTarget(self.encoder, scope)
+            if given.teacher is not None:
+                load_teacher(given.teacher, spec.backbone, image_size, self.target.copies)
         decay = spec.ema.evaluation_decay
         self.average = None if decay is None else WeightAverage(backbone.model, decay)
         self._both_roles = detach and not method.stop_gradient

@@ -28,6 +28,7 @@ from emabench.records import MetricPoint
 from emabench.spec import PretrainSpec
 from emabench.spec.streams import derive
 from emabench.training.checkpoint import CheckpointClock
+from emabench.training.given_weights import NOTHING, Given
 from emabench.training.learner import Learner, StepOutput
 from emabench.training.optimizer import LearningRate, WeightDecay, build_optimizer
 from emabench.training.step_flops import step_flops
@@ -50,6 +51,7 @@ class Trainer:
         device: where and in which precision to compute.
         meter: records where the time goes.
         world: the processes that train together; each has a trainer.
+        given: the weights that the spec names.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Trainer:
         device: Device,
         meter: CostMeter,
         world: World = ALONE,
+        given: Given = NOTHING,
     ) -> None:
         self._world = world
         self._spec, self._dataset, self._device, self._meter = spec, dataset, device, meter
@@ -76,7 +79,8 @@ class Trainer:
         self._generator_of_loss = torch.Generator()
         self.image_size = dataset.image_size
         self.data = TrainingSet(len(dataset.train), len(dataset.classes))
-        self.learner = Learner(spec, dataset.image_size, self.data, meter.clock).to(device.torch)
+        self.learner = Learner(spec, dataset.image_size, self.data, meter.clock, given)
+        self.learner.to(device.torch)
         sizes = set(self.learner.sizes.values())
         if has_miscomputed(device, self.learner.backbone[0].model, sizes):
             mend_convolutions(self.learner)

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
-from emabench.artifacts.layout import attempt_folders
+from emabench.artifacts.layout import PROJECTOR_FILE, attempt_folders
 from emabench.artifacts.weights_digest import with_digest
 from emabench.errors import NotFoundError
 from emabench.networks.backbone import build_backbone
 from emabench.spec import PretrainSpec
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import replaced
-from emabench.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from emabench.training.trainer import Trainer
 
 
 def save_weights(trainer: Trainer, spec: PretrainSpec, folder: Path) -> None:
-    """Write the backbones under timm's own names: ``checkpoint_path`` of ``create_model``."""
+    """Write the backbones under timm's own names: ``checkpoint_path`` of ``create_model``.
+
+    The online projector, if it has weights, lies beside them in a file of its own.
+    """
     learner = trainer.learner
     (online,) = learner.backbone
     _write(folder / "online.safetensors", online.model, spec)
+    projector = learner.encoder.blocks[PROJECTOR]
+    if projector.state_dict():
+        _write(folder / PROJECTOR_FILE, projector, spec)
     if any(name != PROJECTOR for name in learner.target.scope.averaged):
         with torch.random.fork_rng(devices=[]):
             target = build_backbone(spec.backbone, trainer.image_size)

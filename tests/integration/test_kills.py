@@ -20,7 +20,7 @@ from emabench.spec.settings import experiments
 from emabench.store import RunStore
 
 CPU = Slot("cpu", "cpu")
-WEIGHTS = {"online.safetensors", "target.safetensors"}
+WEIGHTS = {"online.safetensors", "target.safetensors", "projector.safetensors"}
 
 
 def plans(count, epochs):

@@ -56,7 +56,7 @@ def command(
     """
     from emabench.plans.grids import grid
 
-    plans = resolve_points(list(grid(ctx.params)), name=name, study=study)
+    plans = resolve_points(list(grid(ctx.params)), db=db, name=name, study=study)
     if dry_run:
         preview(plans, db=db, json=json)
         return

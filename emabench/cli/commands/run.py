@@ -70,7 +70,7 @@ def command(
 
     if not dry_run:
         prepare()
-    plans = resolve_points(points, name=name, study=study)
+    plans = resolve_points(points, db=db, artifacts=artifacts, name=name, study=study)
     if dry_run:
         if json:
             runs = plan_values(plans)

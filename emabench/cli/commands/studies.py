@@ -162,7 +162,7 @@ def run(
     if found.spec.quantity not in (None, *QUANTITIES):
         raise UnknownNameError("quantity", str(found.spec.quantity), QUANTITIES)
     points = study_points(found, budget, changes=axes(ctx.params))
-    plans = resolve_points(points, study=found.name)
+    plans = resolve_points(points, db=db, study=found.name)
     # What a raw spec leaves open may make two of them the same.
     plans = list({plan.fingerprint: plan for plan in plans}.values())
     if dry_run:

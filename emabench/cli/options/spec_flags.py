@@ -47,6 +47,14 @@ SPEC_FLAGS: dict[str, Any] = {
         ),
     ],
     "backbone": Annotated[_TEXT, _flag("backbone", "NAMES", "Backbone: see 'emabench backbones'.")],
+    "init": Annotated[
+        _TEXT,
+        _flag(
+            "init",
+            "WEIGHTS",
+            "Start the backbone from a file, a finished run, or timm (asks the hub).",
+        ),
+    ],
     "dataset": Annotated[_TEXT, _flag("dataset", "NAMES", "Data set: see 'emabench datasets'.")],
     "data_dir": Annotated[
         _TEXT, _flag("data-dir", "DIR", "Folder of the images. One folder, taken literally.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,15 +17,26 @@ if TYPE_CHECKING:
 
 
 def resolve_points(
-    points: Iterable[GridPoint], *, name: str | None = None, study: str | None = None
+    points: Iterable[GridPoint],
+    *,
+    db: str,
+    artifacts: Path | None = None,
+    name: str | None = None,
+    study: str | None = None,
 ) -> list[PlannedRun]:
-    """Return the resolved runs, with progress on stderr; see ``plans.grids.resolve_all``."""
+    """Return the resolved runs, with progress on stderr; see ``plans.grids.resolve_all``.
+
+    The runs whose weights they are given are those of a store and its folder of artefacts.
+    """
+    from emabench.artifacts.layout import artifacts_folder
     from emabench.cli.app.console import err
     from emabench.cli.show.progress import listener
     from emabench.plans.grids import resolve_all
+    from emabench.queue.kept_weights import kept_weights
 
+    kept = kept_weights(db, artifacts_folder(db, artifacts))
     with listener(err()) as on_event:
-        return resolve_all(points, name=name, study=study, on_event=on_event)
+        return resolve_all(points, name=name, study=study, kept=kept, on_event=on_event)
 
 
 def plan_values(plans: Sequence[PlannedRun]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from emabench.analysis.metrics import state_in_words
 from emabench.records import RunRecord
-from emabench.report.tables.run_table import run_values, spec_value
+from emabench.report.tables.run_table import on_other_images, run_values, spec_value
 from emabench.spec.paths import value_at
 from emabench.table import UNKNOWN, Table, fixed
 
@@ -18,21 +18,23 @@ _RESULTS = ("top1", "top5", "knn_top1")
 
 def evaluation_table(evaluations: Sequence[RunRecord]) -> Table:
     """Return one line per evaluation, with what its weights are; accuracies in percent."""
+    figures = (*_RESULTS, *on_other_images(evaluations))
     rows = [
         (
             evaluation.id,
             _weights(evaluation),
             *(_shown(spec_value(evaluation, name)) for name in _OF_WEIGHTS),
-            *_own(evaluation),
+            *_own(evaluation, figures),
         )
         for evaluation in evaluations
     ]
-    return _table(("weights", *_OF_WEIGHTS), rows)
+    return _table(("weights", *_OF_WEIGHTS), figures, rows)
 
 
 def own_table(evaluations: Sequence[RunRecord]) -> Table:
     """Return one line per evaluation of one and the same run."""
-    return _table((), [(evaluation.id, *_own(evaluation)) for evaluation in evaluations])
+    figures = (*_RESULTS, *on_other_images(evaluations))
+    return _table((), figures, [(each.id, *_own(each, figures)) for each in evaluations])
 
 
 def evaluation_data(evaluations: Sequence[RunRecord]) -> Table:
@@ -80,13 +82,15 @@ def evaluated(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value_at(spec, f"evaluation.{path}") for name, path in paths.items()}
 
 
-def _table(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    whole = ("evaluation", *headers, "network", "data set", "k", "state", *_RESULTS)
-    right = frozenset({"seed", "k", *_RESULTS})
+def _table(
+    headers: tuple[str, ...], figures: tuple[str, ...], rows: Sequence[tuple[str, ...]]
+) -> Table:
+    whole = ("evaluation", *headers, "network", "data set", "k", "state", *figures)
+    right = frozenset({"seed", "k", *figures})
     return Table(whole, tuple(rows), right=right, spare=("top5", "data set", "k", "method"))
 
 
-def _own(evaluation: RunRecord) -> tuple[str, ...]:
+def _own(evaluation: RunRecord, figures: tuple[str, ...]) -> tuple[str, ...]:
     found = evaluated(evaluation.spec)
     subset = found["train_subset"]
     return (
@@ -94,7 +98,7 @@ def _own(evaluation: RunRecord) -> tuple[str, ...]:
         _shown(found["dataset"]) + ("" if subset is None else f" ({subset})"),
         _shown(found["knn_k"]),
         state_in_words(evaluation),
-        *(fixed(evaluation.results.get(name)) for name in _RESULTS),
+        *(fixed(evaluation.results.get(name)) for name in figures),
     )
 
 

@@ -14,7 +14,7 @@ from emabench.report.tables.evaluation_table import evaluated, own_table
 from emabench.report.tables.run_table import spec_value
 from emabench.table import UNKNOWN, Table, duration, fixed, price_of, significant
 
-_PERCENT = re.compile(r"top[15]$|few_shot_")
+_PERCENT = re.compile(r"top[15](@|$)|few_shot_")
 _BYTES = (
     "ema_bytes",
     "ema_bytes_moved",

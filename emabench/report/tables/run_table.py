@@ -34,21 +34,22 @@ _SPARE = (
 
 def reading_table(runs: Sequence[RunRecord]) -> Table:
     """Return one line per run, rounded: accuracies in percent, throughput in images/s."""
+    figures = (*_RESULT_COLUMNS, *on_other_images(runs))
     rows = [
         (
             run.id,
             run.name or UNKNOWN,
             state_in_words(run),
             *(_shown(spec_value(run, name)) for name in _SPEC_COLUMNS),
-            *(fixed(run.results.get(name)) for name in _RESULT_COLUMNS),
+            *(fixed(run.results.get(name)) for name in figures),
             significant(run.cost.throughput),
             duration(run.cost.total_s),
             f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",
         )
         for run in runs
     ]
-    numbers = ("epochs", "seed", *_RESULT_COLUMNS, "images/s", "total")
-    headers = ("id", "name", "state", *_SPEC_COLUMNS, *_RESULT_COLUMNS, "images/s", "total")
+    numbers = ("epochs", "seed", *figures, "images/s", "total")
+    headers = ("id", "name", "state", *_SPEC_COLUMNS, *figures, "images/s", "total")
     return Table(
         (*headers, "created"),
         tuple(rows),
@@ -56,6 +57,12 @@ def reading_table(runs: Sequence[RunRecord]) -> Table:
         whole=frozenset({"state", "ema_scope", "created"}),
         spare=_SPARE,
     )
+
+
+def on_other_images(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Return the names of the accuracies on further images, such as ``top1@cifar100``."""
+    names = (name for run in runs for name in run.results if name.startswith("top1@"))
+    return tuple(dict.fromkeys(names))
 
 
 def data_table(runs: Sequence[RunRecord]) -> Table:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from emabench.records import Claim, Environment, JobState
+from emabench.spec.pretrain import GIVEN
 from emabench.spec.revisions import PRETRAINING, names_in
 from emabench.spec.version import SPEC_VERSION
 from emabench.store.queue.processes import ProcessIdentity
@@ -153,6 +154,7 @@ def _take(
         run_id=experiment.jobs[0].id,
         threads=experiment.identity.get("threads"),
         weights=experiment.identity.get("weights"),
+        given={name: experiment.identity[name] for name in GIVEN if name in experiment.identity},
         plugins=split_needs(taken.device_kind)[1],
         revisions=names_in(experiment.identity, PRETRAINING),
     )

@@ -15,6 +15,7 @@ from emabench.errors import UsageError
 from emabench.extensions.plugin_reference import needed_by
 from emabench.records import JobKind, JobState, PlannedRun, QueuedRun
 from emabench.spec.fingerprint import fingerprint
+from emabench.spec.pretrain import GIVEN
 from emabench.spec.revisions import EVALUATION
 from emabench.store.queue.attempts import end_dependants
 from emabench.store.queue.locking import lock_jobs, with_dependants, with_needed
@@ -66,10 +67,10 @@ def existing_run(
             if job.state in _ENDED:
                 requeue(job)
     if _state(row) is JobState.QUEUED:
-        if plan.is_evaluation:
+        if plan.is_evaluation or any(name in plan.identity for name in GIVEN):
             # The same weights may lie elsewhere by now.
             row.spec, row.command = _plain(plan.spec), plan.command
-        elif row.jobs[-1].kind is JobKind.LINEAR_EVAL:
+        if not plan.is_evaluation and row.jobs[-1].kind is JobKind.LINEAR_EVAL:
             # Whoever evaluates does it as the plan says, whenever the run was queued.
             row.identity = _plain(plan.identity)
     return _queued_run(row, existed=True, mended="repeated" if is_repeated else None)
