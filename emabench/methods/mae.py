@@ -98,7 +98,7 @@ def patches_of(images: Tensor, grid: TokenGrid) -> Tensor:
     side, patch = grid.side, grid.patch
     seen = images[:, :, : side * patch, : side * patch]
     cut = seen.unflatten(3, (side, patch)).unflatten(2, (side, patch))  # [N, 3, row, y, column, x]
-    return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+    return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # type: ignore[no-any-return]
 
 
 def _visible(options: MAE.Options, grid: TokenGrid) -> int:

@@ -139,5 +139,6 @@ def test_listing_names_every_data_set() -> None:
     infos = list_datasets()
     assert all(isinstance(info, DatasetInfo) for info in infos)
     names = [info.name for info in infos]
-    assert names[0] == "fashion-mini" and {"cifar10", "synthetic", "folder", "arrays"} <= {*names}
+    assert names[0] == "fashion-mini"
+    assert {"cifar10", "synthetic", "folder", "arrays"} <= {*names}
     assert all(info.licence and info.source and info.description for info in infos)
