@@ -225,6 +225,10 @@ class RunRecord:
     """Names of the studies that the run belongs to, sorted."""
     unreadable: str | None = None
     """Why its spec cannot be read: then ``spec`` is empty, and it is compared with nothing."""
+    tags: tuple[str, ...] = ()
+    """The words that somebody put on it, sorted."""
+    note: str | None = None
+    """What somebody wrote about it."""
 
     def __repr__(self) -> str:
         shown = [f"{n} {value:.4g}" for n, value in self.results.items() if n.endswith("top1")]

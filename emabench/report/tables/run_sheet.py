@@ -61,6 +61,8 @@ def _about(run: RunRecord) -> Table:
         ("id", run.id),
         ("name", run.name or UNKNOWN),
         *(("study", study) for study in run.studies),
+        *([("tags", ", ".join(run.tags))] if run.tags else []),
+        *([] if run.note is None else [("note", run.note)]),
         ("state", state_in_words(run) + (" (smoke)" if run.smoke else "")),
         *_of_evaluation(run),
         *((name, _shown(spec_value(run, name))) for name in _names(run)),

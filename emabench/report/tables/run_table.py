@@ -85,6 +85,8 @@ def run_values(run: RunRecord) -> dict[str, Any]:
         "id": run.id,
         "name": run.name,
         "studies": list(run.studies),
+        "tags": list(run.tags),
+        "note": run.note,
         "state": run.state.value,
         "smoke": run.smoke,
         "collapsed": is_collapsed(run),
