@@ -48,7 +48,7 @@ def store(folder):
         store.queue.fail(claim, reason=reason, cost=CostReading(train_s=1.0))
         own = evaluated(store, evaluation(WEIGHTS))
         store.tag([own], add=["paper", "gpubox"])
-        store.annotate([own], f"as on node7, see '{IMAGES}/log.txt'")
+        store.annotate([own], f"as on node7, see '{IMAGES}'")
     with closing(sqlite3.connect("results.db")) as database:
         database.execute("UPDATE attempts SET pid = 43210, process_started = 98765.25")
         for number, host in enumerate(HOSTS):

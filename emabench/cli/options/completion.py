@@ -14,8 +14,24 @@ from pathlib import Path
 
 import typer
 
+from emabench.records import COST_READINGS, RUN_LABELS, USUAL_RESULTS
 from emabench.table import visible
 
+_FIELDS = (
+    "method",
+    "ema_scope",
+    "backbone",
+    "dataset",
+    "data_dir",
+    "epochs",
+    "batch_size",
+    "lr",
+    "seed",
+    "device",
+    "precision",
+    "ema.decay",
+)
+"""Some of the fields of a spec: those that have flags, and the decay."""
 _NEWEST = 50
 """Runs that are proposed."""
 _PATIENCE = 0.2
@@ -38,6 +54,20 @@ def complete_runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 def complete_tags(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Propose the tags of the store; of a comma list, its last part."""
     return _last_part(incomplete, [(tag, f"{count} runs") for tag, count in _rows(ctx, _TAGS)])
+
+
+def complete_run_fields(incomplete: str) -> list[str]:
+    """Propose what can be asked of a run by name; of a comma list, its last part."""
+    known = (*_FIELDS, *RUN_LABELS, *USUAL_RESULTS, *COST_READINGS)
+    names = [(name, "") for name in known]
+    return [value for value, _ in _last_part(incomplete, names)]
+
+
+def complete_condition(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Propose the names that a condition may begin with, and the tags of the store."""
+    if incomplete.startswith("tag="):
+        return [f"tag={tag}" for tag, _ in _rows(ctx, _TAGS) if f"tag={tag}".startswith(incomplete)]
+    return [f"{name}=" for name in complete_run_fields(incomplete)]
 
 
 def _last_part(incomplete: str, known: list[tuple[str, str]]) -> list[tuple[str, str]]:

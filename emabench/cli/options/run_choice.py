@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.cli.options.completion import complete_runs
+from emabench.cli.options.completion import complete_condition, complete_runs
 
 if TYPE_CHECKING:
     from emabench.records import RunQuery, RunRecord
@@ -29,7 +29,9 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         metavar="FIELD=VALUE",
-        help="Only runs with this value of a field; may be repeated.",
+        help="Only runs with this value of a field, result, cost or label; also !=, >, <, >=, <=, "
+        "and ~ for a part of it. May be repeated.",
+        autocompletion=complete_condition,
     ),
 ]
 StudyOption = Annotated[
