@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
@@ -148,6 +148,22 @@ class CostReading:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
+COST_READINGS = tuple(each.name for each in fields(CostReading))
+"""The names of what is measured of a cost."""
+USUAL_RESULTS = (
+    "top1",
+    "top5",
+    "knn_top1",
+    "knn_top5",
+    "online_top1",
+    "effective_rank",
+    "embedding_std",
+)
+"""The names of results; besides, there is ``few_shot_<n>``."""
+RUN_LABELS = ("id", "name", "state", "tag", "study", "note", "created")
+"""What somebody called a run, and what became of it; it may have several tags and studies."""
+
+
 @dataclass(frozen=True)
 class AttemptRecord:
     """One try at a job."""
@@ -225,6 +241,10 @@ class RunRecord:
     """Names of the studies that the run belongs to, sorted."""
     unreadable: str | None = None
     """Why its spec cannot be read: then ``spec`` is empty, and it is compared with nothing."""
+    tags: tuple[str, ...] = ()
+    """The words that somebody put on it, sorted."""
+    note: str | None = None
+    """What somebody wrote about it."""
 
     def __repr__(self) -> str:
         shown = [f"{n} {value:.4g}" for n, value in self.results.items() if n.endswith("top1")]
@@ -268,7 +288,9 @@ class RunQuery:
     smoke: bool = False
     """Whether smoke runs are wanted too."""
     conditions: tuple[str, ...] = ()
-    """What ``where`` asks for as the user typed it."""
+    """What ``where`` and ``tests`` ask for as the user typed it."""
+    tests: tuple[Callable[[RunRecord], bool], ...] = ()
+    """What else the runs must meet."""
 
     @property
     def with_smoke(self) -> RunQuery:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from emabench.errors import StoreError
 from emabench.records import (
@@ -28,6 +29,14 @@ from emabench.store.connection.database import Database
 from emabench.store.connection.opening import open_for_reading, open_for_writing
 from emabench.store.queue.enqueue import existing_run, insert_run, remove_experiments
 from emabench.store.queue.job_queue import JobQueue
+from emabench.store.runs.labels import (
+    add_tags,
+    checked_note,
+    checked_tag,
+    count_tags,
+    remove_tag,
+    write_label,
+)
 from emabench.store.runs.points import find_points
 from emabench.store.runs.reader import find_job, find_runs, named_run
 from emabench.store.runs.studies import join_study
@@ -123,6 +132,61 @@ class RunStore:
                 # Two processes queued the same run, or repeat: the later looks again.
                 if not isinstance(error.__cause__, IntegrityError):
                     raise
+
+    def tag(
+        self, run_ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> None:
+        """Put words on runs, and take others from them. Safe with several processes at once.
+
+        Args:
+            run_ids: runs, separate evaluations or benches.
+            add: what they do not have yet; one that they have changes nothing.
+            remove: what they have; one that they lack changes nothing.
+
+        Raises:
+            UsageError: one of the words cannot be a tag.
+            NotFoundError: there is no such run.
+        """
+        added = [checked_tag(tag) for tag in add]
+        while True:
+            try:
+                with self._database.write() as session:
+                    for experiment in _experiments(session, run_ids):
+                        add_tags(session, experiment, added)
+                        for tag in remove:
+                            remove_tag(session, experiment, tag)
+                    return
+            except StoreError as error:
+                # Two processes put the same tag on a run: the later looks again.
+                if not isinstance(error.__cause__, IntegrityError):
+                    raise
+
+    def rename(self, run_ids: Sequence[str], name: str | None) -> None:
+        """Give runs a name, which others may have too; None takes it away.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.write() as session:
+            for experiment in _experiments(session, run_ids):
+                write_label(session, experiment, name=name)
+
+    def annotate(self, run_ids: Sequence[str], note: str) -> None:
+        """Write a note about runs in place of the one that they have; an empty one is none.
+
+        Raises:
+            UsageError: it is too long.
+            NotFoundError: there is no such run.
+        """
+        checked = checked_note(note)
+        with self._database.write() as session:
+            for experiment in _experiments(session, run_ids):
+                write_label(session, experiment, note=checked)
+
+    def tags(self) -> dict[str, int]:
+        """Return how many runs, separate evaluations and benches have each tag."""
+        with self._database.read() as session:
+            return count_tags(session)
 
     def remove(self, run_ids: Sequence[str]) -> None:
         """Delete runs with all that the store holds of them; their files are left alone.
@@ -236,3 +300,8 @@ class RunStore:
         with self._database.read() as session:
             run = named_run(session, run_id).id
             return find_correct(session, [run], [name]).get((run, name))
+
+
+def _experiments(session: Session, run_ids: Sequence[str]) -> list[int]:
+    """Return the rows of runs, in the order in which everybody locks them."""
+    return sorted({named_run(session, run).experiment_id for run in run_ids})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -45,7 +46,9 @@ def store(folder):
         claim = store.queue.claim(store.add_run(plan(seed=9)).pretrain_job, environment=ENVIRONMENT)
         reason = f"FileNotFoundError: no '{IMAGES}/b.png' for adalovelace on node7"
         store.queue.fail(claim, reason=reason, cost=CostReading(train_s=1.0))
-        evaluated(store, evaluation(WEIGHTS))
+        own = evaluated(store, evaluation(WEIGHTS))
+        store.tag([own], add=["paper", "gpubox"])
+        store.annotate([own], f"as on node7, see '{IMAGES}'")
     with closing(sqlite3.connect("results.db")) as database:
         database.execute("UPDATE attempts SET pid = 43210, process_started = 98765.25")
         for number, host in enumerate(HOSTS):
@@ -134,6 +137,13 @@ def test_what_was_told_apart_stays_so_under_one_name_everywhere(store, scrubbed)
     assert runs[4].jobs[0].attempts[0].reason.startswith("FileNotFoundError: no 'path-")
     assert runs[-1].spec["weights"] == "path-2"
     assert scrubbed["replaced"] == {"hosts": 3, "users": 1, "paths": 4}
+
+
+def test_tags_and_notes_stay_without_the_names_in_them(store, scrubbed):
+    (own,) = [run for run in records("public.db")[0] if run.is_evaluation]
+    (host, paper), note = own.tags, own.note
+    assert (paper, host[:5]) == ("paper", "host-")
+    assert re.fullmatch(r"as on host-\d, see 'path-\d'", note)
 
 
 def test_the_hash_of_an_environment_is_that_of_the_neutral_one(store, scrubbed):

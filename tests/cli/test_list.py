@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from seeding import ENVIRONMENT, complete, plan
@@ -130,3 +131,50 @@ def test_a_file_that_is_no_store_is_left_alone(command, content, emabench, folde
     assert result.hint
     assert path.read_bytes() == content
     assert [entry.name for entry in folder.iterdir()] == ["results.db"]
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        (["--where", "top1>60"], ["done"]),
+        (["--where", "seed>0", "--where", "state~ail"], ["failed"]),
+        (["--name", "first"], ["done"]),
+        (["--tag", "paper"], ["failed", "queued"]),
+        (["--tag", "paper", "--where", "seed<2"], ["failed"]),
+        (["--sort", "-seed"], ["queued", "failed", "done"]),
+        (["--sort", "state,seed"], ["done", "failed", "queued"]),
+        (["--sort", "-top1", "--limit", "1"], ["queued"]),
+    ],
+)
+def test_more_options_choose_and_order_runs(emabench, store, runs, options, chosen):
+    store.tag([runs["failed"], runs["queued"]], add=["paper"])
+    store.rename([runs["queued"]], "second")
+    assert ids(emabench(["list", "--json", *options])) == [runs[name] for name in chosen]
+
+
+def test_columns_are_chosen_for_readers_and_programs(emabench, store, runs):
+    store.tag([runs["done"]], add=["paper", "a"])
+    columns = ["--columns", "id,top1,total_s,tag,ema.decay,created", "--where", "state=done"]
+    text = emabench(["list", *columns]).out
+    assert re.search(rf"{runs['done']} +61\.25 +15\.0 s +a paper +0\.99 +20\d\d-\d\d-\d\d", text)
+    (line,) = csv.DictReader(io.StringIO(emabench(["list", "--csv", *columns]).out))
+    assert (line["id"], line["top1"], line["total_s"]) == (runs["done"], "61.25", "15.0")
+    assert (line["tag"], line["ema.decay"]) == ("a paper", "0.99")
+    assert line["created"].endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--columns", "id,,top1"], "has an empty part"),
+        (["--columns", "id,topl"], "unknown field 'topl'"),
+        (["--columns", "id", "--json"], "applies to the table of runs"),
+        (["--sort", "topl"], "unknown field 'topl'"),
+        (["--where", "top1>high"], "is no number"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(emabench, runs, options, words):
+    result = emabench(["list", *options])
+    assert (result.code, result.out) == (2, "")
+    assert words in result.err
+    assert result.hint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any
 from emabench.analysis.metrics import state_in_words
 from emabench.records import TITLES, CostReading, JobKind, MetricPoint, RunRecord
 from emabench.report.tables.evaluation_table import evaluated, own_table
-from emabench.report.tables.run_table import spec_value
+from emabench.report.tables.run_table import PERCENT, spec_value
 from emabench.table import UNKNOWN, Table, duration, fixed, price_of, significant
 
-_PERCENT = re.compile(r"top[15](@|$)|few_shot_")
 _BYTES = (
     "ema_bytes",
     "ema_bytes_moved",
@@ -61,6 +59,8 @@ def _about(run: RunRecord) -> Table:
         ("id", run.id),
         ("name", run.name or UNKNOWN),
         *(("study", study) for study in run.studies),
+        *([("tags", ", ".join(run.tags))] if run.tags else []),
+        *([] if run.note is None else [("note", run.note)]),
         ("state", state_in_words(run) + (" (smoke)" if run.smoke else "")),
         *_of_evaluation(run),
         *((name, _shown(spec_value(run, name))) for name in _names(run)),
@@ -100,7 +100,7 @@ def _results(run: RunRecord) -> Table:
     if run.kind is JobKind.BENCH:  # its figures are those of its arms
         return Table(("result", "value"), ())
     rows = [
-        (name, fixed(value) if _PERCENT.search(name) else f"{value:.6g}")
+        (name, fixed(value) if PERCENT.search(name) else f"{value:.6g}")
         for name, value in sorted(run.results.items())
     ]
     return Table(("result", "value"), tuple(rows), right=frozenset({"value"}))

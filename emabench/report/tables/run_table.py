@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -10,14 +11,17 @@ from typing import Any
 
 from emabench.analysis.metrics import is_collapsed, state_in_words
 from emabench.analysis.selection import select
-from emabench.errors import UnknownNameError
+from emabench.errors import UnknownNameError, UsageError
 from emabench.records import AttemptRecord, JobRecord, JobState, MetricPoint, RunRecord
 from emabench.spec.paths import SHORT_NAMES, value_at
-from emabench.table import UNKNOWN, Table, duration, fixed, price_of, significant
+from emabench.store.runs.run_field import RunField
+from emabench.table import UNKNOWN, Table, duration, fixed, price_of, show_value, significant
 
 _SPEC_COLUMNS = ("method", "ema_scope", "backbone", "dataset", "epochs", "seed")
 DESCRIBED = ("id", "name", "state", "smoke", *_SPEC_COLUMNS, "created_at")
 """Columns of ``data_table`` that hold no measured number."""
+PERCENT = re.compile(r"top[15](@|$)|few_shot_")
+"""Names of results that are accuracies."""
 _RESULT_COLUMNS = ("top1", "knn_top1", "online_top1")
 _SPARE = (
     "online_top1",
@@ -65,6 +69,55 @@ def on_other_images(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def chosen_columns(text: str) -> list[RunField]:
+    """Return what a comma list of columns names.
+
+    Raises:
+        UsageError: a part is empty.
+        SpecError: a run has nothing of this name.
+    """
+    names = [part.strip() for part in text.split(",")]
+    if not all(names):
+        raise UsageError(f"--columns {text!r} has an empty part", hint="for example id,top1")
+    return [RunField.parse(name) for name in names]
+
+
+def table_of(runs: Sequence[RunRecord], columns: Sequence[RunField], *, exact: bool) -> Table:
+    """Return one line per run with the columns that somebody chose.
+
+    Args:
+        runs: the runs.
+        columns: what of them.
+        exact: whether values are as they are, for programs, or rounded for readers.
+    """
+    headers = tuple(column.name for column in columns)
+    values = [[column.value(run) for column in columns] for run in runs]
+    if exact:
+        moments = [[v.isoformat() if isinstance(v, datetime) else v for v in row] for row in values]
+        return Table(headers, tuple(map(tuple, moments)))
+    rows = [tuple(map(_cell, columns, row)) for row in values]
+    numbers = {
+        column.name
+        for place, column in enumerate(columns)
+        if column.kind in ("result", "cost")
+        or any(isinstance(row[place], int | float) for row in values)
+    }
+    whole = frozenset(set(headers) & {"id", "state", "ema_scope", "created"})
+    return Table(headers, tuple(rows), right=frozenset(numbers), whole=whole)
+
+
+def _cell(column: RunField, value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, datetime):
+        return f"{value.astimezone():%Y-%m-%d %H:%M}"
+    if column.kind == "result":
+        return fixed(value) if PERCENT.search(column.name) else f"{value:.6g}"
+    if column.kind == "cost":
+        return duration(value) if column.name.endswith("_s") else significant(value)
+    return value if isinstance(value, str) else show_value(value)
+
+
 def data_table(runs: Sequence[RunRecord]) -> Table:
     """Return one line per run in full precision, every reading of the cost included, for CSV."""
     costs = list(runs[0].cost.as_dict()) if runs else []
@@ -92,6 +145,8 @@ def run_values(run: RunRecord) -> dict[str, Any]:
         "id": run.id,
         "name": run.name,
         "studies": list(run.studies),
+        "tags": list(run.tags),
+        "note": run.note,
         "state": run.state.value,
         "smoke": run.smoke,
         "collapsed": is_collapsed(run),

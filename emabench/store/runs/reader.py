@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from emabench.errors import NotFoundError, UsageError
 from emabench.records import JobKind, JobRecord, RunQuery, RunRecord
-from emabench.spec.paths import as_resolved, value_at
+from emabench.spec.paths import as_resolved
 from emabench.store.connection.database import batches
+from emabench.store.runs.condition import holds
+from emabench.store.runs.run_field import OF_IDENTITY
 from emabench.store.runs.studies import check_study
 from emabench.store.runs.whole_runs import read_jobs, read_runs
 from emabench.store.schema.tables import Experiment, Job, StudyMember
@@ -19,11 +21,6 @@ from emabench.store.schema.tables import Experiment, Job, StudyMember
 LAST = "@last"
 """Names the newest run."""
 
-_IDENTITY_OF_FIELD = {
-    "pretrain.device": "device_kind",
-    "pretrain.precision": "precision",
-    "pretrain.threads": "threads",
-}
 _CANDIDATES_SHOWN = 5
 _IS_RUN = Experiment.jobs.any(Job.kind == JobKind.PRETRAIN)
 _IS_BENCH = Experiment.jobs.any(Job.kind == JobKind.BENCH)
@@ -60,7 +57,8 @@ def find_runs(
     if query.study is not None:
         check_study(session, query.study)
         conditions.append(Experiment.studies.any(StudyMember.study == query.study))
-    return read_runs(session, *conditions, fits=lambda head: _fits(head, where))
+    runs = read_runs(session, *conditions, fits=lambda head: holds(head, where))
+    return [run for run in runs if all(meets(run) for meets in query.tests)]
 
 
 def _named_runs(session: Session, texts: Sequence[str]) -> list[RunRecord]:
@@ -84,18 +82,8 @@ def _prefilter(where: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     return [
         Experiment.spec[tuple(path.split("."))].as_string() == wanted
         for path, wanted in where.items()
-        if isinstance(wanted, str) and path not in _IDENTITY_OF_FIELD
+        if isinstance(wanted, str) and path not in OF_IDENTITY
     ]
-
-
-def _fits(head: Row[Any], where: Mapping[str, Any]) -> bool:
-    for path, wanted in where.items():
-        values = [value_at(head.spec, path)]
-        if path in _IDENTITY_OF_FIELD and isinstance(head.identity, dict):
-            values.append(head.identity.get(_IDENTITY_OF_FIELD[path]))
-        if wanted not in values:
-            return False
-    return True
 
 
 def named_run(session: Session, text: str) -> Job:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from emabench.records import RunQuery
-from emabench.spec.paths import field_value, full_path, read_condition
+from emabench.spec.paths import field_value
+from emabench.store.runs.condition import RunCondition, parse_condition
+from emabench.store.runs.run_field import RunField
 
 
 def run_query(
@@ -21,8 +23,8 @@ def run_query(
     """Return the query that conditions stand for.
 
     Args:
-        where: values by field, or conditions as ``--where`` takes them: ``method=moco``. The text
-            of a value means what it means there.
+        where: values by field, or conditions as ``--where`` takes them: ``method=moco``,
+            ``top1>80``. The text of a value means what it means there.
         ids: ids of runs, unique beginnings of some, or ``@last``.
         name: the name that the runs were given.
         study: the study that they belong to.
@@ -32,19 +34,31 @@ def run_query(
         SpecError: there is no such field, or it cannot have the value.
     """
     if isinstance(where, Mapping):
-        filters = dict(_filter(field, value) for field, value in where.items())
         conditions = tuple(f"{field}={_in_words(value)}" for field, value in where.items())
+        parsed = [_condition(field, value) for field, value in where.items()]
     else:
         conditions = tuple(where or ())
-        filters = dict(read_condition(condition) for condition in conditions)
-    return RunQuery(filters, name, study, tuple(ids or ()), smoke, conditions)
+        parsed = [parse_condition(condition) for condition in conditions]
+    # The database can look for these by itself.
+    equal = [each for each in parsed if each.field.kind == "spec" and each.sign == "="]
+    return RunQuery(
+        {each.field.key: each.value for each in equal},
+        name,
+        study,
+        tuple(ids or ()),
+        smoke,
+        conditions,
+        tuple(each for each in parsed if each not in equal),
+    )
 
 
-def _filter(field: str, value: Any) -> tuple[str, Any]:
+def _condition(name: str, value: Any) -> RunCondition:
     if isinstance(value, str):
-        return read_condition(f"{field}={value}")
-    path = full_path(field)
-    return path, field_value(path, value, what=f"--where {field}")
+        return parse_condition(f"{name}={value}")
+    field = RunField.parse(name)
+    if field.kind == "spec":
+        value = field_value(field.key, value, what=f"--where {name}")
+    return RunCondition(field, "=", value)
 
 
 def _in_words(value: Any) -> str:

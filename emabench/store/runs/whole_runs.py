@@ -27,6 +27,7 @@ from emabench.store.schema.tables import (
     Experiment,
     Job,
     Result,
+    RunTag,
     StudyMember,
     split_needs,
 )
@@ -41,6 +42,7 @@ _HEAD = [
     Experiment.fingerprint,
     Experiment.created_at,
     Experiment.warnings,
+    Experiment.note,
 ]
 _JOB = [
     "id",
@@ -153,6 +155,13 @@ def _read(
             .order_by(StudyMember.study)
         )
     )
+    tags = _by_first(
+        session.execute(
+            select(RunTag.experiment_id, RunTag.tag)
+            .where(RunTag.experiment_id.in_(ids))
+            .order_by(RunTag.tag)
+        )
+    )
     for head in heads:
         if head.id in jobs:  # else somebody is removing it
             first: JobKind = jobs[head.id][0][_JOB.index("kind")]
@@ -180,6 +189,8 @@ def _read(
                 warnings=(*head.warnings, *(f"its spec is damaged: {each}" for each in damage)),
                 studies=tuple(study for (study,) in studies.get(head.id, ())),
                 unreadable=why,
+                tags=tuple(tag for (tag,) in tags.get(head.id, ())),
+                note=head.note,
             )
 
 

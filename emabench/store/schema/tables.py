@@ -7,6 +7,7 @@
                     ├──< series ─< metrics  (job, name; step)
                     └──< results  (job, name)
     experiments ─< study_runs  (study, experiment)
+    experiments ─< run_tags  (tag, experiment)
 
 Times are UTC. NULL is unknown, never 0.
 """
@@ -38,7 +39,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from emabench.records import DEFAULT_MAX_ATTEMPTS, JobKind, JobState
 from emabench.spec.version import SPEC_VERSION
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The newest revision under ``migrations/versions``; a test keeps the two equal."""
 
 
@@ -112,11 +113,14 @@ class Experiment(StoreTable):
     """The notes that the user saw when it was planned."""
     created_at: Mapped[datetime] = mapped_column(index=True)
     """When it was planned."""
+    note: Mapped[str | None]
+    """What somebody wrote about it afterwards."""
 
     jobs: Mapped[list[Job]] = relationship(back_populates="experiment", order_by="Job.position")
     studies: Mapped[list[StudyMember]] = relationship(
         order_by="StudyMember.study", passive_deletes=True
     )
+    tags: Mapped[list[RunTag]] = relationship(order_by="RunTag.tag", passive_deletes=True)
 
 
 class StudyMember(StoreTable):
@@ -129,6 +133,25 @@ class StudyMember(StoreTable):
     experiment_id: Mapped[int] = mapped_column(
         # By the database, which knows also what another process says at the same moment.
         ForeignKey("experiments.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        index=True,
+    )
+
+
+LONGEST_TAG = 64
+"""Letters."""
+
+
+class RunTag(StoreTable):
+    """A word that somebody put on a run, to find it again."""
+
+    __tablename__ = "run_tags"
+
+    tag: Mapped[str] = mapped_column(String(LONGEST_TAG), primary_key=True)
+    """The word."""
+    experiment_id: Mapped[int] = mapped_column(
+        ForeignKey("experiments.id", ondelete="CASCADE"),  # as for studies
         primary_key=True,
         autoincrement=False,
         index=True,

@@ -2,8 +2,8 @@
 
 ::
 
-    {"format": "emabench-runs", "version": 1, "schema": "0005", ..., "runs": 2}
-    {"fingerprint": ..., "spec": {...}, "studies": [...], "jobs": [
+    {"format": "emabench-runs", "version": 1, "schema": "0006", ..., "runs": 2}
+    {"fingerprint": ..., "spec": {...}, "studies": [...], "tags": [...], "jobs": [
       {"id": ..., "attempts": [{..., "environment": {...}, "cost": {...}}],
        "metrics": [...], "results": [...]}]}
 
@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -57,6 +58,7 @@ from sqlalchemy.orm import Session, selectinload, undefer
 from emabench.errors import DataError
 from emabench.records import JobKind, JobState
 from emabench.spec.experiment import unreadable
+from emabench.store.runs.labels import LONGEST_NOTE, TAG
 from emabench.store.schema import tables
 from emabench.store.schema.tables import (
     Attempt,
@@ -118,6 +120,12 @@ def _check_text(value: Any) -> Any:
     return value
 
 
+def _check_length(note: str) -> str:
+    if len(note) > LONGEST_NOTE:
+        raise ValueError(f"it is longer than {LONGEST_NOTE} letters")
+    return note
+
+
 def _number(value: Any) -> Any:
     return _INFINITE.get(value, value) if isinstance(value, str) else value
 
@@ -136,6 +144,11 @@ JobId = Annotated[
     _or("is longer than 12"),
     Field(pattern="^[0-9a-f]{12}$"),  # a folder is named after it
     _or("is not the id of a job"),
+]
+Tag = Annotated[
+    PlainText,
+    Field(max_length=tables.LONGEST_TAG, pattern=f"^{TAG.pattern}$"),
+    _or("is no tag"),
 ]
 _TYPES: dict[type, Any] = {
     Text: PlainText,
@@ -251,6 +264,9 @@ class BundledRun(_row(Experiment, "id")):  # type: ignore[misc]
     warnings: Annotated[list[Any], _or("is not a list")]
     studies: list[PlainText] = Field(default_factory=list)
     """Missing in a bundle of a store that knew no studies."""
+    tags: list[Tag] = Field(default_factory=list)
+    note: Annotated[PlainText, AfterValidator(_check_length)] | None = None
+    """Missing, like the tags, in a bundle of a store that knew none."""
     jobs: list[BundledJob]
 
     @model_validator(mode="after")
@@ -311,12 +327,14 @@ def bundle_lines(session: Session, experiment_ids: Sequence[int]) -> Iterator[st
         .selectinload(Job.attempts)
         .options(selectinload(Attempt.cost), selectinload(Attempt.environment)),
         selectinload(Experiment.studies),
+        selectinload(Experiment.tags),
     )
     for experiment_id in experiment_ids:
         experiment = session.scalars(whole.where(Experiment.id == experiment_id)).one()
         run = BundledRun.of(
             experiment,
             studies=[each.study for each in experiment.studies],
+            tags=[each.tag for each in experiment.tags],
             jobs=[_bundled_job(session, job) for job in experiment.jobs],
         )
         yield json.dumps(run.model_dump(mode="json"), allow_nan=False)

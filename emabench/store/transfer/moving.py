@@ -20,6 +20,7 @@ from emabench.errors import DataError, EmabenchError, NotFoundError, UsageError
 from emabench.records import ANY_RUN, JobKind, RunQuery, RunRecord
 from emabench.store.connection.opening import open_for_reading, open_for_writing
 from emabench.store.runs.environments import environment_id
+from emabench.store.runs.labels import add_tags
 from emabench.store.runs.points import write_points
 from emabench.store.runs.reader import find_runs, named_run
 from emabench.store.runs.studies import add_to_studies
@@ -281,11 +282,14 @@ def _insert_runs(
 
 
 def _insert_once(session: Session, run: BundledRun) -> bool:
-    """Insert a run unless it is there; return whether it was not. It joins its studies anyway."""
+    """Insert a run unless it is there; return whether it was not.
+
+    It joins its studies anyway, and takes its tags; a note only where it has none.
+    """
     known = session.get(Job, run.jobs[0].id)
     with session.begin_nested():
         if known is None:
-            experiment = Experiment(**run.model_dump(exclude={"studies", "jobs"}))
+            experiment = Experiment(**run.model_dump(exclude={"studies", "tags", "jobs"}))
             experiment.repeat = _free_repeat(session, run.fingerprint, run.repeat)
             session.add(experiment)
             session.flush()
@@ -293,6 +297,10 @@ def _insert_once(session: Session, run: BundledRun) -> bool:
                 _insert_job(session, experiment.id, job)
         of = experiment.id if known is None else known.experiment_id
         add_to_studies(session, of, run.studies)
+        add_tags(session, of, run.tags)
+        if known is not None and run.note is not None and known.experiment.note is None:
+            known.experiment.note = run.note
+            session.flush()
     return known is None
 
 

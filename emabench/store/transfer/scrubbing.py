@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import String, cast, select, text, update
+from sqlalchemy import String, cast, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from emabench.store.connection.database import Database
@@ -20,13 +20,15 @@ from emabench.store.schema.tables import (
     EnvironmentRow,
     Experiment,
     Job,
+    RunTag,
     StoreTable,
     host_name,
 )
 from emabench.store.transfer.copying import copy_store
 
 _TEXTS: list[Any] = [
-    Experiment.name, Experiment.command, Experiment.warnings, Job.reason, Attempt.reason,
+    Experiment.name, Experiment.note, Experiment.command, Experiment.warnings,
+    Job.reason, Attempt.reason,
 ]  # fmt: skip
 _VALUES: list[Any] = [Experiment.spec, Experiment.identity]
 """Columns whose text is free, and those of values, of which only whole ones are paths."""
@@ -77,6 +79,7 @@ def _scrub(file: Path, names: NeutralNames) -> None:
                 _change(session, column, names.text)
             for column in _VALUES:
                 _change(session, column, names.value)
+            _change_tags(session, names)
             _hide_processes(session, names)
             _drop_samples(session)
     finally:
@@ -96,6 +99,8 @@ def _learn(session: Session, names: NeutralNames) -> None:
             key = column.class_.id
             for value in session.scalars(select(column).order_by(key)):
                 _mapped(value, learn)
+    for tag in session.scalars(select(RunTag.tag).distinct().order_by(RunTag.tag)):
+        names.learn_text(tag)
 
 
 def _change(session: Session, column: Any, change: Callable[[str], str]) -> None:
@@ -107,6 +112,15 @@ def _change(session: Session, column: Any, change: Callable[[str], str]) -> None
         changed = _mapped(value, change)
         if changed != value:
             session.execute(update(table).where(key == id).values({column.key: changed}))
+
+
+def _change_tags(session: Session, names: NeutralNames) -> None:
+    """Change the tags, which are part of the key of their rows."""
+    rows = session.execute(select(RunTag.tag, RunTag.experiment_id)).all()
+    session.execute(delete(RunTag))
+    changed = dict.fromkeys((names.text(tag), run) for tag, run in rows)
+    session.add_all(RunTag(tag=tag, experiment_id=run) for tag, run in changed)
+    session.flush()
 
 
 def _hide_processes(session: Session, names: NeutralNames) -> None:

@@ -17,8 +17,17 @@ from emabench.records import JobKind, JobState
 from emabench.store.connection.location import Location
 from emabench.store.connection.opening import open_for_reading, open_for_writing
 from emabench.store.connection.sqlite import connect_sqlite
+from emabench.store.runs.labels import LONGEST_NOTE, TAG
 from emabench.store.runs.whole_runs import why_unreadable
-from emabench.store.schema.tables import Attempt, Experiment, Job, Result, Series
+from emabench.store.schema.tables import (
+    LONGEST_TAG,
+    Attempt,
+    Experiment,
+    Job,
+    Result,
+    RunTag,
+    Series,
+)
 
 
 def check(location: str) -> list[str]:
@@ -74,6 +83,7 @@ def _broken_invariants(session: Session) -> list[str]:
         *_shapes(session),
         *_results(session),
         *_specs(session),
+        *_labels(session),
     ]
 
 
@@ -216,6 +226,17 @@ def _specs(session: Session) -> list[str]:
         (row.id, why_unreadable(row.spec, row.identity, row.kind)) for row in session.execute(heads)
     )
     return [f"the spec of run {run} cannot be read: {why}" for run, why in found if why is not None]
+
+
+def _labels(session: Session) -> list[str]:
+    """A tag is a word, and a note has an end."""
+    tags = session.scalars(select(RunTag.tag).distinct().order_by(RunTag.tag))
+    wrong = [tag for tag in tags if not TAG.fullmatch(tag) or len(tag) > LONGEST_TAG]
+    long = select(Experiment.id).where(func.length(Experiment.note) > LONGEST_NOTE)
+    return [
+        *(f"the tag {tag[:LONGEST_TAG]!r} is no word" for tag in wrong),
+        *(f"the note of experiment {row} is too long" for row in session.scalars(long)),
+    ]
 
 
 def vacuum(location: str) -> tuple[int, int]:

@@ -50,6 +50,8 @@ def rows(path):
         database.row_factory = sqlite3.Row
         for table in ("experiments", "jobs", "attempts", "environments", "costs", "results"):
             found[table] = [dict(row) for row in database.execute(f"SELECT * FROM {table}")]
+        for row in found["experiments"]:
+            row.pop("note", None)
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
         metrics = "SELECT * FROM metrics ORDER BY job_id, step, name"
         wanted = COMPACT if "series" in tables else metrics
@@ -100,6 +102,7 @@ def test_an_upgrade_keeps_every_row_and_a_copy(frozen, version):
         assert [run.state for run in runs] == (DONE if version == "0001" else DONE + OTHERS)
         assert {job.device_kind for run in runs for job in run.jobs} == {"cpu"}
         assert any(run.studies for run in runs) == (version >= "0003"), "older ones know no studies"
+        assert not any(run.tags or run.note for run in runs)
         queued = [run.id for run in runs if run.state is JobState.QUEUED]
         claim = store.queue.claim_next("cpu")
         assert ([] if claim is None else [claim.job_id]) == queued
@@ -113,6 +116,8 @@ def test_the_newest_frozen_store_is_sound_and_read_without_a_change(frozen):
     with RunStore.open(str(path), mode="read") as store:
         runs = store.runs(RunQuery(smoke=True))
     assert [run.state for run in runs] == DONE + OTHERS
+    assert [run.tags for run in runs[:3]] == [("first-try", "paper"), ("paper",), ()]
+    assert runs[0].note == "the loss is noisier than that of the others"
     assert [run.studies for run in runs] == [
         ("momentum-free-boost", "projector-vs-full"), *[("projector-vs-full",)] * 3, (), (),
     ]  # fmt: skip
