@@ -157,7 +157,7 @@ def resolve(
         any_size = pretrain.augmentation.local_views.count > 0
         backbone = build_backbone(pretrain.backbone, dataset.image_size, any_size=any_size)
         if issubclass(method, MaskedMethod):
-            _check_tokens(pretrain, method, options, backbone)
+            notes = [*notes, *_check_tokens(pretrain, method, options, backbone)]
         if method.trains:
             build_optimizer(pretrain.optimizer, nn.Linear(1, 1), pretrain.batch_size)
             check_device(pretrain.optimizer, device.kind)
@@ -577,8 +577,8 @@ def _settle_local_views(
 
 def _check_tokens(
     spec: PretrainSpec, method: type[MaskedMethod], options: Any, backbone: Backbone
-) -> None:
-    """Check that a backbone passes on the tokens that a masked method needs.
+) -> list[str]:
+    """Check that a backbone passes on the tokens that a masked method needs; say what to know.
 
     Raises:
         SpecError: it has none, or too few, or weights that the method would not train.
@@ -594,7 +594,7 @@ def _check_tokens(
             f"{name}: its pooling has weights, which are not trained with tokens",
             hint="set backbone.options.fc_norm=false, or backbone.options.global_pool=avg or token",
         )
-    method.check_grid(options, backbone.tokens)
+    return method.check_grid(options, backbone.tokens)
 
 
 def _without_labels(spec: PretrainSpec, method: type[Method]) -> list[str]:

@@ -17,17 +17,21 @@ from timm.models import register_model
 from emabench.data.sources.arrays import ImageArrays
 from emabench.data.sources.plugged import dataset
 from emabench.errors import SpecError
+from emabench.methods._masked import MaskedMethod
 from emabench.methods._method import Method, TargetOptions, TrainingSet, Views
 from emabench.networks.heads import Prototypes, mlp
+from emabench.networks.token_grid import TokenGrid
 from emabench.spec.model import SpecModel
 
 __all__ = [
     "ImageArrays",
+    "MaskedMethod",
     "Method",
     "Prototypes",
     "SpecError",
     "SpecModel",
     "TargetOptions",
+    "TokenGrid",
     "TrainingSet",
     "Views",
     "dataset",

@@ -59,10 +59,11 @@ def resolve_bench(
             f"devices={spec.pretrain.devices}: a bench times one device",
             hint="leave --devices at 1; runs on several devices are compared as they are",
         )
-    arms = [
+    every = [
         resolve(_experiment_of(spec, ema), command=command, on_event=on_event, evaluates=False)
         for ema in spec.bench.arms
     ]
+    arms = list({arm.fingerprint: arm for arm in every}.values())  # a scope has several spellings
     bench = spec.bench.model_dump(mode="json")
     bench["arms"] = [arm.spec["pretrain"]["ema"] for arm in arms]
     identity = {"bench": bench, "arms": [arm.fingerprint for arm in arms]}

@@ -15,7 +15,8 @@ from emabench.errors import SpecError
 from emabench.events import Listener, PhaseProgress
 from emabench.experiment import resolve
 from emabench.methods import load_method
-from emabench.methods._method import TrainingSet
+from emabench.methods._masked import MaskedMethod
+from emabench.methods._method import Method, TrainingSet
 from emabench.networks.backbone import build_backbone
 from emabench.records import PlannedRun
 from emabench.spec import ExperimentSpec
@@ -61,11 +62,12 @@ def scope_costs(
     command: str,
     on_event: Listener = lambda event: None,
 ) -> list[ScopeCost]:
-    """Return the cost of each scope, in their order.
+    """Return the cost of each scope, in their order; two spellings of one are one.
 
     Args:
         spec: as the user wrote it; its own scope does not count.
-        scopes: None: none, the projector, every suffix, and the whole encoder.
+        scopes: None: none, the projector, every suffix, and the whole encoder; of a masked
+            method none, the last block and the backbone.
         command: the command line.
         on_event: listens.
 
@@ -81,8 +83,8 @@ def scope_costs(
             hint="choose another with --method",
         )
     if scopes is None:
-        scopes = list(_every_suffix(spec)) if method.target_views else ["none"]
-    found = []
+        scopes = list(_scopes_of(method, spec))
+    found: dict[str, ScopeCost] = {}
     for number, scope in enumerate(scopes):
         on_event(PhaseProgress("counting operations", number, len(scopes)))
         ema = spec.pretrain.ema.model_copy(update={"scope": scope})
@@ -93,16 +95,22 @@ def scope_costs(
             on_event=on_event,
             evaluates=False,
         )
-        found.append(_cost(plan))
-    return found
+        if plan.fingerprint not in found:  # two spellings of one scope
+            found[plan.fingerprint] = _cost(plan)
+    return list(found.values())
 
 
-def _every_suffix(spec: ExperimentSpec) -> Iterator[str]:
-    """Yield the scopes from the smallest to the whole encoder."""
+def _scopes_of(method: type[Method], spec: ExperimentSpec) -> Iterator[str]:
+    """Yield the scopes that a method has, from the smallest to the whole encoder."""
+    yield "none"
+    if not method.target_views:
+        return
     size = load_data(spec.pretrain.data, lambda event: None).image_size
     with torch.random.fork_rng(devices=[]):
         names = build_backbone(spec.pretrain.backbone, size).block_names
-    yield "none"
+    if issubclass(method, MaskedMethod):  # it has no projector, and no scope saves operations
+        yield from (names[-1], "backbone")
+        return
     yield PROJECTOR
     for name in reversed(names[1:]):
         yield f"from:{name}"

@@ -58,8 +58,8 @@ class MaskedMethod(Method):
 
     @classmethod
     @abstractmethod
-    def check_grid(cls, options: Any, grid: TokenGrid) -> None:
-        """Check that a grid of tokens is large enough for the masks.
+    def check_grid(cls, options: Any, grid: TokenGrid) -> list[str]:
+        """Check that a grid of tokens is large enough for the masks; return what to know of it.
 
         Raises:
             SpecError: it is not, or an option cannot be.

@@ -53,7 +53,7 @@ class MAE(MaskedMethod):
         )
 
     @classmethod
-    def check_grid(cls, options: Options, grid: TokenGrid) -> None:
+    def check_grid(cls, options: Options, grid: TokenGrid) -> list[str]:
         """Some patches must be visible and others hidden."""
         check_width("decoder_dim", options.decoder_dim, options.decoder_heads)
         if not 0 < _visible(options, grid) < grid.patches:
@@ -62,6 +62,7 @@ class MAE(MaskedMethod):
                 f"{grid.patches} patches",
                 hint="choose one nearer to 0.75, or smaller patches",
             )
+        return []
 
     def draw_masks(self, options: Options, generator: Generator) -> dict[str, Tensor]:
         """Hide patches of each image at random."""
@@ -72,9 +73,8 @@ class MAE(MaskedMethod):
 
     def predict_hidden(self, tokens: Tensor, part: slice) -> Tensor:
         """Return the pixels [n, M, 3 · patch²] of the hidden patches."""
-        return self.decoder(  # type: ignore[no-any-return]
-            tokens, self.visible[part], self.hidden[part]
-        )
+        predicted: Tensor = self.decoder(tokens, self.visible[part], self.hidden[part])
+        return predicted
 
     def loss(self, online: Views, target: Views) -> Tensor:
         """Mean squared error of the pixels of the hidden patches, each patch normalised.
@@ -97,8 +97,9 @@ def patches_of(images: Tensor, grid: TokenGrid) -> Tensor:
     """
     side, patch = grid.side, grid.patch
     seen = images[:, :, : side * patch, : side * patch]
-    cut = seen.unflatten(3, (side, patch)).unflatten(2, (side, patch))  # [N, 3, row, y, column, x]
-    return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # type: ignore[no-any-return]
+    pixels: Tensor = seen.unflatten(3, (side, patch)).unflatten(2, (side, patch))
+    # From [N, channel, row, y, column, x].
+    return pixels.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 
 def _visible(options: MAE.Options, grid: TokenGrid) -> int:

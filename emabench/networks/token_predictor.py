@@ -57,6 +57,13 @@ class TokenPredictor(nn.Module):
                 initialize(module.weight)
                 nn.init.zeros_(module.bias)
 
+    def calm_residuals(self) -> None:
+        """Divide the last weights of each residual branch by √(2 · depth), as I-JEPA does."""
+        for depth, block in enumerate(self.blocks, start=1):
+            for name in ("attn.proj", "mlp.fc2"):
+                with torch.no_grad():
+                    block.get_submodule(name).get_parameter("weight").div_((2 * depth) ** 0.5)
+
     def forward(self, tokens: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
         """Return a prediction for every hidden patch.
 

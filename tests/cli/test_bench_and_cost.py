@@ -129,6 +129,21 @@ def test_cost_says_where_a_scope_saves_nothing(emabench):
     assert "averaging the projector alone saves nothing" in " ".join(result.err.split())
 
 
+def test_cost_of_a_masked_method_is_memory_and_the_update(emabench):
+    flags = ["cost", "--preset", "smoke", "--method", "ijepa"]
+    result = emabench([*flags, "--ema-scope", "none,projector,backbone,full"])
+    words = " ".join(result.err.split())
+    assert "backbone costs no more operations than none" in words
+    assert "has no projector: EMA scope full is backbone" in words
+    scopes = [line.split()[0] for line in result.out.splitlines() if "1.000" in line]
+    assert scopes == ["none", "backbone"]
+    none, block, backbone = json.loads(emabench([*flags, "--json"]).out)["costs"][0]["rows"]
+    assert [row["ema_scope"] for row in (none, block, backbone)] == ["none", "block2", "backbone"]
+    assert none["flops_per_step"] == backbone["flops_per_step"] > 0
+    assert (none["ema_bytes"], none["ema_bytes_moved"]) == (0, 0)
+    assert backbone["ema_bytes_moved"] == 3 * backbone["ema_bytes"] > 3 * block["ema_bytes"] > 0
+
+
 def test_cost_predicts_by_what_the_store_has_measured(emabench, benched):
     flags = ["cost", *TINY, "--dataset", "synthetic", "--ema-scope", "none,projector,full"]
     result = emabench([*flags, "--from-store", "--price-per-hour", "3600", "--json"])

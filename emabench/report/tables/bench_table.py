@@ -9,6 +9,7 @@ from typing import Any
 
 from emabench.analysis.statistics import Paired, paired_ratio
 from emabench.records import MetricPoint, RunRecord
+from emabench.report.tables.cost_table import OWN_PASS
 from emabench.spec.paths import SHORT_NAMES, value_at
 from emabench.table import UNKNOWN, Table, significant
 
@@ -231,10 +232,7 @@ def bench_notes(rows: Sequence[BenchRow]) -> list[str]:
         and row.ema_scope not in ("none", "projector")
     ]
     if rows[0].ema_scope == "none" and free:
-        notes.append(
-            f"{', '.join(free)}: no more operations than none, because the view that is the target "
-            "has no other pass: with this method, averaging the projector alone saves nothing"
-        )
+        notes.append(f"{', '.join(free)}: no more operations than none: {OWN_PASS}")
     if any(row.steps < _FEW for row in rows):
         notes.append("few timed steps: --steps or --seconds takes more, for narrower intervals")
     return notes

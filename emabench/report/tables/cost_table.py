@@ -9,6 +9,11 @@ from typing import Any
 from emabench.analysis.pace import Pace
 from emabench.table import UNKNOWN, Table, duration, significant
 
+OWN_PASS = (
+    "the target has a pass of its own in every scope, so with this method EMA costs memory and its "
+    "update, and averaging the projector alone saves nothing"
+)
+"""Why no scope costs operations: to be said of some scopes and ``none``."""
 _SAME = 1.001
 
 
@@ -86,12 +91,11 @@ def cost_values(rows: Sequence[CostRow]) -> list[dict[str, Any]]:
 
 def cost_notes(flops: Mapping[str, int | None]) -> list[str]:
     """Return what a reader should know of the scopes, by their operations of a step."""
-    none, full = flops.get("none"), flops.get("full")
-    if none and full and full / none < _SAME:
-        return [
-            "full costs no more operations than none: the view that is the target has no other "
-            "pass, so with this method averaging the projector alone saves nothing"
-        ]
+    none = flops.get("none")
+    for scope in ("full", "backbone"):
+        most = flops.get(scope)
+        if none and most and most / none < _SAME:
+            return [f"{scope} costs no more operations than none: {OWN_PASS}"]
     return []
 
 

@@ -30,7 +30,8 @@ def make(name, **options):
     method = load_method(name)
     if "temperature" in method.Options.model_fields:
         options = {"temperature": T} | options
-    data = TrainingSet(images=64, classes=4, step_images=N, tokens=GRID)
+    grid = TokenGrid(side=8, patch=2, prefix=1) if name == "ijepa" else GRID
+    data = TrainingSet(images=64, classes=4, step_images=N, tokens=grid)
     return method(method.Options(**options), E, data).double()
 
 
@@ -72,6 +73,43 @@ def test_mae_is_the_error_of_the_normalised_pixels_of_hidden_patches():
     plain = make("mae", **decoder, mask_ratio=0.5, normalize_pixels=False)
     plain.hidden = method.hidden
     assert plain.loss((predicted,), (images,)).item() != pytest.approx(expected.item(), rel=0.01)
+
+
+def test_ijepa_is_the_smooth_distance_to_the_normalised_tokens_of_the_targets():
+    predictor = {"predictor_dim": 8, "predictor_depth": 1, "predictor_heads": 2}
+    method = make("ijepa", **predictor, min_keep=4)
+    method.begin_step(torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(0)
+    count, targets, size = method.hidden.shape
+    for index, context in zip(method.hidden, method.visible, strict=True):
+        assert not set(context.tolist()) & set(index.flatten().tolist())
+    tokens = torch.randn(count, 1 + 64, E, generator=generator, dtype=torch.double)
+    predicted = torch.randn(count, targets, size, E, generator=generator, dtype=torch.double)
+    predicted.requires_grad_()
+    expected = written_out.ijepa(predicted, tokens, method.hidden, prefix=1)
+    loss = method.loss((predicted,), (tokens,))
+    same_value_and_gradient(loss, expected, [predicted])
+    torch.testing.assert_close(
+        method.loss((predicted,), (7 + 3 * tokens,)), loss, rtol=1e-4, atol=0
+    )
+
+
+def test_ijepa_predicts_each_target_without_the_others():
+    predictor = {"predictor_dim": 8, "predictor_depth": 2, "predictor_heads": 2}
+    method = make("ijepa", **predictor, min_keep=4)
+    seen = method.visible.shape[1]
+    tokens = torch.randn(N, 1 + seen, E, dtype=torch.double)
+    together = method.predict_hidden(tokens, slice(0, N))
+    assert together.shape == (*method.hidden.shape, E)
+    half = method.predict_hidden(tokens[8:], slice(8, N))
+    torch.testing.assert_close(half, together[8:])
+    without_prefix = torch.cat([0 * tokens[:, :1], tokens[:, 1:]], dim=1)
+    torch.testing.assert_close(method.predict_hidden(without_prefix, slice(0, N)), together)
+    for target in range(4):
+        alone = method.predictor(tokens[:, 1:], method.visible, method.hidden[:, target])
+        torch.testing.assert_close(alone, together[:, target])
+    method.hidden = method.hidden.flip(2)
+    torch.testing.assert_close(method.predict_hidden(tokens, slice(0, N)), together.flip(2))
 
 
 def test_supcon_takes_every_view_of_the_class_for_a_positive():

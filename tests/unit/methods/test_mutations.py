@@ -67,6 +67,15 @@ BROKEN = {
         ("return -(of", "return (of"),
         ("of_positives / positive.sum(dim=1)", "of_positives"),
     ),
+    "ijepa": (
+        ("F.layer_norm(tokens, tokens.shape[-1:])", "tokens"),
+        ("(normalized, self.hidden.flatten(1))", "(normalized, self.hidden.flip(1).flatten(1))"),
+        ("smooth_l1_loss", "mse_loss"),
+        ("target[0][:, self.grid.prefix :]", "target[0][:, : -self.grid.prefix]"),
+        ('{"visible": visible, "hidden": hidden}', '{"visible": hidden[:, 0], "hidden": hidden}'),
+        ("hidden.flatten(0, 1))", "hidden.flip(1).flatten(0, 1))"),
+        ("tokens[:, self.grid.prefix :].repeat", "tokens[:, : -self.grid.prefix].repeat"),
+    ),
     "mae": (
         ("shuffled[:, :seen]", "shuffled[:, seen:]"),
         ("self.grid), self.hidden)", "self.grid), self.visible)"),
@@ -120,6 +129,10 @@ CASES = [(name, *slip) for name, slips in BROKEN.items() for slip in slips]
 FORMULA = "test_a_loss_is_its_formula_with_attached_and_with_separate_targets"
 CHECKS = {
     "lejepa": [FORMULA, "test_lejepa_draws_its_directions_anew_at_every_step"],
+    "ijepa": [
+        "test_ijepa_is_the_smooth_distance_to_the_normalised_tokens_of_the_targets",
+        "test_ijepa_predicts_each_target_without_the_others",
+    ],
     "mae": ["test_mae_is_the_error_of_the_normalised_pixels_of_hidden_patches"],
     "supcon": ["test_supcon_takes_every_view_of_the_class_for_a_positive"],
     "moco": ["test_moco_contrasts_with_the_queue_of_the_keys_view"],

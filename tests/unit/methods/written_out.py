@@ -251,3 +251,16 @@ def mae(predicted, images, hidden, grid):
             total = total + ((guess - wanted) ** 2).sum()
             count += len(pixels)
     return total / count
+
+
+def ijepa(predicted, tokens, hidden, prefix):
+    terms = []
+    for image, blocks, of_blocks in zip(tokens, hidden.tolist(), predicted, strict=True):
+        for block, guesses in zip(blocks, of_blocks, strict=True):
+            for place, guess in zip(block, guesses, strict=True):
+                token = image[prefix + place]
+                spread = ((token - token.mean()) ** 2).mean()
+                wanted = (token - token.mean()) / torch.sqrt(spread + 1e-5)
+                for gap in (guess - wanted).abs():
+                    terms.append(gap - 0.5 if gap >= 1 else gap**2 / 2)
+    return torch.stack(terms).mean()
