@@ -329,7 +329,7 @@ def evaluate(
 
     Args:
         spec: the resolved experiment.
-        weights: safetensors file of the backbone.
+        weights: file of the backbone.
         trained_with: names of the revisions that its pretraining had.
         on_event: listens.
         meter: measures.
@@ -350,7 +350,8 @@ def evaluate(
         backbone = build_backbone(spec.pretrain.backbone, dataset.image_size)
         if spec.weights is None or not Path(spec.weights).is_absolute():  # those of a run
             check_origin(weights, spec.pretrain, lambda text: on_event(Notice(text)))
-        load_weights(weights, backbone.model, backbone=spec.pretrain.backbone.name)
+        name, network = spec.pretrain.backbone.name, spec.evaluation.network
+        load_weights(weights, backbone.model, backbone=name, network=network)
         model = backbone.model.to(device.torch).to(memory_format=torch.channels_last)
         with meter.phase("eval"):
             results, correct = accuracies(
