@@ -422,7 +422,7 @@ def evaluate(
 
     Args:
         spec: the resolved experiment.
-        weights: safetensors file of the backbone.
+        weights: file of the backbone.
         trained_with: names of the revisions that its pretraining had.
         on_event: listens.
         meter: measures.
@@ -443,11 +443,12 @@ def evaluate(
         on_event(RevisionsFound(tuple(named(concerned))))
         if spec.weights is None or not Path(spec.weights).is_absolute():  # those of a run
             check_origin(weights, spec.pretrain, lambda text: on_event(Notice(text)))
+        name, network = spec.pretrain.backbone.name, spec.evaluation.network
         results: dict[str, float] = {}
         correct: dict[str, bytes] = {}
         for title, shown in {"": dataset, **further}.items():
             backbone = build_backbone(spec.pretrain.backbone, shown.image_size)
-            load_weights(weights, backbone.model, backbone=spec.pretrain.backbone.name)
+            load_weights(weights, backbone.model, backbone=name, network=network)
             model = backbone.model.to(device.torch).to(memory_format=torch.channels_last)
             with meter.phase("eval"):
                 found, right = accuracies(

@@ -312,6 +312,15 @@ def _unpacked(packed: Packed) -> np.ndarray:
     return np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=count).astype(np.int8)
 
 
+def share_interval(right: Packed) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of the share of test images that are classified rightly."""
+    from scipy import stats
+
+    bits = _unpacked(right)
+    found = stats.binomtest(int(bits.sum()), len(bits)).proportion_ci(CONFIDENCE, "wilson")
+    return float(found.low), float(found.high)
+
+
 def more_seeds(centre: float, sd: float, n: int, margin: float) -> int | None:
     """Return the fewest further pairs with which an interval is probably decisive.
 

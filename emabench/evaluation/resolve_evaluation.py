@@ -12,8 +12,8 @@ from torch import nn
 from emabench.data.images import Dataset
 from emabench.data.load_with_progress import load_data
 from emabench.errors import SpecError, WeightsError
+from emabench.evaluation.backbone_fit import check_fit
 from emabench.evaluation.few_shot import check_few_shot
-from emabench.evaluation.weights_file import check_fit
 from emabench.events import Listener
 from emabench.networks.backbone import build_backbone, chosen_stem
 from emabench.spec import (

@@ -1,62 +1,71 @@
-"""A file of weights: what it says of itself, whether it fits a backbone, and loading it."""
+"""A file of weights: what it says of itself, and loading it into a backbone."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from emabench.artifacts.layout import WEIGHTS
 from emabench.artifacts.weights_digest import check_digest
 from emabench.errors import EmabenchError, WeightsError
+from emabench.evaluation.foreign_weights.backbone_in import account_of, find_backbone
+from emabench.evaluation.foreign_weights.tensor_file import FoundTensor, TensorFile
+from emabench.evaluation.foreign_weights.torch_file import is_torch_file, open_torch_file
 from emabench.spec import PretrainSpec
 from emabench.spec.plain import read_json
-
-Shapes = Mapping[str, Sequence[int]]
-_HINT = (
-    "name its timm model with --backbone; --set backbone.options.… and backbone.stem=original for "
-    "how it was built"
-)
 
 
 @dataclass(frozen=True)
 class WeightsHeader:
-    """What a safetensors file holds, without its values.
+    """What a file of weights says of itself.
 
     Attributes:
-        shapes: of the tensors, by their names.
+        tensors: what it holds.
         pretrain: fields of the pretraining that made them; None where the file does not say.
         network: whose backbone it is, ``online`` or ``target``; None where it does not say.
         has_digest: whether damage to the file would have been noticed.
     """
 
-    shapes: Shapes
+    tensors: TensorFile
     pretrain: Mapping[str, Any] | None
     network: str | None = None
     has_digest: bool = False
 
 
 def read_header(file: Path) -> WeightsHeader:
-    """Read what a safetensors file holds, and check the digest that it carries.
+    """Read what a safetensors file or one of ``torch.save`` holds, and check the digest it carries.
 
     Raises:
-        WeightsError: it cannot be read, or is damaged.
+        WeightsError: it cannot be read, is damaged, or is code.
     """
     with _readable(file):
         with file.open("rb") as stream:
+            if is_torch_file(stream):
+                return WeightsHeader(open_torch_file(file), None)
             has_digest = check_digest(stream)
         with safe_open(file, framework="pt") as opened:
             shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118
             metadata = opened.metadata() or {}
-    return WeightsHeader(shapes, _spec_in(metadata, file), metadata.get("network"), has_digest)
+    tensors = {
+        name: FoundTensor(tuple(shape), name, partial(_read_tensor, file, name))
+        for name, shape in shapes.items()
+    }
+    spec = _spec_in(metadata, file)
+    return WeightsHeader(TensorFile(tensors), spec, metadata.get("network"), has_digest)
+
+
+def _read_tensor(file: Path, name: str) -> Tensor:
+    with safe_open(file, framework="pt") as opened:
+        return opened.get_tensor(name)  # type: ignore[no-any-return]
 
 
 def check_origin(file: Path, spec: PretrainSpec, on_note: Callable[[str], None]) -> None:
@@ -100,72 +109,32 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def check_fit(
-    shapes: Shapes, model: nn.Module, *, what: str, backbone: str, hint: str = _HINT
-) -> None:
-    """Find out whether tensors of these shapes are the weights of a model.
-
-    Those of the classifier that timm gave the whole model may be among them.
+def load_weights(file: Path, model: nn.Module, *, backbone: str, network: str = "online") -> str:
+    """Load a file of weights into a backbone; what else is in the file is left out.
 
     Args:
-        shapes: of the tensors, by their names.
-        model: the backbone, without classifier.
-        what: names the weights in the message.
-        backbone: names the model in the message.
-        hint: what to do about it.
-
-    Raises:
-        WeightsError: they are not; says what differs.
-    """
-    wanted = {name: list(value.shape) for name, value in model.state_dict().items()}
-    spare = [name for name in _without_classifier(shapes, model) if name not in wanted]
-    lacking = [name for name in wanted if name not in shapes]
-    differing = [name for name in wanted if name in shapes and list(shapes[name]) != wanted[name]]
-    if differing:
-        name = differing[0]
-        difference = f"{name} is {_size(shapes[name])}, not {_size(wanted[name])}"
-    elif lacking:
-        difference = f"{_some(lacking)} missing"
-    elif spare:
-        difference = f"{_some(spare)} not part of it"
-    else:
-        return
-    raise WeightsError(f"{what} does not fit the backbone {backbone}: {difference}", hint=hint)
-
-
-def load_weights(file: Path, model: nn.Module, *, backbone: str) -> None:
-    """Load a safetensors file into a backbone; a classifier in it is left out.
-
-    Args:
-        file: the weights, under timm's names.
+        file: safetensors or what ``torch.save`` wrote, of emabench, timm, or a program that has the
+            names of timm somewhere below its own.
         model: the backbone.
-        backbone: its name, for the message.
+        backbone: its name, for messages.
+        network: whose backbone to take, where the file has several.
+
+    Returns:
+        In a line, what was taken, left and missing.
 
     Raises:
-        WeightsError: the file cannot be read, is damaged, or does not fit.
+        WeightsError: the file cannot be read, is damaged, or does not have the whole backbone.
+        SpecError: it has no backbone of this network, or several.
     """
-    if not model.state_dict():
-        return
+    state = model.state_dict()
+    if not state:
+        return f"backbone {backbone} has no weights"
+    tensors = read_header(file).tensors
+    found = find_backbone(tensors, model, network=network, what=str(file), backbone=backbone)
     with _readable(file):
-        with file.open("rb") as stream:
-            check_digest(stream)
-        tensors = load_file(file)
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    check_fit(shapes, model, what=str(file), backbone=backbone)
-    kept = set(_without_classifier(tensors, model))
-    model.load_state_dict({name: tensor for name, tensor in tensors.items() if name in kept})
-
-
-def _without_classifier(names: Iterable[str], model: nn.Module) -> list[str]:
-    """Return the names without those of the classifier, which timm knows by its prefix."""
-    known = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
-    parts = [known] if isinstance(known, str) else list(known)
-    own = model.state_dict()
-    return [
-        name
-        for name in names
-        if name in own or not any(name.startswith(f"{part}.") for part in parts)
-    ]
+        read = {own: tensors.tensors[name].read() for own, name in found.names.items()}
+    model.load_state_dict(state | read)
+    return account_of(found, tensors, what=str(file), backbone=backbone)
 
 
 def _spec_in(metadata: Mapping[str, str], file: Path) -> Mapping[str, Any] | None:
@@ -189,24 +158,16 @@ def _readable(file: Path) -> Iterator[None]:
         )
     try:
         yield
+    except EmabenchError:
+        raise
     except FileNotFoundError:
         raise WeightsError(
             f"the weights {file} are gone", hint="evaluate a file that exists"
         ) from None
-    except Exception as error:  # safetensors and JSON let many kinds through on damaged files
+    except Exception as error:  # safetensors, JSON and pickles let many kinds through
         reason = error.strerror if isinstance(error, OSError) else None
         raise WeightsError(
             f"cannot read the weights {file}: "
-            f"{reason or 'this is not a complete safetensors file'}",
+            f"{reason or 'this is not a complete safetensors file, nor one of torch.save'}",
             hint="safetensors.torch.save_file(model.state_dict(), file) writes one",
         ) from None
-
-
-def _some(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return f"{names[0]} is"
-    return f"{names[0]} and {len(names) - 1} more are"
-
-
-def _size(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape)) or "a single number"  # noqa: RUF001

@@ -19,13 +19,14 @@ from emabench.data.load_with_progress import load_data
 from emabench.data.sources.plugged import DATASET_PLUGINS
 from emabench.errors import NotFoundError, SpecError, UsageError
 from emabench.evaluation.few_shot import check_few_shot
+from emabench.evaluation.foreign_weights.backbone_in import account_of, find_backbone
 from emabench.evaluation.resolve_evaluation import (
     check_holdout,
     knn_revisions,
     settle_also,
     settle_evaluation,
 )
-from emabench.evaluation.weights_file import check_fit, digest, read_header
+from emabench.evaluation.weights_file import digest, read_header
 from emabench.events import Listener, Notice
 from emabench.experiment import bind_device
 from emabench.extensions.plugin_reference import PLUGINS
@@ -61,7 +62,7 @@ def resolve_evaluation(
     names, and the defaults of the fields.
 
     Args:
-        weights: of a run, or a safetensors file.
+        weights: of a run, or a file.
         changes: complete paths of fields with the values that they shall have.
         artifacts: the folder in which the weights of runs lie.
         command: the command that reproduces the evaluation.
@@ -96,11 +97,8 @@ def resolve_evaluation(
     with torch.random.fork_rng(devices=[]):
         backbone = build_backbone(pretrain.backbone, images.image_size)
     file, network = _network(source, spec, backbone, artifacts, on_event)
-    fit = {"what": source.title, "backbone": backbone.name}
-    if source.pretrain is not None:
-        size = spec.pretrain.data.image_size
-        fit["hint"] = f"set --image-size to that of the pretraining, {size} pixels"
-    check_fit(read_header(file).shapes, backbone.model, **fit)
+    for note in _fit(source, spec, file, network, backbone):
+        on_event(Notice(note))
     check_holdout(spec.evaluation.linear, images)
     check_few_shot(spec.evaluation.few_shot, images.train, images.classes)
     evaluation, notes = settle_evaluation(
@@ -271,6 +269,33 @@ def _with_stem(pretrain: PretrainSpec, image_size: int) -> PretrainSpec:
     return pretrain.model_copy(update={"backbone": backbone})
 
 
+def _fit(
+    source: _Source, spec: ExperimentSpec, file: Path, network: str, backbone: Backbone
+) -> list[str]:
+    """Check that a file has the weights of the backbone; say what of a foreign one is taken.
+
+    Raises:
+        WeightsError: it does not.
+        SpecError: it has none of this network, or several.
+    """
+    tensors = read_header(file).tensors
+    if not backbone.model.state_dict():
+        return []
+    fit = {"what": source.title, "backbone": backbone.name}
+    if source.pretrain is not None:
+        size = spec.pretrain.data.image_size
+        fit["hint"] = f"set --image-size to that of the pretraining, {size} pixels"
+    found = find_backbone(tensors, backbone.model, network=network, **fit)
+    if source.pretrain is not None:
+        return []
+    if network == "target" and found.network is None:
+        raise SpecError(
+            f"{source.title} does not say how it was trained: it has no target",
+            hint="leave --network out",
+        )
+    return [account_of(found, tensors, **fit)]
+
+
 def _network(
     source: _Source,
     spec: ExperimentSpec,
@@ -284,12 +309,7 @@ def _network(
     target only where it has one of its own.
     """
     asked = spec.evaluation.network
-    if asked == "target":
-        if source.pretrain is None:
-            raise SpecError(
-                f"{source.title} does not say how it was trained: it has no target",
-                hint="leave --network out",
-            )
+    if asked == "target" and source.pretrain is not None:
         scope = EmaScope.parse(spec.pretrain.ema.scope, [*backbone.block_names, PROJECTOR])
         if all(block == PROJECTOR for block in scope.averaged):
             on_event(

@@ -1,5 +1,6 @@
 """``eval``: what it takes for weights, what it refuses, and how other commands show its work."""
 
+import argparse
 import contextlib
 import csv
 import io
@@ -13,7 +14,8 @@ import sys
 
 import pytest
 import timm
-from safetensors.torch import save_file
+import torch
+from safetensors.torch import load_file, save_file
 from seeding import complete, evaluated, evaluation, plan
 
 from emabench.artifacts.layout import attempt_folder
@@ -136,6 +138,24 @@ def test_a_file_of_another_program_needs_its_backbone(emabench, run, queued):
     for command in (["status"], ["show", found["id"]], ["list", "--evaluations"]):
         assert "None" not in emabench(command).out, command
     assert "foreign.safetensors" in emabench(["cancel", found["id"]]).out
+
+
+def test_a_checkpoint_of_another_program_says_what_is_taken_of_it(emabench, run, queued, folder):
+    state = load_file("foreign.safetensors")
+    both = {f"module.encoder_{each}.{name}": v for each in "qk" for name, v in state.items()}
+    torch.save({"state_dict": both, "args": argparse.Namespace(lr=1)}, "moco.pth.tar")
+    words = ["moco.pth.tar", *FOREIGN[1:], *FEW]
+    result = emabench(["eval", *words, "--queue"])
+    assert result.code == 0, result.err
+    said = " ".join(result.err.split())
+    assert "78 tensors under state_dict.module.encoder_q, of the online network" in said
+    assert "left: state_dict.module.encoder_q.fc." in said
+    assert "not opened: argparse.Namespace" in said
+    (online,) = queued(*words)
+    (target,) = queued(*words, "--network", "target")
+    assert online["existed"]
+    assert target["fingerprint"] != online["fingerprint"]
+    assert shown(emabench, target["id"])["spec"]["evaluation"]["network"] == "target"
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def prepare(folder: Path, env: dict[str, str]) -> Prepared:
     (folder / "my-study.yaml").write_text(study)
     (spec,) = re.findall(r"```yaml\n(preset: .*?)```", _page("reference/specs"), re.S)
     (folder / "study.yaml").write_text(spec)
-    _timm_weights([folder / "resnet18.safetensors", folder / "r18.safetensors"])
+    _timm_weights(folder)
     return Prepared(folder, (first, second))
 
 
@@ -115,10 +115,18 @@ def _images(folder: Path) -> None:
             Image.fromarray(split.images[number]).save(place / f"{number}.png")
 
 
-def _timm_weights(places: list[Path]) -> None:
-    """Save an untrained ResNet-18 as timm would."""
-    code = (
-        "import sys, timm, safetensors.torch as s\n"
-        "for place in sys.argv[1:]: s.save_file(timm.create_model('resnet18').state_dict(), place)"
-    )
-    subprocess.run([sys.executable, "-c", code, *map(str, places)], check=True)
+def _timm_weights(folder: Path) -> None:
+    """Save untrained networks as timm, MoCo and DINO would."""
+    code = """
+import argparse, timm, torch, safetensors.torch as s
+state = timm.create_model("resnet18").state_dict()
+for name in ("resnet18", "r18"):
+    s.save_file(state, f"{name}.safetensors")
+both = {f"module.encoder_{each}.{name}": value for each in "qk" for name, value in state.items()}
+torch.save({"arch": "resnet18", "state_dict": both, "args": argparse.Namespace()}, "moco.pth.tar")
+state = timm.create_model("vit_tiny_patch16_224", num_classes=0).state_dict()
+student = {f"module.backbone.{name}": value for name, value in state.items()}
+teacher = {f"backbone.{name}": value for name, value in state.items()}
+torch.save({"student": student, "teacher": teacher}, "dino.pth")
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)

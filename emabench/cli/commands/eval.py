@@ -29,8 +29,8 @@ def command(
         list[str],
         typer.Argument(
             metavar="WEIGHTS…",
-            help="Ids of runs (the first characters are enough), @last, or safetensors files "
-            "of backbones.",
+            help="Ids of runs (the first characters are enough), @last, or files of weights: "
+            "safetensors, .pth, .pt, .ckpt.",
         ),
     ],
     network: Annotated[
@@ -104,7 +104,7 @@ def command(
     Examples:
         emabench eval @last --network target
         emabench eval 3fa9 77c1 --dataset cifar100 --set evaluation.knn.k=20,200
-        emabench eval resnet18.safetensors --backbone resnet18 --set backbone.stem=original
+        emabench eval moco.pth.tar --backbone resnet18 --set backbone.stem=original
     """
     from emabench.cli.app.console import err, print_json
     from emabench.cli.options.job_ids import chosen_weights

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +51,8 @@ def command(
 ) -> None:
     """Copy the weights of a finished run's backbone, and print the code that loads them with timm.
 
+    A model card is put beside them, README.md: spec, data, accuracies with intervals, command.
+
     Examples:
         emabench weights @last -o backbone.safetensors
         emabench weights 3f2a --network target -o target.safetensors
@@ -61,28 +65,45 @@ def command(
     if not output.parent.is_dir():
         raise NotFoundError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
     from emabench.cli.app.console import err, print_json
-    from emabench.evaluation.weights_file import read_header
+    from emabench.evaluation.weights_file import digest, read_header
     from emabench.extensions.plugins_at_hand import expect_plugins
     from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
     from emabench.networks.loading_code import loading_code
+    from emabench.report.model_card import accuracies_of, card_place, model_card
     from emabench.spec.paths import SHORT_NAMES, value_at
     from emabench.store import RunStore
     from emabench.training.weights import weights_file
 
     with RunStore.open(db, mode="read") as store:
         found = store.run(run)
-    if found.is_evaluation:
-        raise UsageError(
-            f"{found.title} has no weights of its own",
-            hint=f"it evaluates {found.spec.get('weights')}",
-        )
-    source = weights_file(artifacts_folder(db, artifacts), found.id, network)
+        if found.is_evaluation:
+            raise UsageError(
+                f"{found.title} has no weights of its own",
+                hint=f"it evaluates {found.spec.get('weights')}",
+            )
+        source = weights_file(artifacts_folder(db, artifacts), found.id, network)
+        accuracies = accuracies_of(store, found, network=source.stem)
     read_header(source)  # damaged weights are not handed on
     backbone = str(value_at(found.spec, SHORT_NAMES["backbone"]))
     for note in expect_plugins(found.title, found.identity, (BACKBONE_PLUGINS, backbone)):
         err().print(f"note: {note}")
-    _copy(source, output)
+    place = card_place(output)
+    if place.exists() and place.name != "README.md" and not force:
+        raise UsageError(f"{place} exists already", hint="--force overwrites it")
     code = loading_code(found.spec, output)
+    with _whole(output, source) as draft:
+        shutil.copyfile(source, draft)
+    card = model_card(
+        found,
+        output,
+        network=source.stem,
+        digest=digest(output),
+        code=loading_code(found.spec, Path(output.name)),
+        accuracies=accuracies,
+    )
+    with _whole(place, source) as draft:
+        draft.write_text(card, "utf-8")
+    err().print(f"model card: {place}")
     if json:
         print_json(
             {
@@ -90,6 +111,7 @@ def command(
                 "run": found.id,
                 "network": network,
                 "file": str(output),
+                "card": str(place),
                 "code": code,
             }
         )
@@ -97,14 +119,15 @@ def command(
         typer.echo(code)
 
 
-def _copy(source: Path, output: Path) -> None:
-    """Copy such that a reader of ``output`` sees the old file or the whole new one."""
+@contextmanager
+def _whole(output: Path, like: Path) -> Iterator[Path]:
+    """Yield a draft such that a reader of ``output`` sees the old file or the whole new one."""
     draft: str | None = None
     try:
         handle, draft = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
         os.close(handle)
-        shutil.copyfile(source, draft)
-        shutil.copymode(source, draft)
+        yield Path(draft)
+        shutil.copymode(like, draft)
         Path(draft).replace(output)
     except OSError as error:
         if draft is not None:
