@@ -44,7 +44,8 @@ def what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
     copied: dict[str, Any] = json.loads(json.dumps(fields))
     inner = copied["pretrain"]
     for data in (inner["data"], copied["evaluation"].get("data") or {}):
-        data.pop("data_dir", None)
+        for name in ("data_dir", "image_column", "label_column"):
+            data.pop(name, None)
     for group, name in ((copied, "profile"), (inner, "compile")):
         if not group.get(name):
             group.pop(name, None)

@@ -93,6 +93,16 @@ _DATASETS = (
         licence="that of the images",
         description="your own NumPy arrays: .npz, also MedMNIST's, or a folder of .npy",
     ),
+    DatasetInfo(
+        name="webdataset",
+        classes=None,
+        train=None,
+        test=None,
+        image_size=None,
+        source="data_dir",
+        licence="that of the images",
+        description="your own images in tar shards, a class with each",
+    ),
 )
 
 
