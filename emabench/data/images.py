@@ -114,12 +114,12 @@ def load_dataset(
     elif spec.dataset == "fashion-mini":
         source = load_embedded(spec, cache)
     else:
-        source = load_torchvision(spec, cache)
+        source = load_torchvision(spec, cache, progress)
     return _finish(spec, source)
 
 
 _READ_BY = {
-    "white": (("folder", "webdataset"), "16-bit grey images in files"),
+    "white": (("folder", "webdataset", "flowers102", "eurosat"), "16-bit grey images in files"),
     "label_column": (("webdataset",), "labels that could be in several places"),
     "image_column": ((), "images that could be in several columns"),
 }
