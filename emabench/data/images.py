@@ -15,6 +15,7 @@ from emabench.data.sources.arrays import load_embedded
 from emabench.data.sources.catalogue import DatasetInfo, built_in_datasets
 from emabench.data.sources.folder import load_folder
 from emabench.data.sources.plugged import DATASET_PLUGINS, list_datasets, load_plugged
+from emabench.data.sources.shards.webdataset import load_webdataset
 from emabench.data.sources.source import Source
 from emabench.data.sources.synthetic import load_synthetic
 from emabench.data.sources.torchvision_sets import load_torchvision
@@ -98,11 +99,7 @@ def load_dataset(
     plugin = DATASET_PLUGINS.find(spec.dataset)
     if plugin is None and spec.dataset not in names:
         plugin = DATASET_PLUGINS.get(spec.dataset, lambda: names)
-    if spec.white is not None and spec.dataset != "folder":
-        raise SpecError(
-            f"data.white={spec.white} does not apply to {spec.dataset}",
-            hint="leave it out: it is for 16-bit grey images in a folder",
-        )
+    _check_fields(spec)
     cache = ImageCache(cache_folder(cache_dir))
     if plugin is not None:
         source = load_plugged(spec, plugin.value, cache)
@@ -110,13 +107,33 @@ def load_dataset(
         source = load_folder(spec, cache, progress)
     elif spec.dataset == "arrays":
         source = load_array_files(spec, cache)
+    elif spec.dataset == "webdataset":
+        source = load_webdataset(spec, cache, progress)
     elif spec.dataset == "synthetic":
         source = load_synthetic(spec)
     elif spec.dataset == "fashion-mini":
         source = load_embedded(spec, cache)
     else:
-        source = load_torchvision(spec, cache)
+        source = load_torchvision(spec, cache, progress)
     return _finish(spec, source)
+
+
+_READ_BY = {
+    "white": (("folder", "webdataset", "flowers102", "eurosat"), "16-bit grey images in files"),
+    "label_column": (("webdataset",), "labels that could be in several places"),
+    "image_column": ((), "images that could be in several columns"),
+}
+"""Fields that only some data sets read, and what they are for."""
+
+
+def _check_fields(spec: DataSpec) -> None:
+    for field, (readers, purpose) in _READ_BY.items():
+        value = getattr(spec, field)
+        if value is not None and spec.dataset not in readers:
+            raise SpecError(
+                f"data.{field}={value} does not apply to {spec.dataset}",
+                hint=f"leave it out: it is for {purpose}",
+            )
 
 
 def _finish(spec: DataSpec, source: Source) -> Dataset:

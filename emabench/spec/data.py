@@ -15,12 +15,17 @@ Strength = Annotated[float, Field(ge=0)]
 class DataSpec(SpecModel):
     """The data set, the stored size of its images, and the subsets that are used."""
 
-    added_later = ("white",)
+    added_later = ("white", "image_column", "label_column")
     dataset: str = "fashion-mini"
     """Name of the data set: see ``emabench datasets``."""
     data_dir: str | None = None
-    """Where the files are: the tree of a ``folder``, the file or folder of ``arrays``, the download
-    folder of the others."""
+    """Where the files are: the tree of a ``folder``, the file or folder of ``arrays``, the shards
+    of a ``webdataset``, the download folder of the others."""
+    image_column: Annotated[str, Field(min_length=1)] | None = None
+    """The column that holds the images of ``hf``; None finds it."""
+    label_column: Annotated[str, Field(min_length=1)] | None = None
+    """The column that holds the labels of ``hf``, or the key of a ``webdataset``'s ``json``; None
+    finds it."""
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the stored square images in pixels; None is the data set's own size."""
     crop: Literal["center", "stretch"] = "center"

@@ -39,7 +39,7 @@ def without_places(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of an evaluation without those that say where its images lie."""
     copied: dict[str, Any] = json.loads(json.dumps(evaluation))
     for data in (copied.get("data") or {}, *copied.get("also", ())):
-        data.pop("data_dir", None)
+        _forget_place(data)
     return copied
 
 
@@ -52,7 +52,7 @@ def what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
     """
     copied: dict[str, Any] = json.loads(json.dumps(fields))
     inner = copied["pretrain"]
-    inner["data"].pop("data_dir", None)
+    _forget_place(inner["data"])
     copied["evaluation"] = without_places(copied["evaluation"])
     for group, name in ((copied, "profile"), (inner, "compile")):
         if not group.get(name):
@@ -64,3 +64,8 @@ def what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
         inner.pop(name, None)
     inner["ema"].pop("teacher", None)
     return copied
+
+
+def _forget_place(data: dict[str, Any]) -> None:
+    for name in ("data_dir", "image_column", "label_column"):
+        data.pop(name, None)

@@ -67,12 +67,17 @@ def read_json(text: str) -> Any:
         ValueError: a key stands twice, or it is too deep or too large.
     """
     try:
-        return plain(json.loads(text, object_pairs_hook=_pairs))
+        return plain(json.loads(text, object_pairs_hook=unique_pairs))
     except RecursionError:
         raise ValueError(f"nested deeper than {DEEPEST} levels") from None
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object, as ``object_pairs_hook`` of its reader.
+
+    Raises:
+        ValueError: a key stands twice.
+    """
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:

@@ -1,4 +1,4 @@
-"""With the network cut every command works, and none reaches for it but a data set's download."""
+"""With the network cut every command works, and none reaches for it but --download."""
 
 import json
 import os
@@ -66,7 +66,7 @@ LINES = [
 ]
 
 
-DOWNLOAD = ["queue", *SMOKE, "--dataset", "cifar10", "--data-dir", "images"]
+CIFAR = ["queue", *SMOKE, "--dataset", "cifar10", "--data-dir", "images"]
 
 
 def test_every_command_works_and_only_a_download_reaches_for_the_network(folder):
@@ -76,12 +76,13 @@ def test_every_command_works_and_only_a_download_reaches_for_the_network(folder)
     places = os.pathsep.join([str(folder / "cut"), os.environ["PYTHONPATH"]])
     subprocess.run(
         [sys.executable, "-c", COMMANDS],
-        input=json.dumps([*LINES, DOWNLOAD]),
+        input=json.dumps([*LINES, CIFAR, [*CIFAR, "--download"]]),
         text=True,
         check=True,
         env={**os.environ, "PYTHONPATH": places, "REACHED": str(folder / "reached")},
     )
-    *answers, downloaded = json.loads((folder / "answers.json").read_text())
+    *answers, missing, downloaded = json.loads((folder / "answers.json").read_text())
     failed = [(line, *answer) for line, answer in zip(LINES, answers, strict=True) if any(answer)]
     assert failed == []
+    assert missing == [1, False]
     assert downloaded == [1, True]

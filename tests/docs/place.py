@@ -56,6 +56,8 @@ def prepare(folder: Path, env: dict[str, str]) -> Prepared:
         shutil.copy(folder / "results.db", folder / name)
     for name in ("images", "flowers", "cifar10-jpeg"):
         _images(folder / name)
+    _arrays(folder / "flowers", folder / "pathmnist.npz")
+    _shards(folder / "flowers", folder / "shards")
     (folder / "photos").mkdir()  # no labels
     for number, image in enumerate(sorted((folder / "flowers" / "train").rglob("*.png"))):
         shutil.copy(image, folder / "photos" / f"{number}.png")
@@ -113,6 +115,37 @@ def _images(folder: Path) -> None:
             place = folder / name / str(label)
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(split.images[number]).save(place / f"{number}.png")
+
+
+def _arrays(tree: Path, place: Path) -> None:
+    """Save a tree of images as MedMNIST saves its own."""
+    import numpy as np
+    from PIL import Image
+
+    arrays = {}
+    for part in ("train", "test"):
+        files = sorted((tree / part).rglob("*.png"))
+        arrays[f"{part}_images"] = np.stack([np.asarray(Image.open(file)) for file in files])
+        arrays[f"{part}_labels"] = np.array([[int(file.parent.name)] for file in files], np.uint8)
+    np.savez_compressed(place, **arrays)
+
+
+def _shards(tree: Path, folder: Path) -> None:
+    """Save a tree of images as shards: eight to train on, one to test on."""
+    import io
+    import tarfile
+
+    folder.mkdir()
+    for part, count in (("train", 8), ("test", 1)):
+        files = sorted((tree / part).rglob("*.png"))
+        for number in range(count):
+            with tarfile.open(folder / f"{part}-{number:03}.tar", "w") as shard:
+                for file in files[number::count]:
+                    name = f"{file.parent.name}-{file.stem}"
+                    shard.add(file, f"{name}.png")
+                    label = tarfile.TarInfo(f"{name}.cls")
+                    label.size = len(file.parent.name)
+                    shard.addfile(label, io.BytesIO(file.parent.name.encode()))
 
 
 def _timm_weights(folder: Path) -> None:

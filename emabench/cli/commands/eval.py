@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emabench.artifacts.layout import artifacts_folder
+from emabench.cli.options.download_option import DownloadOption
 from emabench.cli.options.kept_files import (
     ArtifactsOption,
     CacheBudgetOption,
@@ -89,6 +90,7 @@ def command(
     queue: Annotated[
         bool, typer.Option("--queue", help="Only queue them; 'emabench work' runs them.")
     ] = False,
+    download: DownloadOption = False,
     plugin: PluginOption = None,
     cache: CacheOption = None,
     cache_budget: CacheBudgetOption = None,
@@ -103,7 +105,7 @@ def command(
 
     Examples:
         emabench eval @last --network target
-        emabench eval 3fa9 77c1 --dataset cifar100 --set evaluation.knn.k=20,200
+        emabench eval 3fa9 77c1 --dataset cifar100 --download --set evaluation.knn.k=20,200
         emabench eval moco.pth.tar --backbone resnet18 --set backbone.stem=original
     """
     from emabench.cli.app.console import err, print_json

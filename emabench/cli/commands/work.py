@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emabench.artifacts.layout import Keep
+from emabench.cli.options.download_option import DownloadOption
 from emabench.cli.options.engine_options import (
     AddressOption,
     EngineName,
@@ -70,6 +71,7 @@ def command(
             help="An attempt without a heartbeat for this long counts as dead.",
         ),
     ] = 60.0,
+    download: DownloadOption = False,
     plugin: PluginOption = None,
     cache: CacheOption = None,
     cache_budget: CacheBudgetOption = None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from emabench.cli.options.download_option import DownloadOption
 from emabench.cli.options.plugin_option import PluginOption
 
 
@@ -81,6 +82,7 @@ SPEC_FLAGS: dict[str, Any] = {
             help="Set any field, for example ema.decay=0.99; may be repeated.",
         ),
     ],
+    "download": DownloadOption,
     "plugin": PluginOption,
 }
 """Parameters that describe experiments: spec files, a flag for each common field, ``--set``, and

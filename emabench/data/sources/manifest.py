@@ -21,7 +21,7 @@ from emabench.data.pool import in_pieces
 from emabench.errors import DataError
 
 _FORMAT = 2
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
 _PIECE = 256
 
 Progress = Callable[[int, int], None]
@@ -67,7 +67,7 @@ def read_facts(
     settled = {
         name: entry
         for name, entry in fresh.items()
-        if max(entry.stamp[1:]) < now - _SETTLED_NS or known.get(name) == entry
+        if max(entry.stamp[1:]) < now - SETTLED_NS or known.get(name) == entry
     }
     if settled != known:
         _write_manifest(manifest, settled)

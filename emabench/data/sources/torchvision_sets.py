@@ -1,25 +1,33 @@
-"""Data sets as torchvision leaves them on the disk, and downloads them."""
+"""Data sets as torchvision leaves them on the disk: read without it reaching for the network.
+
+What is unpickled has a checksum that torchvision knows, and is compared with it first.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import pickle
-import socket
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torchvision import datasets
+from torchvision.datasets.utils import check_integrity
 
 from emabench.data.cache.image_cache import ImageCache, locked
-from emabench.data.sources.arrays import ImageArrays, array_source
+from emabench.data.downloads import may_download, network_stalls_raise
+from emabench.data.sources.arrays import ImageArrays, array_source, split_source
+from emabench.data.sources.encoded import load_encoded
+from emabench.data.sources.folder import read_folder
+from emabench.data.sources.manifest import Progress, read_facts
+from emabench.data.sources.shards.labelled import LabelledImage, as_encoded
 from emabench.data.sources.source import Source
 from emabench.errors import DataError
 from emabench.spec.data import DataSpec
-
-_STALL_SECONDS = 30.0
 
 _UNREADABLE = (
     OSError,
@@ -33,72 +41,199 @@ _UNREADABLE = (
 )
 """What torchvision raises where files are missing, damaged, or cannot be downloaded."""
 
-_TORCHVISION: dict[str, tuple[Any, str]] = {
-    "fashion_mnist": (datasets.FashionMNIST, "FashionMNIST/raw/*-ubyte.gz"),
-    "cifar10": (datasets.CIFAR10, "cifar-10-python.tar.gz"),
-    "cifar100": (datasets.CIFAR100, "cifar-100-python.tar.gz"),
+_TRAIN_TEST = ("train", "test")
+_DIGITS = tuple("0123456789")
+_STL10 = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+"""torchvision reads these names from a file without a checksum."""
+_FLOWERS = tuple(f"{number:03}" for number in range(1, 103))
+"""The classes have numbers in the files, and no names."""
+
+_Read = Callable[..., Any]
+
+
+def _parts(reader: Any, *, by: str, train: object, test: object) -> _Read:
+    def read(folder: Path, **options: bool) -> tuple[Any, Any]:
+        first = reader(folder, **{by: train}, **options)
+        return first, reader(folder, **{by: test})
+
+    return read
+
+
+def _whole(reader: Any, **choice: object) -> _Read:
+    return lambda folder, **options: (reader(folder, **choice, **options),)
+
+
+@dataclass(frozen=True)
+class _TorchvisionSet:
+    """How torchvision reads a data set.
+
+    Attributes:
+        read: called with the folder, and ``download=True``; returns its training and test part.
+        archives: what is downloaded, below the folder, with its MD5: what is there is unpacked
+            without a download.
+        classes: their names, where torchvision has none.
+    """
+
+    read: _Read
+    archives: tuple[tuple[str, str], ...]
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def place(self) -> str:
+        """What has to lie below the folder, in words."""
+        return ", ".join(name for name, _ in self.archives)
+
+    def is_downloaded(self, folder: Path) -> bool:
+        """Whether everything that would be downloaded is there, and whole."""
+        return all(check_integrity(str(folder / name), md5) for name, md5 in self.archives)
+
+
+_SETS = {
+    "fashion_mnist": _TorchvisionSet(
+        _parts(datasets.FashionMNIST, by="train", train=True, test=False),
+        tuple((f"FashionMNIST/raw/{name}", md5) for name, md5 in datasets.FashionMNIST.resources),
+    ),
+    "cifar10": _TorchvisionSet(
+        _parts(datasets.CIFAR10, by="train", train=True, test=False),
+        ((datasets.CIFAR10.filename, datasets.CIFAR10.tgz_md5),),
+    ),
+    "cifar100": _TorchvisionSet(
+        _parts(datasets.CIFAR100, by="train", train=True, test=False),
+        ((datasets.CIFAR100.filename, datasets.CIFAR100.tgz_md5),),
+    ),
+    "svhn": _TorchvisionSet(
+        _parts(datasets.SVHN, by="split", train="train", test="test"),
+        tuple((row[1], row[2]) for row in map(datasets.SVHN.split_list.__getitem__, _TRAIN_TEST)),
+        _DIGITS,
+    ),
+    "stl10": _TorchvisionSet(
+        _parts(datasets.STL10, by="split", train="train", test="test"),
+        ((datasets.STL10.filename, datasets.STL10.tgz_md5),),
+        _STL10,
+    ),
+    "stl10-unlabelled": _TorchvisionSet(
+        _whole(datasets.STL10, split="unlabeled"),
+        ((datasets.STL10.filename, datasets.STL10.tgz_md5),),
+        (),
+    ),
+    "flowers102": _TorchvisionSet(
+        _parts(datasets.Flowers102, by="split", train="train", test="test"),
+        tuple(
+            (f"flowers-102/{name}", md5) for name, md5 in datasets.Flowers102._file_dict.values()
+        ),
+        _FLOWERS,
+    ),
+    "eurosat": _TorchvisionSet(
+        _whole(datasets.EuroSAT),
+        (("eurosat/EuroSAT.zip", "c8fa014336c82ac7804f0398fcb19387"),),
+    ),
 }
-"""The class that reads each data set, and where below ``data_dir`` its download lies."""
 
 
-def load_torchvision(spec: DataSpec, cache: ImageCache) -> Source:
-    """Return a data set of torchvision, downloaded where it is missing.
+def load_torchvision(spec: DataSpec, cache: ImageCache, progress: Progress | None = None) -> Source:
+    """Return a data set of torchvision; it is downloaded only if the user allows it.
 
     Raises:
-        DataError: it is neither there nor can be downloaded, or its files are damaged.
+        DataError: it is not there, cannot be downloaded, or its files are damaged.
     """
-    reader, place = _TORCHVISION[spec.dataset]
-    given = spec.data_dir
-    folder = Path(given).expanduser() if given is not None else cache.folder / "downloads"
+    known = _SETS[spec.dataset]
+    folder = torchvision_folder(spec.data_dir, cache)
     try:
-        train, test = _read_quietly(reader, folder)
+        parts = _read_quietly(known, folder)
     except _UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{spec.dataset} is not in {folder}, or damaged there, "
-            f"and cannot be downloaded: {reason}",
-            hint=f"put {place} into that folder (or name another by data_dir) and remove what "
-            "was unpacked from a damaged one, or use dataset=fashion-mini or dataset=folder, "
-            "which need no download",
-        ) from error
-    classes = tuple(train.classes)
-    arrays = ImageArrays(classes, _pixels(train), _pixels(test))
-    for images, labels in (arrays.train, arrays.test):
-        if len(images) != len(labels) or not np.isin(labels, np.arange(len(classes))).all():
+        raise _missing(spec.dataset, known, folder, error) from error
+    if spec.dataset == "eurosat":
+        return load_encoded(
+            spec,
+            read_folder(Path(parts[0].root, "eurosat", "2750"), cache, progress),
+            cache,
+            progress,
+        )
+    if spec.dataset == "flowers102":
+        return _flowers(spec, parts, folder, cache, progress)
+    classes = tuple(parts[0].classes) if known.classes is None else known.classes
+    pixels = [_pixels(part) for part in parts]
+    for images, labels in pixels:
+        expected = np.arange(len(classes)) if classes else -1
+        if len(images) != len(labels) or not np.isin(labels, expected).all():
             raise DataError(
                 f"{spec.dataset} in {folder} is damaged: {len(images)} images, {len(labels)} "
                 f"labels in {len(classes)} classes",
-                hint=f"remove what was unpacked there and keep {place}, or let it be downloaded",
+                hint=f"remove what was unpacked there and keep {known.place}, or let --download "
+                "fetch it again",
             )
-    return array_source(arrays, spec, cache)
+    if not classes:
+        images = pixels[0][0]
+        unlabelled = (images, np.zeros(len(images), dtype=np.int64))
+        return split_source((), [unlabelled], "", spec, cache)
+    return array_source(ImageArrays(classes, *pixels), spec, cache)
 
 
-def _read_quietly(reader: Any, folder: Path) -> tuple[Any, Any]:
-    with warnings.catch_warnings():
+def torchvision_folder(given: str | None, cache: ImageCache) -> Path:
+    """Return where torchvision's data sets lie: ``data_dir``, or a folder in the cache."""
+    return Path(given).expanduser() if given is not None else cache.folder / "downloads"
+
+
+def _missing(name: str, known: _TorchvisionSet, folder: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    own = (
+        f"put {known.place} into that folder (or name another by data_dir) and remove what was "
+        "unpacked from a damaged one, or use dataset=fashion-mini or dataset=folder, which need "
+        "no download"
+    )
+    if may_download():
+        return DataError(
+            f"{name} is not in {folder}, or damaged there, and cannot be downloaded: {reason}",
+            hint=own,
+        )
+    return DataError(
+        f"{name} is not in {folder}, or damaged there", hint=f"--download fetches it; or {own}"
+    )
+
+
+def _read_quietly(known: _TorchvisionSet, folder: Path) -> tuple[Any, ...]:
+    # torchvision prints to where our data goes.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         # CIFAR's pickles were written by an old NumPy, which a new one remarks on per file.
         warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
-        return _read_else_download(reader, folder)
+        return _read_else_download(known, folder)
 
 
-def _read_else_download(reader: Any, folder: Path) -> tuple[Any, Any]:
+def _read_else_download(known: _TorchvisionSet, folder: Path) -> tuple[Any, ...]:
     try:
         # First without a lock or a download: the folder may be complete and read-only.
-        return reader(folder, train=True), reader(folder, train=False)
+        found: tuple[Any, ...] = known.read(folder)
     except _UNREADABLE:
-        with locked(folder / f"{reader.__name__}.lock"), _network_stalls_raise():
-            return reader(folder, train=True, download=True), reader(folder, train=False)
-
-
-@contextlib.contextmanager
-def _network_stalls_raise() -> Iterator[None]:
-    """Give downloads a time limit without data; torchvision sets none."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_STALL_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+        if not may_download() and not known.is_downloaded(folder):
+            raise
+        with locked(folder / "torchvision.lock"), network_stalls_raise():
+            found = known.read(folder, download=True)
+    return found
 
 
 def _pixels(split: Any) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(split.data), np.asarray(split.targets, dtype=np.int64)
+    images = np.asarray(split.data)
+    if images.ndim == 4 and images.shape[1] == 3:  # SVHN and STL-10: the channels come first
+        images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    labels = split.targets if hasattr(split, "targets") else split.labels
+    return images, np.asarray(labels, dtype=np.int64)
+
+
+def _flowers(
+    spec: DataSpec,
+    parts: tuple[Any, ...],
+    folder: Path,
+    cache: ImageCache,
+    progress: Progress | None,
+) -> Source:
+    root = folder / "flowers-102"
+    files = [path for part in parts for path in part._image_files]
+    labels = [label for part in parts for label in part._labels]
+    facts = read_facts(root, files, cache.folder / "manifests", progress)
+    images = [
+        LabelledImage(path.name, _FLOWERS[label], str(path), fact)
+        for path, label, fact in zip(files, labels, facts, strict=True)
+    ]
+    first = len(parts[0]._labels)
+    encoded = as_encoded(str(root), [images[:first], images[first:]], "official (val not used)")
+    return load_encoded(spec, encoded, cache, progress)

@@ -42,7 +42,7 @@ _LITTER = _any_of(
 )
 """What programs leave behind; leaving it out is not worth a note."""
 _MOST_NAMED = 3
-_IMAGE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
 )
 
@@ -149,7 +149,7 @@ def find_splits(root: Path) -> tuple[Path, Path | None, str]:
             )
         return root, None, ""
     for path in stray:
-        if path.suffix.lower() in _IMAGE_SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
             raise DataError(
                 f"{path}: an image beside train/", hint="put it into a class folder, or elsewhere"
             )

@@ -177,7 +177,7 @@ def test_unchanged_files_are_read_once(
     monkeypatch.setattr(manifest, "inspect", counted)
     # Fresh files are not remembered, so let the clock be ahead of them.
     now = time.time_ns()
-    monkeypatch.setattr(manifest.time, "time_ns", lambda: now + 10 * manifest._SETTLED_NS)
+    monkeypatch.setattr(manifest.time, "time_ns", lambda: now + 10 * manifest.SETTLED_NS)
     first = load(root, cache)
     assert len(read) == 36
     second = load(root, cache)

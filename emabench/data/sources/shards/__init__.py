@@ -1,0 +1,1 @@
+"""Data sets in few large files that hold encoded images."""
