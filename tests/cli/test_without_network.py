@@ -70,7 +70,7 @@ CIFAR = ["queue", *SMOKE, "--dataset", "cifar10", "--data-dir", "images"]
 
 
 def test_every_command_works_and_only_a_download_reaches_for_the_network(folder):
-    assert {line[0] for line in LINES} | {"dashboard"} == set(command_names())
+    assert {line[0] for line in LINES} | {"dashboard", "mirror"} == set(command_names())
     (folder / "cut").mkdir()
     (folder / "cut" / "sitecustomize.py").write_text(CUT)
     places = os.pathsep.join([str(folder / "cut"), os.environ["PYTHONPATH"]])

@@ -103,6 +103,7 @@ CHANGES = (
     Change(r"sphinx-build -W", "of a checkout", elsewhere=CI),
     Change(r"docs/generate\.py", "writes into the checkout", elsewhere="executed by test_generated_reference.py, which writes nothing"),
     Change(r"-b linkcheck", "needs the internet", elsewhere="nowhere: index.md says how"),
+    Change(r"tensorboard --logdir", "serves until Ctrl-C", elsewhere="nowhere: it is TensorBoard's"),
     Change(r"strings public\.db", "a reader's pager", (r"strings public\.db \| less", "test -s public.db")),
     Change(r"emabench export .*-o runs", "the bundle that other pages import is there", append="--force"),
     Change(r"emabench db backup -o monday", "two pages make that file", append="--force"),

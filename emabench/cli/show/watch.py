@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from emabench.cli.app.console import print_json_line
 from emabench.errors import InterruptedRunError, SchemaVersionError, StoreError, StoreLostError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Look = Callable[[], QueueRecord]
 """Looks at the queue once."""
 
+_Seen = TypeVar("_Seen")
 _PATIENCE = 20
 """A store that cannot be read so many times in a row will not get well by itself."""
 
@@ -76,7 +77,7 @@ def watch_on_terminal(look: Look, console: Console, *, interval: float) -> None:
     from emabench.cli.show.queue_view import QueueView
 
     with Live(console=console, auto_refresh=False) as live:
-        for queue, failure in _looks(look, interval):
+        for queue, failure in looks(look, interval):
             note = f"as of {datetime.now():%H:%M:%S}; Ctrl-C quits"
             view = QueueView(queue, note if failure is None else f"not up to date: {failure}")
             live.update(view, refresh=True)
@@ -99,7 +100,7 @@ def watch_as_json(look: Look, notes: Console, *, interval: float) -> None:
 
 
 def _snapshots(look: Look, notes: Console, interval: float) -> Iterator[QueueRecord]:
-    for queue, failure in _looks(look, interval):
+    for queue, failure in looks(look, interval):
         if failure is not None:
             notes.print(f"note: not up to date: {failure}")
             continue
@@ -108,26 +109,30 @@ def _snapshots(look: Look, notes: Console, interval: float) -> Iterator[QueueRec
             return
 
 
-def _looks(look: Look, interval: float) -> Iterator[tuple[QueueRecord, str | None]]:
-    """Yield the queue once per interval; where it cannot be read, the last one and the reason.
+def looks(look: Callable[[], _Seen], interval: float) -> Iterator[tuple[_Seen, str | None]]:
+    """Yield what is seen, once per interval; where it cannot be read, the last and the reason.
+
+    Args:
+        look: looks at the store once.
+        interval: seconds between two looks.
 
     Raises:
         StoreError: it cannot be read at first, or many times in a row.
         NotFoundError: the store is not there, or not any more.
     """
-    queue, failures = look(), 0
-    yield queue, None
+    seen, failures = look(), 0
+    yield seen, None
     while True:
         _wait(interval)
         try:
-            queue, failures, failure = look(), 0, None
+            seen, failures, failure = look(), 0, None
         except (SchemaVersionError, StoreLostError):
             raise
         except StoreError as error:
             failures, failure = failures + 1, error.message
             if failures == _PATIENCE:
                 raise
-        yield queue, failure
+        yield seen, failure
 
 
 def _wait(seconds: float) -> None:
