@@ -139,8 +139,8 @@ def test_an_arm_has_one_colour_and_mark_in_all_charts(report, open_page):
         return dict(
             page.eval_on_selector_all(
                 f"[data-group={group}] .legend button",
-                "all => all.filter(b => b.querySelector('.solid, .hollow')).map(b => [b.textContent,"
-                " [b.querySelector('g').getAttribute('class'),"
+                "all => all.filter(b => b.querySelector('.solid, .hollow'))"
+                ".map(b => [b.textContent, [b.querySelector('g').getAttribute('class'),"
                 " b.querySelector('.solid, .hollow').getAttribute('d')]])",
             )
         )

@@ -16,7 +16,7 @@ _FIELDS |= {path: name for name, path in SHORT_NAMES.items()}
 
 
 def fewer_arms(arms: Arms) -> str:
-    """Return a choice that leaves fewer arms, as ``--where`` takes it; empty where none is known."""
+    """Return a choice that leaves fewer arms, as ``--where`` takes it; empty for none."""
     conditions = Counter(
         f"{_FIELDS[path]}={show_value(arm.fields[path])}"
         for path in (METHOD, *arms.differing, SCOPE)
@@ -33,5 +33,7 @@ def about_arms(arms: Arms) -> list[str]:
         fewer = fewer_arms(arms)
         ways = [*([f"--where {fewer}"] if fewer else []), "--study NAME", "ids of runs"]
         ways = [", ".join(ways[:-1]), ways[-1]]
-        lines.append(f"{len(arms.arms)} arms are many for one picture: {' or '.join(ways)} show fewer")
+        lines.append(
+            f"{len(arms.arms)} arms are many for one picture: {' or '.join(ways)} show fewer"
+        )
     return lines

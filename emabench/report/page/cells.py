@@ -104,6 +104,7 @@ def arms_table(comparison: ArmComparison) -> HtmlTable:
 def _essential(comparison: ArmComparison) -> list[str]:
     """Return the keys of the columns that nobody should have to look for, in their order."""
     by_role = {metric.role: metric.name for metric in reversed(comparison.metrics)}
-    names = [by_role[role] for role in ("accuracy", "cost") if role in by_role]
-    names = names or [metric.name for metric in comparison.metrics[:2]]
+    names = [metric.name for metric in comparison.metrics[:2]]
+    if {"accuracy", "cost"} <= by_role.keys():
+        names = [by_role["accuracy"], by_role["cost"]]
     return ["n", *(key for name in names for key in (name, f"{name}:change")), "answer"]
