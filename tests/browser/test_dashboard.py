@@ -47,16 +47,19 @@ def test_it_follows_the_store_and_keeps_the_place(store, address, open_page):
     seen(page.locator("#runs tbody tr")).to_have_count(6)
     page.locator("#arms thead button").nth(1).click()
     page.fill('input[data-filters="runs"]', "projector")
-    page.locator("details.run summary").first.click()
-    opened = page.locator("details.run[open]").first.get_attribute("id")
+    page.locator("#runs tbody tr[data-key]:not([hidden])").first.click()
+    opened = page.locator("#runs details.run[open]").first.get_attribute("id")
+    page.locator("#columns-arms summary").click()
+    page.locator("#columns-arms label", has_text="seeds").locator("input").check()
     page.locator('input[data-filters="runs"]').focus()
     page.keyboard.type(" done")
     complete(store, plan(method="moco", ema_scope="layer4", seed=0))
-    seen(page.locator("#runs tbody tr")).to_have_count(7)
+    seen(page.locator("#runs tbody tr[data-key]")).to_have_count(7)
     assert page.input_value('input[data-filters="runs"]') == "projector done"
-    assert page.locator("#runs tbody tr:not([hidden])").count() == 2
+    assert page.locator("#runs tbody tr[data-key]:not([hidden])").count() == 2
     assert page.locator("#arms th[aria-sort=ascending]").count() == 1
-    assert page.locator(f"#{opened}[open]").count() == 1
+    assert page.locator(f"#runs #{opened}[open] .run-curves svg").count() >= 2
+    assert page.locator("#arms th:visible", has_text="seeds").count() == 1
     assert page.evaluate("document.activeElement.dataset.filters") == "runs"
     assert page.locator(".plot svg[tabindex]").count() >= 4
     assert watched.messages == []

@@ -45,6 +45,15 @@ def test_a_picture_is_written_and_its_numbers_printed(store, emabench, kind):
     assert "source: results.db" in text
 
 
+def test_the_picture_of_stability_names_its_source(store, emabench):
+    study(store, arms=2, seeds=2, study="gradient-stability")
+    asked = ["stability", "--study", "gradient-stability", "-o", "x.svg"]
+    result = emabench(asked)
+    assert result.code == 0, result.err
+    text = Path("x.svg").read_text("utf-8")
+    assert "source: results.db, study gradient-stability · 4 runs" in text
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message", "hint"),
     [

@@ -15,23 +15,25 @@ _FIELDS |= {path: name for name, path in SHORT_NAMES.items()}
 """As ``--where`` takes them; what else tells arms apart cannot be asked for."""
 
 
-def fewer_arms(arms: Arms) -> str | None:
-    """Return how to choose fewer arms, where there are more than a reader can tell apart."""
-    if len(arms.arms) <= MANY:
-        return None
+def fewer_arms(arms: Arms) -> str:
+    """Return a choice that leaves fewer arms, as ``--where`` takes it; empty for none."""
     conditions = Counter(
         f"{_FIELDS[path]}={show_value(arm.fields[path])}"
         for path in (METHOD, *arms.differing, SCOPE)
         for arm in arms.arms
         if path in _FIELDS and arm.fields.get(path) is not None
     )
-    fitting = [condition for condition, count in conditions.items() if 2 <= count <= MANY]
-    example = f"--where {fitting[0]}, " if fitting else ""
-    count = len(arms.arms)
-    return f"{count} arms are many for one picture: {example}--study NAME or ids of runs show fewer"
+    return next((each for each, count in conditions.items() if 2 <= count <= MANY), "")
 
 
 def about_arms(arms: Arms) -> list[str]:
     """Return what the reader of a picture must know of its arms, a line each."""
-    crowd = fewer_arms(arms)
-    return [*arms.together, *([] if crowd is None else [crowd])]
+    lines = list(arms.together)
+    if len(arms.arms) > MANY:
+        fewer = fewer_arms(arms)
+        ways = [*([f"--where {fewer}"] if fewer else []), "--study NAME", "ids of runs"]
+        ways = [", ".join(ways[:-1]), ways[-1]]
+        lines.append(
+            f"{len(arms.arms)} arms are many for one picture: {' or '.join(ways)} show fewer"
+        )
+    return lines

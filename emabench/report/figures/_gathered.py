@@ -78,4 +78,5 @@ def gather_picture(
     cautions = cautions_of(arms.runs, with_costs=picture.has_times)
     cautions += outdated_figures(arms.outdated, (metric.name for metric in picture.metrics))
     source = source_line(arms.runs, store, query.words())
-    return GatheredPicture(picture, shown, source, tuple(about_arms(arms)), tuple(cautions))
+    about = about_arms(arms) if picture.names_arms else arms.together
+    return GatheredPicture(picture, shown, source, tuple(about), tuple(cautions))

@@ -63,6 +63,7 @@ class Picture(ABC):
         caption: what its marks mean.
         places: its rank among the commands, and on a page.
         has_times: whether machines that differ make its numbers unlike.
+        names_arms: whether a reader has to tell every arm from the others.
         draw: returns a figure of the numbers, with the ``source`` below them.
         page_figures: returns the same numbers as a page draws them.
     """
@@ -71,6 +72,7 @@ class Picture(ABC):
     caption: ClassVar[str]
     places: ClassVar[tuple[int, int]] = (99, 99)
     has_times: ClassVar[bool] = False
+    names_arms: ClassVar[bool] = True
     draw: ClassVar[Callable[..., Figure]]
     page_figures: ClassVar[Callable[..., list[PageFigure]]]
 

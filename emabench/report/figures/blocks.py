@@ -311,6 +311,7 @@ class BlocksPicture(Picture):
     places = (5, 5)
     heading = "Accuracy by averaged block"
     caption = "Each block averaged alone, and each with all that follow; 95 % intervals."
+    names_arms = False
     draw = staticmethod(draw_blocks)
     page_figures = staticmethod(blocks_figures)
 

@@ -208,7 +208,11 @@ def _time_unit(courses: Sequence[Course]) -> tuple[float, str]:
 
 
 def curves_figures(shown: Curves) -> list[PageFigure]:
-    """Return what a page draws: against epochs, and against the time where that is known."""
+    """Return what a page draws: against epochs, and against the time where that is known.
+
+    Many curves have no bands, which would hide each other.
+    """
+    banded = len(shown.courses) <= MANY
     timed = [course for course in shown.courses if course.is_timed]
     axes = [("epoch", shown.courses)]
     axes += [("time of training [s]", tuple(timed))] if timed else []
@@ -217,17 +221,17 @@ def curves_figures(shown: Curves) -> list[PageFigure]:
             "kind": "xy",
             "title": f"{shown.metric} against {axis.partition(' [')[0]}",
             "x": {"label": axis, "whole": axis == "epoch"},
-            "y": page_axis(shown.axis, shown.values),
+            "y": page_axis(shown.axis, shown.values if banded else ()),
             "series": [
                 {
                     "name": f"{course.label} (n={course.n})",
                     "line": True,
-                    "band": True,
+                    "band": banded,
                     "look": shown.looks[course.label].to_json(),
                     "points": [
                         {
                             "x": rounded(float(p.epoch) if axis == "epoch" else p.seconds),
-                            **page_mark("y", p.value),
+                            **(page_mark("y", p.value) if banded else {"y": rounded(p.value.mean)}),
                         }
                         for p in thinned(course.points)
                     ],

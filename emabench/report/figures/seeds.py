@@ -161,6 +161,7 @@ def seeds_figures(shown: Seeds) -> list[PageFigure]:
     series: list[dict[str, Any]] = [
         {
             "name": f"seed {seed}",
+            "by_row": True,
             "points": [
                 {"x": rounded(arm.values[seed]), "y": place}
                 for place, arm in enumerate(shown.arms)
@@ -180,6 +181,7 @@ def seeds_figures(shown: Seeds) -> list[PageFigure]:
             "title": shown.title,
             "x": page_axis(axis_label(shown.metric), shown.estimates, shown.values),
             "y": {"label": "arm", "names": shown.labels},
+            "looks": [shown.looks[arm.label].to_json() for arm in shown.arms],
             "series": series,
         }
     ]

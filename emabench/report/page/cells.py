@@ -53,24 +53,40 @@ class HtmlRow:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table that can be sorted and filtered; ``name`` is its name in the page."""
+    """A table that can be sorted and filtered.
+
+    Attributes:
+        name: its name in the page.
+        headers: of its columns.
+        rows: in the order in which they are shown at first.
+        spare: places of the columns that are shown only to a reader who asks for them.
+        opens: whether the line of a run opens all that is known of it.
+    """
 
     name: str
     headers: tuple[str, ...]
     rows: tuple[HtmlRow, ...]
+    spare: frozenset[int] = frozenset()
+    opens: bool = False
 
 
 def arms_table(comparison: ArmComparison) -> HtmlTable:
-    """Return a line per arm with everything that ``compare`` knows of it."""
+    """Return a line per arm with everything that ``compare`` knows of it.
+
+    First come the arm and what its answer rests on: the accuracy, the cost, and their changes.
+    """
+    essential = _essential(comparison)
     columns = [
         column
         for column in data_columns(comparison)
         if any(column.shown(row) != UNKNOWN for row in comparison.rows)
         and (column.key != "method" or len({row.method for row in comparison.rows}) > 1)
     ]
+    places = {key: place for place, key in enumerate(essential)}
+    columns.sort(key=lambda column: places.get(column.key, len(places)))
     rows = []
     for row in comparison.rows:
-        cells = []
+        cells = [HtmlCell(row.label)]
         for column in columns:
             parts = tuple((header, read(row)) for header, read in column.parts)
             first = parts[0][1] if parts else None
@@ -80,4 +96,15 @@ def arms_table(comparison: ArmComparison) -> HtmlTable:
                 HtmlCell(column.shown(row), value if is_number else None, is_number, parts)
             )
         rows.append(HtmlRow(tuple(cells), key=row.label, marked=row.is_baseline))
-    return HtmlTable("arms", tuple(column.header for column in columns), tuple(rows))
+    spare = {1 + place for place, column in enumerate(columns) if column.key not in places}
+    headers = ("arm", *(column.header for column in columns))
+    return HtmlTable("arms", headers, tuple(rows), frozenset(spare))
+
+
+def _essential(comparison: ArmComparison) -> list[str]:
+    """Return the keys of the columns that nobody should have to look for, in their order."""
+    by_role = {metric.role: metric.name for metric in reversed(comparison.metrics)}
+    names = [metric.name for metric in comparison.metrics[:2]]
+    if {"accuracy", "cost"} <= by_role.keys():
+        names = [by_role["accuracy"], by_role["cost"]]
+    return ["n", *(key for name in names for key in (name, f"{name}:change")), "answer"]

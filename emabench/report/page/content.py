@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from emabench.analysis.cautions import Caution
 from emabench.analysis.comparison import ArmComparison
+from emabench.analysis.grouped_notes import CautionGroup, grouped_cautions
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.stability import FLUCTUATION
 from emabench.errors import EmabenchError, NotFoundError, UsageError
 from emabench.records import QueueRecord, RunRecord, RunValues
 from emabench.report.figures import load_picture, picture_names
+from emabench.report.figures._crowded import fewer_arms
 from emabench.report.figures._picture import PageFigure, Picture
-from emabench.report.figures._sheet import source_line
+from emabench.report.figures._sheet import MANY, source_line
 from emabench.report.page.cells import HtmlCell, HtmlRow, HtmlTable, arms_table
-from emabench.report.page.run_views import RunView, common_fields, run_view, runs_table
+from emabench.report.page.run_views import (
+    RunCurves,
+    RunView,
+    common_fields,
+    run_curves,
+    run_view,
+    runs_table,
+)
 from emabench.report.tables.queue_table import counts_line, queue_tables
 from emabench.table import UNKNOWN, Table, show_value
 from emabench.version import __version__
@@ -29,9 +39,13 @@ if TYPE_CHECKING:
     from emabench.spec.study import StudySpec
 
 
+_ANSWERS = ("yes", "no", "undecided", "", "baseline")
+"""In the order in which a page gives them."""
+
+
 @dataclass(frozen=True)
 class ArmAnswer:
-    """The answer for one arm: ``yes``, ``no``, ``undecided``, ``baseline`` or nothing."""
+    """The answer for one arm, or of baselines for several: one of ``_ANSWERS``."""
 
     label: str
     answer: str
@@ -83,6 +97,7 @@ class PageContent:
     """All of a page; ``problem`` says why there is no comparison, with a hint."""
 
     title: str
+    question: str
     facts: tuple[tuple[str, str], ...]
     source: str
     command: str
@@ -93,18 +108,32 @@ class PageContent:
     notes: tuple[str, ...] = ()
     verdicts: tuple[ArmAnswer, ...] = ()
     arms: HtmlTable | None = None
+    crowd: str | None = None
     groups: tuple[FigureGroup, ...] = ()
     runs: HtmlTable | None = None
     views: tuple[RunView, ...] = ()
+    curves: Mapping[str, RunCurves] = field(default_factory=dict)
     common: tuple[tuple[str, str], ...] = ()
     left_out: HtmlTable | None = None
     queue_line: str | None = None
     queue: tuple[tuple[str, Table], ...] = ()
 
+    @property
+    def warnings(self) -> list[CautionGroup]:
+        """The cautions by kind."""
+        return grouped_cautions(self.cautions)
+
+    @property
+    def tally(self) -> str:
+        """How many arms have which answer, in words; empty without any answer."""
+        counts = Counter(each.answer for each in self.verdicts)
+        return ", ".join(f"{counts[each]} {each}" for each in _ANSWERS[:3] if counts[each])
+
     def data(self) -> dict[str, Any]:
-        """Return what the scripts of the page read: the pictures and the common spec."""
+        """Return what the scripts of the page read: pictures, curves of runs, the common spec."""
         return {
             "groups": {group.key: list(group.figures) for group in self.groups},
+            "curves": dict(self.curves),
             "common": dict(self.common),
         }
 
@@ -126,6 +155,7 @@ def page_content(
     """
     head = PageContent(
         title="emabench" if request.study is None else request.study.title,
+        question=_question(None, request),
         facts=_facts(None, request),
         source=f"source: {request.store}",
         command=shlex.join(request.command),
@@ -142,15 +172,18 @@ def page_content(
     common = common_fields(everyone)
     return replace(
         head,
+        question=_question(comparison, request),
         facts=_facts(comparison, request),
         source=source_line(runs, request.store, request.choice),
         cautions=comparison.cautions,
         notes=comparison.notes,
         verdicts=tuple(_verdicts(comparison)),
         arms=arms_table(comparison),
+        crowd=_crowd(comparison),
         groups=tuple(_groups(comparison, measured, request.quantity)),
         runs=runs_table(everyone, labels, comparison.metrics, measured),
         views=tuple(run_view(run, labels.get(run.id), common) for run in everyone),
+        curves={run.id: run_curves(run, measured.points.get(run.id, ())) for run in everyone},
         common=tuple(common.items()),
         left_out=_left_out(comparison),
     )
@@ -184,18 +217,20 @@ def _groups(comparison: ArmComparison, values: MetricValues, quantity: str) -> l
     return groups
 
 
+def _question(comparison: ArmComparison | None, request: Request) -> str:
+    if request.study is not None:
+        return request.study.question
+    if comparison is not None and not comparison.factor.is_scope:
+        return f"What does each {comparison.factor.name} cost, and what does it buy?"
+    return "What does each EMA scope cost, and what accuracy does it buy?"
+
+
 def _facts(comparison: ArmComparison | None, request: Request) -> tuple[tuple[str, str], ...]:
-    """Return the question, and all that was fixed before the runs."""
+    """Return all that was fixed before the runs, beside the question."""
     facts = []
     study = request.study
-    if study is None:
-        question = "What does each EMA scope cost, and what accuracy does it buy?"
-        if comparison is not None and not comparison.factor.is_scope:
-            question = f"What does each {comparison.factor.name} cost, and what does it buy?"
-        facts.append(("question", question))
-    else:
+    if study is not None:
         facts += [
-            ("question", study.question),
             ("claim", study.claim),
             ("hypothesis", study.hypothesis),
             ("refuted by", study.refuted_by),
@@ -211,20 +246,33 @@ def _facts(comparison: ArmComparison | None, request: Request) -> tuple[tuple[st
     return tuple(facts)
 
 
+def _crowd(comparison: ArmComparison) -> str | None:
+    """Return how to see fewer arms at once, where there are many."""
+    count = len(comparison.arms.arms)
+    if count <= MANY:
+        return None
+    fewer = fewer_arms(comparison.arms)
+    way = f", or make a page of fewer with --where {fewer}" if fewer else ""
+    return f"{count} arms are many for one chart: hide some of them{way}."
+
+
 def _verdicts(comparison: ArmComparison) -> list[ArmAnswer]:
-    found = []
+    """Return the answers, first those that say most; the baselines share one."""
+    found, baselines = [], []
     for row in comparison.rows:
         if row.headline is not None:
             found.append(ArmAnswer(row.label, row.headline.answer, row.headline.words))
-            continue
-        if row.is_baseline:
-            found.append(ArmAnswer(row.label, "baseline", "the others are compared with it"))
-            continue
-        words = [f"{name}: {cell.words}" for name, cell in row.metrics.items() if cell.words]
-        found.append(
-            ArmAnswer(row.label, "", "; ".join(words) or "not compared with any other arm")
-        )
-    return found
+        elif row.is_baseline:
+            baselines.append(row.label)
+        else:
+            words = [f"{name}: {cell.words}" for name, cell in row.metrics.items() if cell.words]
+            said = "; ".join(words) or "not compared with any other arm"
+            found.append(ArmAnswer(row.label, "", said))
+    if baselines:
+        them = "it" if len(baselines) == 1 else "them"
+        said = f"the others are compared with {them}"
+        found.append(ArmAnswer(", ".join(baselines), "baseline", said))
+    return sorted(found, key=lambda each: _ANSWERS.index(each.answer))
 
 
 def _left_out(comparison: ArmComparison) -> HtmlTable | None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from emabench.analysis.arms import flat_fields
-from emabench.analysis.metric_values import MetricValues
+from emabench.analysis.metric_values import MetricValues, told_points
 from emabench.analysis.metrics import MetricInfo, state_in_words
-from emabench.records import RunRecord
+from emabench.records import MetricPoint, RunRecord
+from emabench.report.figures._axes import rounded, thinned
 from emabench.report.page.cells import HtmlCell, HtmlRow, HtmlTable
 from emabench.report.tables.comparison_columns import mean_and_sd
 from emabench.report.tables.run_sheet import run_sheet
 from emabench.report.tables.run_table import spec_value
 from emabench.table import UNKNOWN, Table, duration, show_value
+
+RunCurves = dict[str, tuple[list[int], list[float | None]]]
+"""By the name of a metric, epochs and values."""
 
 _SECTIONS = ("results", "cost of all attempts", "environment", "attempts")
 
@@ -73,6 +78,24 @@ def run_view(run: RunRecord, label: str | None, common: Mapping[str, str]) -> Ru
     )
 
 
+def run_curves(run: RunRecord, points: Sequence[MetricPoint]) -> RunCurves:
+    """Return what a run recorded at the end of every epoch, but for what it recorded of blocks.
+
+    Args:
+        run: which.
+        points: of its training.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for point in told_points(run, points):
+        if ":" not in point.name and math.isfinite(point.value):
+            found.setdefault(point.name, {})[point.epoch] = point.value
+    curves: RunCurves = {}
+    for name, course in sorted(found.items()):
+        shown = thinned(sorted(course.items()))
+        curves[name] = ([epoch for epoch, _ in shown], [rounded(value) for _, value in shown])
+    return curves
+
+
 def runs_table(
     runs: Sequence[RunRecord],
     labels: Mapping[str, str],
@@ -100,7 +123,7 @@ def runs_table(
             HtmlCell(f"{run.created_at.astimezone():%Y-%m-%d %H:%M}", run.created_at.isoformat()),
         ]
         rows.append(HtmlRow(tuple(cells), key=run.id))
-    return HtmlTable("runs", tuple(headers), tuple(rows))
+    return HtmlTable("runs", tuple(headers), tuple(rows), opens=True)
 
 
 def _words(run: RunRecord) -> str:

@@ -9,6 +9,7 @@ from scipy import stats
 from seeding import complete, plan
 from studied import BLOCKS, SCOPES, averaged, points_of, study, top1_of
 
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.selection import select
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
@@ -162,6 +163,57 @@ def test_methods_have_panels_and_arms_without_ema_are_in_each_that_fits(store):
     )
     assert [panel.title for panel in shown.panels] == ["decay=0.9", "decay=0.99"]
     assert all(set(panel.without) == {"none"} for panel in shown.panels)
+
+
+def joined(panel):
+    """What lines join in a picture of blocks: the places of each stretch."""
+    lines = [bar.lines[0] for bar in panel.containers]
+    return [
+        [round(x) for x in line.get_xdata()] for line in lines if line.get_linestyle() != "None"
+    ]
+
+
+def test_lines_join_only_blocks_that_follow_each_other(store):
+    for scope in ("none", "full", "layer1", "layer3", "layer4", "projector"):
+        complete(store, plan(method="moco", ema_scope=scope))
+    watched = [MetricPoint(1, 1, f"grad_norm_cv:{block}", 1.0) for block in BLOCKS]
+    arms = select(store.runs(), smoke=False)
+    values = MetricValues(points={arms.runs[0].id: watched})
+    picture = BlocksPicture("top1")
+    shown = picture.gather(arms, values)
+    assert shown.places == BLOCKS
+    assert joined(picture.draw(shown).axes[0]) == [[1], [3, 4, 5], [0], [5]]
+
+
+def test_lines_of_a_seed_stop_where_it_is_missing(store):
+    for scope, seeds in (("none", (0, 1)), ("projector", (0,)), ("full", (0, 1))):
+        for seed in seeds:
+            complete(store, plan(ema_scope=scope, seed=seed))
+    picture = SeedsPicture()
+    panel = picture.draw(picture.gather(select(store.runs(), smoke=False))).axes[0]
+    thin = [line for line in panel.get_lines() if line.get_linewidth() == 0.6]
+    assert [list(line.get_ydata()) for line in thin] == [[0, 1, 2], [0], [2]]
+
+
+@pytest.mark.parametrize("cost", ["step_ms", "throughput"])
+def test_the_front_is_drawn_to_the_edges(store, cost):
+    for scope, (top1, speed) in {
+        "a": (59.0, 900.0),
+        "b": (60.0, 1000.0),
+        "c": (65.0, 500.0),
+    }.items():
+        complete(store, plan(ema_scope=scope), top1=top1, throughput=speed)
+    picture = ParetoPicture("top1", cost)
+    panel = picture.draw(picture.gather(select(store.runs(), smoke=False))).axes[0]
+    (front,) = [line for line in panel.get_lines() if line.get_linewidth() == 2.2]
+    xs, ys = list(front.get_xdata()), list(front.get_ydata())
+    (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+    assert min(ys) == bottom
+    assert 65.0 == max(ys) < top
+    if cost == "step_ms":
+        assert (ys[0], xs[-1], ys[-1]) == (bottom, right, 65.0)
+    else:
+        assert (xs[0], ys[0], ys[-1]) == (left, 65.0, bottom)
 
 
 def test_every_seed_is_there(store):

@@ -126,6 +126,53 @@ def test_a_study_of_the_package_brings_its_question(store):
     facts = dict(content.facts)
     assert content.title == spec.title
     assert (facts["claim"], facts["refuted by"]) == (spec.claim, spec.refuted_by)
+    assert content.question == spec.question
+
+
+def test_what_the_answer_rests_on_stands_first_and_the_rest_can_be_spared(store):
+    study(store, arms=3, seeds=3)
+    content, _ = content_of(store, "knn_top1,top1,ema_bytes,throughput")
+    first = ["arm", "n", "knn_top1 [%]", "knn_top1 - full", "ema_bytes [MiB]", "ema_bytes / full"]
+    shown = [h for place, h in enumerate(content.arms.headers) if place not in content.arms.spare]
+    assert shown == [*first, "cheaper, not worse"]
+    assert list(content.arms.headers[: len(shown)]) == shown
+    assert {"top1 [%]", "throughput / full", "seeds"} <= set(content.arms.headers)
+
+
+def test_a_comparison_without_a_cost_shows_its_first_metrics(store):
+    study(store, arms=3, seeds=3)
+    arms = content_of(store, "throughput,total_s,ema_bytes")[0].arms
+    shown = [header for place, header in enumerate(arms.headers) if place not in arms.spare]
+    assert [header.split()[0] for header in shown[:6]] == [
+        "arm",
+        "n",
+        *("throughput", "throughput"),
+        *("total_s", "total_s"),
+    ]
+
+
+def test_verdicts_begin_with_yes_and_the_baselines_share_a_line(store):
+    study(store, arms=4, seeds=2, methods=("moco", "simclr"))
+    content, comparison = content_of(store)
+    answers = [each.answer for each in content.verdicts]
+    assert answers == sorted(answers, key=["yes", "no", "undecided", "", "baseline"].index)
+    assert answers.count("baseline") == 1
+    assert content.verdicts[-1].label == "moco full, simclr full"
+    assert len(answers) == len(comparison.rows) - 1
+    assert content.tally == ", ".join(
+        f"{answers.count(each)} {each}" for each in ("yes", "no", "undecided") if each in answers
+    )
+    text = render_page(content)
+    places = [
+        text.index(f'<section id="{name}"') for name in ("verdicts", "warnings", "comparison")
+    ]
+    assert places == sorted(places)
+
+
+def test_many_arms_are_told_how_to_become_fewer(store):
+    study(store, arms=5, seeds=1, methods=("moco", "simclr", "byol"))
+    assert "--where method=byol" in content_of(store)[0].crowd
+    assert "--where method=byol" in render_page(content_of(store)[0])
 
 
 def test_there_is_a_picture_of_all_that_is_known_and_of_nothing_else(store):
@@ -163,11 +210,16 @@ def test_why_there_is_no_comparison_is_said_in_its_place(store):
     assert "0 running, 0 queued" in text
 
 
-def test_long_curves_are_thinned(store):
-    study(store, arms=2, seeds=1, epochs=500)
+def test_long_curves_are_thinned_and_a_run_has_its_own(store):
+    ids = study(store, arms=2, seeds=1, epochs=500)
     content, _ = content_of(store)
     curve = next(group for group in content.groups if group.key == "curves").figures[0]
     for series in curve["series"]:
         epochs = [point["x"] for point in series["points"]]
         assert (epochs[0], epochs[-1]) == (1, 500)
         assert len(epochs) <= 60
+    assert set(content.curves) == set(ids)
+    epochs, losses = content.curves[ids[0]]["loss"]
+    assert (epochs[0], epochs[-1], losses[0]) == (1, 500, 5.0)
+    assert len(epochs) == len(losses) <= 60
+    assert not any(":" in name for name in content.curves[ids[0]])

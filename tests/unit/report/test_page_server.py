@@ -19,6 +19,7 @@ from emabench.report.page.server import Dashboard, PageSource, check_access, is_
 TOKEN = "0123456789abcdef"
 CONTENT = PageContent(
     title="a page",
+    question="why?",
     facts=(),
     source="source: here",
     command="",

@@ -1,9 +1,10 @@
-"""Every picture, at 1, 3 and 12 arms: no text over another, none cut off, n and source on it."""
+"""Every picture, at 1 to 35 arms: no text over another, none cut off, n and source on it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -14,6 +15,7 @@ from studied import PHASES, points_of, study
 
 from emabench.analysis.selection import select
 from emabench.analysis.stability import stability
+from emabench.report.figures._crowded import about_arms
 from emabench.report.figures._sheet import save_figure, source_line
 from emabench.report.figures.blocks import BlocksPicture, draw_blocks
 from emabench.report.figures.cost import CostPicture, draw_cost
@@ -23,8 +25,10 @@ from emabench.report.figures.seeds import SeedsPicture, draw_seeds
 from emabench.report.figures.stability import draw_stability
 from emabench.store import RunStore
 
-SIZES = [3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 12, 0))]
-"""Numbers of arms; 0 stands for 18 arms of three methods, with names as long as they get."""
+SIZES = [3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 12, 35, 0))]
+"""Numbers of arms; 0 stands for 18 arms of three methods, with names as long as they get, and 35
+for the example store."""
+EXAMPLE = Path(__file__).parents[3] / "results.db.example"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def store_of(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
 
     def opened(arms):
-        path = folder / f"{arms}.db"
+        path = EXAMPLE if arms == 35 else folder / f"{arms}.db"
         if not path.exists():
             with RunStore.open(str(path), mode="write") as store:
                 _fill(store, arms)
@@ -101,12 +105,17 @@ def test_no_text_is_cut_off_or_lies_over_another(store_of, tmp_path, drawn, kind
     gather, draw = KINDS[kind]
     with store_of(arms) as store:
         chosen = select(store.runs(), smoke=False)
-        source = source_line(chosen.runs, "results.db", ["study which-block"])
+        line = source_line(chosen.runs, "results.db", ["study which-block"])
+        about = chosen.together if kind == "blocks" else about_arms(chosen)
+        source = "\n".join([*about, line])
         save_figure(draw(gather(chosen, store), source=source), tmp_path / "picture.png")
     texts, [(width, height)] = drawn
     words = " ".join(text for text, _ in texts)
     assert "source: results.db" in words
     assert "n = " in words or "n=" in words
+    if kind != "blocks":
+        assert ("arms are many for one picture" in words) == (len(chosen.arms) > 12)
+    assert max(width, height) < 2600
     for text, box in texts:
         assert min(box.x0, width - box.x1) >= -0.5, f"{text!r} is cut at a side"
         assert min(box.y0, height - box.y1) >= -0.5, f"{text!r} is cut above or below"

@@ -37,6 +37,16 @@ function rangeOf(values, names) {
   return [low - edge, high + edge];
 }
 
+const PLUS = [[-0.4, -1.2], [0.4, -1.2], [0.4, -0.4], [1.2, -0.4], [1.2, 0.4], [0.4, 0.4], [0.4, 1.2], [-0.4, 1.2], [-0.4, 0.4], [-1.2, 0.4], [-1.2, -0.4], [-0.4, -0.4]];
+
+/* The corners of a regular polygon, every other one drawn in for a star. */
+function corners(count, outer, inner = outer) {
+  return Array.from({ length: count }, (_, k) => {
+    const r = k % 2 ? inner : outer, at = (2 * Math.PI * k) / count;
+    return [r * Math.sin(at), -r * Math.cos(at)];
+  });
+}
+
 function markPath(place, r) {
   const polygon = (points) => "M" + points.map(([x, y]) => `${(x * r).toFixed(2)} ${(y * r).toFixed(2)}`).join("L") + "Z";
   const kinds = [
@@ -45,7 +55,13 @@ function markPath(place, r) {
     polygon([[0, -1.3], [1.1, 0], [0, 1.3], [-1.1, 0]]),
     polygon([[0, -1.2], [1.1, 0.9], [-1.1, 0.9]]),
     polygon([[0, 1.2], [1.1, -0.9], [-1.1, -0.9]]),
-    polygon([[-0.4, -1.2], [0.4, -1.2], [0.4, -0.4], [1.2, -0.4], [1.2, 0.4], [0.4, 0.4], [0.4, 1.2], [-0.4, 1.2], [-0.4, 0.4], [-1.2, 0.4], [-1.2, -0.4], [-0.4, -0.4]]),
+    polygon(PLUS),
+    polygon(PLUS.map(([x, y]) => [(x - y) * 0.75, (x + y) * 0.75])),
+    polygon([[-1.2, 0], [0.9, -1.1], [0.9, 1.1]]),
+    polygon([[1.2, 0], [-0.9, -1.1], [-0.9, 1.1]]),
+    polygon(corners(5, 1.1)),
+    polygon(corners(6, 1.1)),
+    polygon(corners(10, 1.3, 0.55)),
   ];
   return kinds[place % kinds.length];
 }
@@ -55,9 +71,12 @@ function colourOf(place, count) {
   return `s${count > SERIES || count < 2 ? place % SERIES : Math.round((place * (SERIES - 1)) / (count - 1))}`;
 }
 
-/* What a series looks like: colour, dashes and mark differ, so that one is enough. */
+/* What a series looks like: colour, dashes and mark differ, so that one is enough. That of an arm is
+   the same in all charts. */
 function look(place, series, count) {
-  if (series.role === "front") return { colour: "soft", dash: "d3", mark: null };
+  if (series.role === "front") return { colour: "ink", dash: "", mark: null };
+  if (series.look) return { colour: `s${series.look.colour}`, dash: `d${series.look.mark % 4}`, mark: series.look.mark };
+  if (series.by_row) return { colour: "ink", dash: "", mark: place };
   if (series.role === "mean") return { colour: "ink", dash: "", mark: null };
   return { colour: colourOf(place, count), dash: `d${place % 4}`, mark: place };
 }
@@ -65,6 +84,17 @@ function look(place, series, count) {
 function short(text, width) {
   const most = Math.max(4, Math.floor(width / LETTER));
   return text.length <= most ? text : text.slice(0, most - 1) + "…";
+}
+
+/* A name in as many lines as fit into its row. */
+function folded(text, width) {
+  const most = Math.max(4, Math.floor(width / LETTER)), lines = [""];
+  for (const word of text.split(" ")) {
+    const line = `${lines.at(-1)} ${word}`.trim();
+    if (line.length <= most || !lines.at(-1)) lines[lines.length - 1] = line;
+    else lines.push(word);
+  }
+  return lines.length <= 2 ? lines.map((line) => short(line, width)) : [short(lines[0], width), short(lines.slice(1).join(" "), width)];
 }
 
 function axes(svg, figure, box, x, y) {
@@ -82,8 +112,12 @@ function axes(svg, figure, box, x, y) {
   for (const tick of yTicks) {
     const at = y.at(tick);
     if (!yNames) draw(svg, "line", { class: "grid", x1: box.left, x2: box.right, y1: at, y2: at });
-    const text = draw(svg, "text", { x: box.left - 6, y: at + 4, "text-anchor": "end" }, yNames ? short(yNames[tick], box.left - 14) : write(tick));
+    const key = figure.looks?.[tick], edge = box.left - (key ? 18 : 6);
+    const lines = yNames ? folded(yNames[tick], edge - 8) : [write(tick)];
+    const text = draw(svg, "text", { x: edge, y: at + 4, "text-anchor": "end" });
+    lines.forEach((line, k) => draw(text, "tspan", { x: edge, y: at + 4 + 13 * (k - (lines.length - 1) / 2) }, line));
     if (yNames) draw(text, "title", {}, yNames[tick]);
+    if (key) draw(svg, "path", { class: `solid s${key.colour}`, d: markPath(key.mark, 3.4), transform: `translate(${box.left - 9} ${at})` });
   }
   draw(svg, "path", { class: "axis thin soft", d: `M${box.left} ${box.top}V${box.bottom}H${box.right}` });
   draw(svg, "text", { x: (box.left + box.right) / 2, y: box.height - 6, "text-anchor": "middle" }, short(figure.x.label, box.width - 10));
@@ -97,10 +131,10 @@ function layOut(figure, width) {
   const yNames = figure.y?.names ?? (figure.kind === "bars" ? figure.names : null);
   const names = figure.x.names;
   let left = 62;
-  if (yNames) left = Math.min(0.42 * width, 14 + LETTER * Math.max(...yNames.map((name) => name.length)));
+  if (yNames) left = Math.min(0.42 * width, (figure.looks ? 26 : 14) + LETTER * Math.max(...yNames.map((name) => name.length)));
   const rotated = names && names.length * 70 > width - left - 12;
-  const below = rotated ? 24 + Math.min(80, 0.72 * LETTER * Math.max(...names.map((name) => Math.min(16, name.length)))) : 42;
-  const height = yNames ? 28 * yNames.length + below + 14 : Math.round(Math.min(400, Math.max(240, 0.62 * width)));
+  const below = rotated ? 38 + Math.min(80, 0.72 * LETTER * Math.max(...names.map((name) => Math.min(16, name.length)))) : 42;
+  const height = yNames ? 28 * yNames.length + below + 14 : Math.round(Math.min(400, Math.max(figure.small ? 150 : 240, 0.62 * width)));
   return { width, height, left, right: width - 12, top: 8, bottom: height - below };
 }
 
@@ -128,6 +162,15 @@ function tell(figure, series, point) {
   return lines.join("\n");
 }
 
+/* What the arms of the front make attainable, up to the edges of the chart. */
+function staircase(series, spots, x, y) {
+  const worst = y.at(y.range[series.worst === "low" ? 0 : 1]), [first, last] = [spots[0], spots.at(-1)];
+  const post = series.steps === "post";
+  let d = post ? `M${first[0]} ${worst}V${first[1]}` : `M${x.at(x.range[0])} ${first[1]}H${first[0]}`;
+  for (const [px, py] of spots.slice(1)) d += post ? `H${px}V${py}` : `V${py}H${px}`;
+  return d + (post ? `H${x.at(x.range[1])}` : `V${worst}`);
+}
+
 function drawSeries(svg, figure, series, place, x, y, marks) {
   const { colour, dash, mark } = look(place, series, figure.series.length);
   const group = draw(svg, "g", { class: colour });
@@ -136,18 +179,21 @@ function drawSeries(svg, figure, series, place, x, y, marks) {
     const upper = points.map((p) => `${x.at(p.x)} ${y.at(p.yhigh)}`), lower = points.map((p) => `${x.at(p.x)} ${y.at(p.ylow)}`).reverse();
     draw(group, "path", { class: "band", d: `M${[...upper, ...lower].join("L")}Z` });
   }
-  if (series.line || series.steps) {
-    let d = `M${spots[0].join(" ")}`;
-    spots.slice(1).forEach(([px, py]) => { d += series.steps === "post" ? `H${px}V${py}` : series.steps === "pre" ? `V${py}H${px}` : `L${px} ${py}`; });
-    draw(group, "path", { class: `stroke ${dash}`, d });
+  if (series.role === "front") draw(group, "path", { class: "front", d: staircase(series, spots, x, y) });
+  else if (series.line) {
+    // Nothing is known of what lies between places that do not follow each other.
+    const joined = (k) => k > 0 && (!figure.x.names || points[k].x === points[k - 1].x + 1);
+    draw(group, "path", { class: `stroke ${dash}`, d: spots.map(([px, py], k) => `${joined(k) ? "L" : "M"}${px} ${py}`).join("") });
   }
-  const every = series.band ? Math.max(1, Math.floor(points.length / 8)) : 1;
+  const crowded = figure.series.length > SERIES + 1, every = series.line && (series.band || crowded || points.length > 20) ? Math.max(1, Math.floor(points.length / 8)) : 1;
   points.forEach((point, k) => {
     const [px, py] = spots[k];
-    if (!series.band && point.ylow !== null && point.ylow !== undefined) errorBar(group, px, y.at(point.ylow), y.at(point.yhigh), false);
-    if (point.xlow !== null && point.xlow !== undefined) errorBar(group, py, x.at(point.xlow), x.at(point.xhigh), true);
+    const bars = crowded && series.hollow ? draw(group, "g", { class: "faint" }) : group;
+    if (!series.band && point.ylow !== null && point.ylow !== undefined) errorBar(bars, px, y.at(point.ylow), y.at(point.yhigh), false);
+    if (point.xlow !== null && point.xlow !== undefined) errorBar(bars, py, x.at(point.xlow), x.at(point.xhigh), true);
     if (series.role === "mean") draw(group, "path", { class: "stroke", d: `M${px} ${py - 6}v12` });
-    if (mark !== null && k % every === 0) draw(group, "path", { class: series.hollow ? "hollow" : "solid", d: markPath(mark, series.band ? 3.2 : 4.6), transform: `translate(${px} ${py})` });
+    const own = series.by_row ? ` s${figure.looks[point.y].colour}` : "";
+    if (mark !== null && k % every === 0) draw(group, "path", { class: (series.hollow ? "hollow" : "solid") + own, d: markPath(mark, series.line && every > 1 ? 3.2 : 4.6), transform: `translate(${px} ${py})` });
     if (series.role !== "front") marks.push({ x: px, y: py, text: tell(figure, series, point) });
   });
 }
@@ -166,6 +212,7 @@ function drawXY(svg, figure, box, hidden) {
     draw(group, "path", { class: `stroke d${1 + (place % 3)}`, d: `M${box.left} ${y.at(line.y)}H${box.right}` });
     marks.push({ x: (box.left + box.right) / 2, y: y.at(line.y), text: `${line.name}\n${figure.y.label}: ${write(line.y)}${span(line.ylow, line.yhigh)}\nn = ${line.n}` });
   });
+  shown.sort((a, b) => (b.series.role === "front") - (a.series.role === "front"));
   for (const { series, place } of shown) drawSeries(svg, figure, series, place, x, y, marks);
   return marks;
 }
@@ -223,7 +270,7 @@ function legend(list, figure, hidden, redraw) {
       if (!entry.rest && place % 2) draw(group, "rect", { x: 4, y: 1, width: 26, height: 12, fill: `url(#hatch${place % 4})` });
     } else {
       const dash = entry.across !== undefined ? `d${1 + (entry.across % 3)}` : style.dash;
-      if (entry.line || entry.steps || entry.role || entry.across !== undefined) draw(group, "path", { class: `stroke ${dash}`, d: "M1 7H33" });
+      if (entry.line || entry.role || entry.across !== undefined) draw(group, "path", { class: entry.role === "front" ? "front" : `stroke ${dash}`, d: "M1 7H33" });
       const mark = entry.total ? 2 : entry.across !== undefined ? null : style.mark;
       if (mark !== null) draw(group, "path", { class: entry.hollow || entry.total ? "hollow" : "solid", d: markPath(mark, 4.2), transform: "translate(17 7)" });
     }
@@ -287,6 +334,7 @@ function drawChart(plot, figure, state) {
   hatches(svg);
   const marks = (figure.kind === "bars" ? drawBars : drawXY)(svg, figure, box, hidden);
   interact(plot, svg, box, marks, state);
+  if (figure.small) return null;
   const list = document.createElement("ul");
   list.className = "legend";
   legend(list, figure, hidden, () => drawChart(plot, figure, state));
@@ -298,6 +346,23 @@ function drawChart(plot, figure, state) {
     plot.append(note);
   }
   return list;
+}
+
+/* The curves of one run, a small chart for each. */
+function drawRun(place, curves) {
+  for (const [name, [epochs, values]] of Object.entries(curves ?? {})) {
+    const points = epochs.map((epoch, k) => ({ x: epoch, y: values[k] }));
+    const figure = {
+      kind: "xy", small: true, title: `${name} of ${place.dataset.run}`, x: { label: "epoch", whole: true }, y: { label: name },
+      series: [{ name, line: true, points, look: { colour: 3, mark: 0 } }],
+    };
+    const chart = document.createElement("div"), head = document.createElement("h4"), plot = document.createElement("div");
+    plot.className = "plot";
+    head.textContent = name;
+    chart.append(head, plot);
+    place.append(chart);
+    drawChart(plot, figure, { hidden: {}, at: 0 });
+  }
 }
 
 function startCharts(root, groups) {

@@ -1,12 +1,52 @@
 "use strict";
 /* The whole page: opens what a link leads to, writes out specs, and, from a server, looks again. */
+let pageData = {};
+
 function openTarget() {
-  const place = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (place && place.tagName === "DETAILS") {
-    place.open = true;
-    place.querySelector("summary").focus();
-    place.scrollIntoView();
+  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (place?.classList.contains("run")) openRun(place).scrollIntoView({ block: "center" });
+}
+
+/* Show all of a run below its line in the table of runs; return the line. */
+function openRun(details) {
+  const row = document.querySelector(`#runs tr[data-key="${details.id.slice(4)}"]`);
+  if (row.nextElementSibling?.className !== "opened") {
+    const below = document.createElement("tr"), cell = below.insertCell(), inner = document.createElement("div");
+    below.className = "opened";
+    inner.className = "inner";
+    cell.colSpan = row.cells.length;
+    cell.append(inner);
+    inner.append(details);
+    row.after(below);
+    row.hidden = false;
   }
+  details.open = true;
+  row.querySelector("a").setAttribute("aria-expanded", "true");
+  const curves = details.querySelector(".run-curves");
+  if (!curves.childElementCount) drawRun(curves, pageData.curves[curves.dataset.run]);
+  return row;
+}
+
+function closeRun(row) {
+  const details = row.nextElementSibling.querySelector("details.run");
+  details.open = false;
+  document.getElementById("one-by-one").append(details);
+  row.nextElementSibling.remove();
+  row.querySelector("a").setAttribute("aria-expanded", "false");
+}
+
+function startRuns(main) {
+  const table = main.querySelector("table[data-opens]");
+  if (!table) return;
+  document.getElementById("one-by-one").hidden = true;
+  for (const link of table.querySelectorAll("a")) link.setAttribute("aria-expanded", "false");
+  table.tBodies[0].addEventListener("click", (event) => {
+    const row = event.target.closest("tr[data-key]");
+    if (!row || String(getSelection()) !== "") return;
+    event.preventDefault();
+    if (row.nextElementSibling?.className === "opened") closeRun(row);
+    else openRun(document.getElementById(`run-${row.dataset.key}`));
+  });
 }
 
 function writeSpec(details, common) {
@@ -19,9 +59,10 @@ function writeSpec(details, common) {
 
 function startPage() {
   const main = document.getElementById("main");
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const data = (pageData = JSON.parse(document.getElementById("data").textContent));
   startTables(main);
   startCharts(main, data.groups);
+  startRuns(main);
   for (const details of main.querySelectorAll("[data-whole]"))
     details.addEventListener("toggle", () => details.open && writeSpec(details, data.common));
   return main;
@@ -59,7 +100,8 @@ function takeOver(text) {
   for (const id of open) {
     const place = document.getElementById(id);
     const details = place?.tagName === "DETAILS" ? place : place?.querySelector("details");
-    if (details) details.open = true;
+    if (details?.classList.contains("run")) openRun(details);
+    else if (details) details.open = true;
   }
   restoreFocus(main, focus);
   scrollTo(x, y);
