@@ -112,7 +112,7 @@ def resolve_evaluation(
     for other in {each.image_size for each in further} - {images.image_size}:
         with torch.random.fork_rng(devices=[]):
             resized = build_backbone(pretrain.backbone, other)
-        check_fit(read_header(file).shapes, resized.model, **fit)
+        _fit(source, spec, file, network, resized)
     for note in notes:
         on_event(Notice(note))
     threads = pretrain.threads or torch.get_num_threads()
