@@ -294,7 +294,14 @@ def resolve(
         smoke=spec.smoke,
         warnings=tuple(notes),
         earlier_fingerprints=tuple(earlier),
+        steps=_steps(pretrain, method, len(dataset.train)),
     )
+
+
+def _steps(spec: PretrainSpec, method: type[Method], images: int) -> int:
+    """Return the optimiser steps of a training on so many images."""
+    steps = spec.epochs * (images // spec.batch_size) if method.trains else 0
+    return steps if spec.max_steps is None else min(steps, spec.max_steps)
 
 
 def pretrain(

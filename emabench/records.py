@@ -377,6 +377,8 @@ class PlannedRun:
     study: str | None = None
     """Name of the study that the run belongs to, also if it exists already; no part of the
     identity."""
+    steps: int | None = None
+    """Optimiser steps of the pretraining; None where nothing is planned in steps."""
 
     @property
     def kinds(self) -> tuple[JobKind, ...]:

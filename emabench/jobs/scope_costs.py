@@ -121,9 +121,7 @@ def _cost(plan: PlannedRun) -> ScopeCost:
     spec = ExperimentSpec.parse(plan.spec).pretrain
     dataset = load_data(spec.data, lambda event: None)
     per_epoch, every = len(dataset.train) // spec.batch_size, spec.ema.every
-    steps = spec.epochs * per_epoch
-    if spec.max_steps is not None:
-        steps = min(steps, spec.max_steps)
+    steps = plan.steps or 0
     training_set = TrainingSet(len(dataset.train), len(dataset.classes))
     learner = Learner(spec, dataset.image_size, training_set).train()
     return ScopeCost(

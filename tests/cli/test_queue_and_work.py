@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -87,7 +88,7 @@ def test_the_highest_priority_goes_first(emabench, queue):
 
 def test_a_dry_run_counts_and_estimates_and_queues_nothing(emabench, folder, queue):
     text = emabench(["queue", *TINY, "--dry-run"]).out
-    assert text.startswith("# 1 run\n# 2 jobs\n# no estimate: the store has no finished run")
+    assert re.search(r"1 run, 2 jobs, \d+ steps, no estimate: the store has no finished run", text)
     assert list(folder.iterdir()) == []
     queue("--seed", "0")
     assert emabench(WORK).code == 0
@@ -96,7 +97,12 @@ def test_a_dry_run_counts_and_estimates_and_queues_nothing(emabench, folder, que
     assert found["estimate"]["open_runs"] == found["estimate"]["estimated_runs"] == 2
     assert found["estimate"]["earlier_runs"] == 1
     assert found["estimate"]["seconds"] > 0
-    assert "all of them are done already" in emabench(["queue", *TINY, "--dry-run"]).out
+    text = emabench(["queue", *TINY, "--seed", "0..2", "--dry-run"]).out
+    assert re.search(r" 0\.\.2 +3 +\d+ +\d+\.\d s\n", text)
+    assert "about" in text
+    text = emabench(["queue", *TINY, "--dry-run"]).out
+    assert re.search(r" 0 +1 +\d+ +done\n", text)
+    assert "all of them are done already" in text
     assert len(states(folder)) == 1
 
 

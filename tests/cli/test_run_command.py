@@ -2,6 +2,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -97,7 +98,11 @@ def test_a_dry_run_resolves_and_creates_nothing(emabench, folder):
     assert all(run["identity"]["threads"] >= 1 for run in found["runs"])
     assert list(folder.iterdir()) == []
 
-    text = emabench(arguments).out
+    table = emabench(arguments).out
+    assert re.search(r"moco +projector +0 +1 +\d+ +-\n", table)
+    assert re.search(r"2 runs, 4 jobs, \d+ steps, no estimate: the store has no", table)
+
+    text = emabench([*arguments, "--yaml"]).out
     assert text.startswith("# 2 runs\n")
     documents = list(yaml.safe_load_all(text))
     assert [d["pretrain"]["ema"]["scope"] for d in documents] == scopes
@@ -106,11 +111,21 @@ def test_a_dry_run_resolves_and_creates_nothing(emabench, folder):
 
 def test_the_printed_spec_is_a_file_that_means_the_same_run(emabench, folder):
     arguments = [*TINY, "--method", "moco", "--ema-scope", "projector", "--dry-run"]
-    (folder / "moco.yaml").write_text(emabench(arguments).out.partition("---\n")[2])
+    (folder / "moco.yaml").write_text(emabench([*arguments, "--yaml"]).out.partition("---\n")[2])
     before = json.loads(emabench([*arguments, "--json"]).out)["runs"][0]
     after = json.loads(emabench(["run", "moco.yaml", "--dry-run", "--json"]).out)["runs"][0]
     assert after["fingerprint"] == before["fingerprint"]
     assert after["command"] == "emabench run moco.yaml"
+
+
+def test_the_forms_of_a_dry_run_exclude_each_other(emabench, folder):
+    for options, words in (
+        (["--yaml"], "--dry-run"),
+        (["--dry-run", "--yaml", "--json"], "--json"),
+    ):
+        result = emabench([*TINY, *options])
+        assert (result.code, words in result.err) == (2, True)
+    assert list(folder.iterdir()) == []
 
 
 def test_settings_flag_over_environment_over_file_over_preset(emabench, folder, monkeypatch):

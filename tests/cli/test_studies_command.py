@@ -179,7 +179,7 @@ def test_the_next_commands_are_printed_and_can_be_typed(emabench, mine):
 
 def test_a_dry_run_queues_nothing(emabench, folder, mine):
     result = emabench(["studies", "run", mine, "--budget", "smoke", *TINY, "--dry-run"])
-    assert result.out.startswith("# 2 runs\n# 4 jobs\n")
+    assert "2 runs, 4 jobs, " in result.out
     found = emabench(["studies", "run", mine, "--budget", "smoke", *TINY, "--dry-run", "--json"])
     assert json.loads(found.out)["count"] == 2
     assert [path.name for path in folder.iterdir()] == [mine]

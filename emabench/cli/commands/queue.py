@@ -14,15 +14,18 @@ from emabench.cli.options.queue_flags import (
     MaxAttemptsOption,
     PreviewOption,
     PriorityOption,
+    YamlOption,
 )
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_spec_flags
 from emabench.cli.show.plans import (
     add_all,
+    check_yaml_flag,
     preview,
     print_queued,
     queued_values,
     resolve_points,
+    say_size,
     say_what_is_new,
 )
 from emabench.records import DEFAULT_MAX_ATTEMPTS
@@ -39,6 +42,7 @@ def command(
     study: JoinStudyOption = None,
     force: ForceOption = False,
     dry_run: PreviewOption = False,
+    yaml: YamlOption = False,
     cache: CacheOption = None,
     cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
@@ -56,10 +60,12 @@ def command(
     """
     from emabench.plans.grids import grid
 
+    check_yaml_flag(yaml=yaml, dry_run=dry_run)
     plans = resolve_points(list(grid(ctx.params)), db=db, name=name, study=study)
     if dry_run:
-        preview(plans, db=db, json=json)
+        preview(plans, db=db, json=json, yaml=yaml)
         return
+    say_size(plans, db=db)
     runs = add_all(plans, db=db, force=force, priority=priority, max_attempts=max_attempts)
     if json:
         print_json({"schema_version": 1, "runs": queued_values(plans, runs)})

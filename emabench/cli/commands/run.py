@@ -15,7 +15,12 @@ from emabench.cli.options.kept_files import (
     KeepOption,
 )
 from emabench.cli.options.output_forms import JsonOption
-from emabench.cli.options.queue_flags import JoinStudyOption, LabelOption
+from emabench.cli.options.queue_flags import (
+    JoinStudyOption,
+    LabelOption,
+    PreviewOption,
+    YamlOption,
+)
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_spec_flags
 
@@ -32,9 +37,8 @@ def command(
     name: LabelOption = None,
     study: JoinStudyOption = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that exist already.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved specs; train nothing.")
-    ] = False,
+    dry_run: PreviewOption = False,
+    yaml: YamlOption = False,
     profile: Annotated[
         bool,
         typer.Option(
@@ -59,12 +63,13 @@ def command(
         emabench run --method simclr --ema-scope none,projector,full --seed 0..4
         emabench run --dataset folder --data-dir images --ema-scope full --set ema.decay=0.99,0.996
         emabench run study.yaml --dry-run
+        emabench run study.yaml --dry-run --yaml
     """
+    from emabench.cli.show.plans import check_yaml_flag, preview, resolve_points, say_size
     from emabench.plans.grids import grid, profiled
 
+    check_yaml_flag(yaml=yaml, dry_run=dry_run)
     points = [profiled(point) if profile else point for point in grid(ctx.params)]
-    from emabench.cli.app.console import print_json
-    from emabench.cli.show.plans import plan_values, print_plans, resolve_points
     from emabench.queue.process import prepare
     from emabench.queue.worker import Workplace
 
@@ -72,12 +77,9 @@ def command(
         prepare()
     plans = resolve_points(points, db=db, artifacts=artifacts, name=name, study=study)
     if dry_run:
-        if json:
-            runs = plan_values(plans)
-            print_json({"schema_version": 1, "count": len(runs), "runs": runs})
-        else:
-            print_plans(plans)
+        preview(plans, db=db, json=json, yaml=yaml)
         return
+    say_size(plans, db=db)
     place = Workplace(artifacts_folder(db, artifacts), keep=keep)
     _execute(plans, db=db, place=place, force=force, json=json)
 

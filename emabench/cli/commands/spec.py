@@ -26,7 +26,7 @@ def show(
     """Print complete specs as YAML, defaults included; a grid as several documents.
 
     What depends on the method, the data or the machine is still open here;
-    'emabench run --dry-run' settles it.
+    'emabench run --dry-run --yaml' settles it.
 
     Examples:
         emabench spec show --preset cifar10 --method moco > moco.yaml

@@ -23,15 +23,18 @@ from emabench.cli.options.queue_flags import (
     MaxAttemptsOption,
     PreviewOption,
     PriorityOption,
+    YamlOption,
 )
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_setting_flags
 from emabench.cli.show.plans import (
     add_all,
+    check_yaml_flag,
     preview,
     print_queued,
     queued_values,
     resolve_points,
+    say_size,
     say_what_is_new,
 )
 from emabench.cli.show.tables import print_table
@@ -136,6 +139,7 @@ def run(
     max_attempts: MaxAttemptsOption = DEFAULT_MAX_ATTEMPTS,
     force: ForceOption = False,
     dry_run: PreviewOption = False,
+    yaml: YamlOption = False,
     cache: CacheOption = None,
     cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
@@ -157,6 +161,7 @@ def run(
     from emabench.plans.studies import next_commands, study_points
     from emabench.spec.study import load_study
 
+    check_yaml_flag(yaml=yaml, dry_run=dry_run)
     found = load_study(study)
     parse_metrics(",".join(found.spec.metrics))
     if found.spec.quantity not in (None, *QUANTITIES):
@@ -166,8 +171,9 @@ def run(
     # What a raw spec leaves open may make two of them the same.
     plans = list({plan.fingerprint: plan for plan in plans}.values())
     if dry_run:
-        preview(plans, db=db, json=json)
+        preview(plans, db=db, json=json, yaml=yaml)
         return
+    say_size(plans, db=db)
     runs = add_all(plans, db=db, force=force, priority=priority, max_attempts=max_attempts)
     following = next_commands(
         found, db=None if db == DEFAULT_DB else db, smoke=any(plan.smoke for plan in plans)

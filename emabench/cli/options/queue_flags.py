@@ -31,7 +31,10 @@ MaxAttemptsOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Queue runs again that exist already.")]
 PreviewOption = Annotated[
     bool,
-    typer.Option("--dry-run", help="Print the resolved specs and an estimate; queue nothing."),
+    typer.Option("--dry-run", help="Print the runs, their steps and an estimate; start nothing."),
+]
+YamlOption = Annotated[
+    bool, typer.Option("--yaml", help="With --dry-run: print the resolved specs as YAML.")
 ]
 JoinStudyOption = Annotated[
     str | None,

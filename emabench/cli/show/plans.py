@@ -11,9 +11,8 @@ import typer
 from emabench.records import DEFAULT_MAX_ATTEMPTS
 
 if TYPE_CHECKING:
-    from emabench.analysis.pace import TimeEstimate
     from emabench.plans.grids import GridPoint
-    from emabench.records import PlannedRun, QueuedRun
+    from emabench.records import PlannedRun, QueuedRun, RunRecord
 
 
 def resolve_points(
@@ -47,22 +46,33 @@ def plan_values(plans: Sequence[PlannedRun]) -> list[dict[str, Any]]:
             "fingerprint": plan.fingerprint,
             "identity": dict(plan.identity),
             "spec": dict(plan.spec),
+            "steps": plan.steps,
         }
         for plan in plans
     ]
 
 
-def print_plans(plans: Sequence[PlannedRun], remarks: Sequence[str] = ()) -> None:
-    """Print resolved runs as YAML documents, each with its command, after some remarks."""
+def print_yaml(plans: Sequence[PlannedRun]) -> None:
+    """Print resolved runs as YAML documents, each with its command."""
     from emabench.cli.app.console import out
     from emabench.spec.experiment import complete_yaml
 
     console = out()
-    head = f"{len(plans)} {'run' if len(plans) == 1 else 'runs'}"
-    for line in (head, *remarks):
-        console.print(f"# {line}", soft_wrap=True)
+    console.print(f"# {len(plans)} {'run' if len(plans) == 1 else 'runs'}")
     for plan in plans:
         console.print(f"---\n# {plan.command}\n{complete_yaml(plan.spec)}", end="", soft_wrap=True)
+
+
+def say_size(plans: Sequence[PlannedRun], *, db: str) -> None:
+    """Write to stderr how much a sweep is before it starts; of a single run, nothing."""
+    from emabench.analysis.pace import estimate_time
+    from emabench.cli.app.console import err
+    from emabench.report.tables.plan_table import plan_summary
+
+    if len(plans) > 1:
+        earlier = _earlier_runs(db)
+        estimate = None if earlier is None else estimate_time(plans, earlier)
+        err().print(plan_summary(plans, estimate))
 
 
 def add_all(
@@ -150,53 +160,72 @@ def _jobs(run: QueuedRun) -> dict[str, str | None]:
     return {"pretrain_job": run.pretrain_job, "eval_job": run.eval_job}
 
 
-def preview(plans: Sequence[PlannedRun], *, db: str, json: bool) -> None:
-    """Print what would be queued, and how long it will take as far as the store can tell."""
-    from emabench.cli.app.console import print_json
+def preview(plans: Sequence[PlannedRun], *, db: str, json: bool, yaml: bool = False) -> None:
+    """Print what would be run, and how long it will take as far as the store can tell.
 
-    found = _estimate(plans, db)
-    jobs = 2 * len(plans)
-    if json:
-        estimate = None if found is None or found.seconds is None else {
-            "seconds": found.seconds,
-            "estimated_runs": found.estimated,
-            "open_runs": found.runs,
-            "earlier_runs": found.sources,
-        }  # fmt: skip
-        print_json(
-            {
-                "schema_version": 1,
-                "count": len(plans),
-                "jobs": jobs,
-                "estimate": estimate,
-                "runs": plan_values(plans),
-            }
-        )
-    else:
-        print_plans(plans, [f"{jobs} jobs", _in_words(found)])
+    Args:
+        plans: the runs.
+        db: path or URL of the store, which need not be there.
+        json: print JSON instead.
+        yaml: print the resolved specs instead.
 
-
-def _estimate(plans: Sequence[PlannedRun], db: str) -> TimeEstimate | None:
-    """Judge by the store, if there is one."""
+    Raises:
+        UsageError: two forms are asked for.
+    """
     from emabench.analysis.pace import estimate_time
+    from emabench.cli.app.console import out, print_json
+    from emabench.cli.show.tables import print_table
+    from emabench.errors import UsageError
+    from emabench.report.tables.plan_table import plan_summary, plan_table
+
+    if json and yaml:
+        raise UsageError("--json and --yaml exclude each other", hint="choose one of them")
+    if yaml:
+        print_yaml(plans)
+        return
+    earlier = _earlier_runs(db)
+    found = None if earlier is None else estimate_time(plans, earlier)
+    if not json:
+        print_table(plan_table(plans, earlier or []))
+        out().print(plan_summary(plans, found))
+        return
+    estimate = None if found is None or found.seconds is None else {
+        "seconds": found.seconds,
+        "estimated_runs": found.estimated,
+        "open_runs": found.runs,
+        "earlier_runs": found.sources,
+    }  # fmt: skip
+    print_json(
+        {
+            "schema_version": 1,
+            "count": len(plans),
+            "jobs": sum(len(plan.kinds) for plan in plans),
+            "estimate": estimate,
+            "runs": plan_values(plans),
+        }
+    )
+
+
+def check_yaml_flag(*, yaml: bool, dry_run: bool) -> None:
+    """Refuse ``--yaml`` where nothing is only looked at.
+
+    Raises:
+        UsageError: it is given alone.
+    """
+    from emabench.errors import UsageError
+
+    if yaml and not dry_run:
+        raise UsageError("--yaml says how --dry-run prints", hint="add --dry-run")
+
+
+def _earlier_runs(db: str) -> list[RunRecord] | None:
+    """Return the runs of the store, smoke ones too; None if there is none."""
     from emabench.errors import NotFoundError
     from emabench.records import RunQuery
     from emabench.store import RunStore
 
     try:
         with RunStore.open(db, mode="read") as store:
-            return estimate_time(plans, store.runs(RunQuery(smoke=True)))
+            return store.runs(RunQuery(smoke=True))
     except NotFoundError:
         return None
-
-
-def _in_words(found: TimeEstimate | None) -> str:
-    from emabench.table import duration
-
-    if found is not None and found.runs == 0:
-        return "all of them are done already"
-    if found is None or found.seconds is None:
-        return "no estimate: the store has no finished run like these"
-    which = "" if found.estimated == found.runs else f" for {found.estimated} of {found.runs} runs"
-    by = "1 earlier run" if found.sources == 1 else f"{found.sources} earlier runs"
-    return f"about {duration(found.seconds)}{which}, one after the other, judged by {by}"
