@@ -239,3 +239,20 @@ def test_only_failed_runs_say_where_the_reason_is(store, emabench):
     assert (result.code, result.out) == (3, "")
     assert "nothing to compare: 1 failed left out, no run is done" in result.err
     assert "emabench logs" in result.hint
+
+
+def test_a_report_of_means_is_a_table_to_paste(emabench, store):
+    for scope in ("none", "full"):
+        complete(store, plan(ema_scope=scope))
+    markdown = emabench(["compare", "--report", "mean-sd", "--markdown"]).out.splitlines()
+    assert markdown[0].startswith("| ")
+    assert markdown[-1].startswith("mean ± sd over n seeds")
+    assert " * " not in markdown[-1]
+    latex = emabench(["compare", "--report", "mean-sd", "--latex"]).out.splitlines()
+    assert latex[-2] == r"\end{tabular}"
+    assert latex[-1].startswith("% mean ± sd")
+    assert "cheaper" not in emabench(["compare", "--report", "mean-sd"]).out
+    for option in (["--json"], ["--csv"], ["--runs"], ["--columns", "n"], ["--bench"]):
+        result = emabench(["compare", "--report", "mean-sd", *option])
+        assert (result.code, result.out) == (2, "")
+        assert result.hint

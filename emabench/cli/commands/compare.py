@@ -22,6 +22,12 @@ from emabench.errors import UsageError
 PANEL = "Read"
 
 
+class ReportWord(StrEnum):
+    """What is shown of a comparison in place of everything."""
+
+    MEAN_SD = "mean-sd"
+
+
 class IntervalWord(StrEnum):
     """How the intervals are computed."""
 
@@ -95,6 +101,14 @@ def command(
         bool,
         typer.Option("--published", help="Show the nearest published settings too."),
     ] = False,
+    report: Annotated[
+        ReportWord | None,
+        typer.Option(
+            "--report",
+            help="Show only mean ± sd over seeds, n, and marks of significance, as a table to "
+            "paste with --markdown or --latex.",
+        ),
+    ] = None,
     bench: Annotated[
         bool,
         typer.Option("--bench", help="Show the finished benches instead of runs, newest last."),
@@ -119,6 +133,7 @@ def command(
         emabench compare --fail-if top1:-0.5 --fail-if throughput:-5%
         emabench compare --csv > comparison.csv
         emabench compare --metric top1,knn_top1 --published
+        emabench compare --metric top1,knn_top1 --report mean-sd --latex
         emabench compare --bench --where method=simclr
     """
     from emabench.analysis.question import Asked, Question
@@ -128,7 +143,7 @@ def command(
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
     if bench:
         others = (metric, by, baseline, margin, name, study, columns, fail_if, csv, markdown, latex)
-        if any(others) or runs or smoke or published:
+        if any(others) or report or runs or smoke or published:
             raise UsageError("--bench takes only --where and --json", hint="leave the rest out")
         print_stored_benches(db, where, json=json)
         return
@@ -136,5 +151,18 @@ def command(
     question = Question.settle(asked, study)
     with open_store(db) as store:
         chosen = store.select(study=study, where=where, name=name, smoke=smoke)
-    answer = chosen.answer(question)
-    print_comparison(answer, form, runs=runs, columns=columns, published=published)
+    if report is not None and (
+        runs or published or columns is not None or form in ("json", "csv")
+    ):
+        raise UsageError(
+            "--report is a table to read, of the arms",
+            hint="leave out --runs, --columns, --published, --csv and --json",
+        )
+    print_comparison(
+        chosen.answer(question),
+        form,
+        runs=runs,
+        columns=columns,
+        published=published,
+        means=report is not None,
+    )

@@ -20,8 +20,17 @@ def print_comparison(
     runs: bool = False,
     columns: str | None = None,
     published: bool = False,
+    means: bool = False,
 ) -> None:
     """Print a comparison to stdout and its warnings to stderr.
+
+    Args:
+        comparison: the answer.
+        form: how.
+        runs: whether every run is shown.
+        columns: those of the arms, in place of the usual ones.
+        published: whether the nearest published settings are shown too.
+        means: whether nothing but mean ± sd is shown.
 
     Raises:
         UsageError: the columns or published figures do not go with the form, or a column is
@@ -49,7 +58,14 @@ def print_comparison(
         )
     neighbours = nearest_published(comparison) if published else ()
     chosen = None if columns is None else chosen_columns(comparison, columns)
-    if form == "json":
+    if means:
+        from emabench.report.tables.mean_table import footnote, mean_table
+
+        print_table(mean_table(comparison), form=form)
+        below = footnote(comparison)
+        lines = {"latex": f"% {below}", "markdown": "\n" + below.replace("*", r"\*")}
+        out().print(lines.get(form, below))
+    elif form == "json":
         more = {"published": neighbour_values(neighbours)} if published else {}
         print_json({**comparison.to_json(), **more})
     elif form == "csv":

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -13,6 +14,7 @@ from seeding import plan, recorded
 from emabench.analysis.comparison import compare
 from emabench.analysis.metrics import parse_metrics
 from emabench.errors import UnknownNameError, UsageError
+from emabench.report.tables import mean_table
 from emabench.report.tables.comparison_columns import chosen_columns, data_columns, reading_columns
 from emabench.report.tables.comparison_table import (
     data_table,
@@ -213,3 +215,23 @@ def number(text):
 
 def numbers(text):
     return [float(part) for part in text.split()]
+
+
+def test_means_are_marked_where_the_interval_leaves_out_no_change():
+    runs = [
+        recorded(plan(ema_scope=scope, seed=seed), top1=top1 + seed, throughput=speed + seed)
+        for scope, top1, speed in (("full", 60, 700), ("none", 65, 1000), ("projector", 60, 990))
+        for seed in range(3)
+    ]
+    runs[-1] = replace(runs[-1], results={"top1": 66.0})  # a seed that scatters
+    found = compare(runs, parse_metrics("top1,throughput"))
+    table = mean_table.mean_table(found)
+    assert table.headers == ("ema_scope", "n", "top1 [%]", "throughput [images/s]")
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["full"] == ("3", "61.00 ± 1.00", "701.0 ± 1.0")
+    assert rows["none"] == ("3", "66.00 ± 1.00*", "1001 ± 1.0*")
+    assert rows["projector"][1].startswith("62.33 ±")
+    assert not rows["projector"][1].endswith("*")
+    assert "differs from full" in mean_table.footnote(found)
+    assert "4 intervals, not corrected" in mean_table.footnote(found)
+    assert "66.00 $\\pm$ 1.00*" in table.to_latex()
