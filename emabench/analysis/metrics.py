@@ -59,6 +59,11 @@ class MetricInfo:
         return self.unit if self.shown is None else self.shown[1]
 
 
+def metric_names() -> list[str]:
+    """Return the names of the known metrics, the accuracies first."""
+    return list(_METRICS)
+
+
 def parse_metrics(text: str) -> list[MetricInfo]:
     """Read a comma list such as ``top1,throughput,grad_cv:layer4,max:feature_rank``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -40,7 +41,9 @@ def load_preset(name: str) -> dict[str, Any]:
     if name == NO_PRESET:
         return {"description": "Nothing but the defaults of the fields."}
     if name not in preset_names():
-        raise UnknownNameError("preset", name, [*preset_names(), NO_PRESET])
+        near = difflib.get_close_matches(name, preset_names(), n=1)
+        every = f"choose one of: {', '.join([*preset_names(), NO_PRESET])}"
+        raise UnknownNameError("preset", name, preset_names(), hint=None if near else every)
     preset = dict(_preset_file(name))
     below = preset.pop("extends", None)
     return preset if below is None else overlay(load_preset(below), preset)

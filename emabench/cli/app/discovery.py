@@ -6,6 +6,7 @@ The help of all commands is read from their source, so that ``emabench --help`` 
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import importlib
 from importlib import resources
@@ -20,6 +21,17 @@ _PACKAGE = "emabench.cli.commands"
 PANELS = ("Run", "Read", "Queue", "Keep the store", "Look things up")
 """The headings of ``emabench --help``, in order; each command's file names its own in ``PANEL``."""
 
+_OTHER_WORDS = {
+    "delete": "rm",
+    "evaluate": "eval",
+    "label": "tag",
+    "ls": "list",
+    "pretrain": "run",
+    "remove": "rm",
+    "runs": "list",
+    "train": "run",
+}
+"""What other programs call a command."""
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -38,7 +50,12 @@ class NamedCommands(TyperGroup):
         """
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
-            raise UnknownNameError("command", args[0], known)
+            word = args[0].casefold()
+            meant = _OTHER_WORDS.get(word)
+            near = [meant] if meant in known else difflib.get_close_matches(word, known)
+            hint = f"did you mean {' or '.join(near)}?" if near else None
+            every = f"'{ctx.command_path} --help' lists the commands"
+            raise UnknownNameError("command", args[0], known, hint=hint or every)
         return super().resolve_command(ctx, args)
 
 

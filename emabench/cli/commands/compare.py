@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from emabench.cli.options.completion import complete_metrics
 from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
 from emabench.cli.options.run_choice import (
     DEFAULT_DB,
@@ -41,6 +42,7 @@ def command(
         typer.Option(
             "--metric",
             metavar="NAME,…",
+            autocompletion=complete_metrics,
             help="Metrics to compare: top1, top5, knn_top1, knn_top5, online_top1, throughput, "
             "step_ms, train_s, total_s, peak_memory, ema_bytes, flops, energy, effective_rank, "
             "grad_cv:<block>, few_shot_<n>, top1@<data set>; others as min:NAME or max:NAME.  "
@@ -151,9 +153,7 @@ def command(
     question = Question.settle(asked, study)
     with open_store(db) as store:
         chosen = store.select(study=study, where=where, name=name, smoke=smoke)
-    if report is not None and (
-        runs or published or columns is not None or form in ("json", "csv")
-    ):
+    if report is not None and (runs or published or columns is not None or form in ("json", "csv")):
         raise UsageError(
             "--report is a table to read, of the arms",
             hint="leave out --runs, --columns, --published, --csv and --json",

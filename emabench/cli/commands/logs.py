@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emabench.artifacts.layout import artifacts_folder
+from emabench.cli.options.completion import complete_runs
 from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
@@ -25,7 +26,9 @@ def command(
     id: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="Id of a run or a job (the first characters are enough), or @last."
+            metavar="ID",
+            help="Id of a run or a job (the first characters are enough), or @last.",
+            autocompletion=complete_runs,
         ),
     ],
     follow: Annotated[

@@ -16,6 +16,7 @@ import typer
 
 from emabench.cli.app.console import err, print_json
 from emabench.cli.app.discovery import NamedCommands
+from emabench.cli.options.completion import complete_studies
 from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.queue_flags import (
@@ -63,7 +64,11 @@ app = typer.Typer(cls=_ListsAlone, add_completion=False, rich_markup_mode=None)
 
 StudyArgument = Annotated[
     str,
-    typer.Argument(metavar="STUDY", help="Name of a study, or a YAML file of your own."),
+    typer.Argument(
+        metavar="STUDY",
+        help="Name of a study, or a YAML file of your own.",
+        autocompletion=complete_studies,
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import typer
@@ -17,6 +17,40 @@ import typer
 from emabench.records import COST_READINGS, RUN_LABELS, USUAL_RESULTS
 from emabench.table import visible
 
+PACKAGE = Path(__file__).parents[2]
+_CUTS = {
+    "vit_large": ("block", 24),
+    "vit_": ("block", 12),
+    "deit": ("block", 12),
+    "efficientnet_b": ("stage", 7),
+    "mobilenetv2": ("stage", 7),
+    "mobilenetv3_small": ("stage", 6),
+    "mobilenetv3": ("stage", 7),
+    "convnext": ("stage", 4),
+    "regnet": ("stage", 4),
+    "swin_": ("stage", 4),
+    "densenet": ("", 0),
+    "pixels": ("", 0),
+    "": ("layer", 4),
+}
+"""By the beginning of a backbone's name, how its blocks are called and how many follow the stem.
+
+A name that is not known is most often that of a ResNet."""
+_BACKBONES = (
+    "small-resnet",
+    "tiny-resnet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "vit_tiny_patch16_224",
+    "vit_small_patch16_224",
+    "deit_tiny_patch16_224",
+    "convnext_tiny",
+    "efficientnet_b0",
+    "mobilenetv3_small_100",
+    "regnety_002",
+    "swin_tiny_patch4_window7_224",
+)
 _FIELDS = (
     "method",
     "ema_scope",
@@ -56,11 +90,73 @@ def complete_tags(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     return _last_part(incomplete, [(tag, f"{count} runs") for tag, count in _rows(ctx, _TAGS)])
 
 
+def complete_methods(incomplete: str) -> list[str]:
+    """Propose the built-in methods; of a comma list, its last part."""
+    return _of_list(incomplete, _files("methods", ".py"))
+
+
+def complete_presets(incomplete: str) -> list[str]:
+    """Propose the presets of the package."""
+    return [name for name in _files("spec/presets", ".yaml") if name.startswith(incomplete)]
+
+
+def complete_studies(incomplete: str) -> list[str]:
+    """Propose the studies of the package."""
+    return [name for name in _files("studies", ".yaml") if name.startswith(incomplete)]
+
+
+def complete_datasets(incomplete: str) -> list[tuple[str, str]]:
+    """Propose the built-in data sets; of a comma list, its last part."""
+    from emabench.data.sources.catalogue import built_in_datasets
+
+    return _last_part(incomplete, [(each.name, each.description) for each in built_in_datasets()])
+
+
+def complete_metrics(incomplete: str) -> list[str]:
+    """Propose the metrics that a comparison knows; of a comma list, its last part."""
+    from emabench.analysis.metrics import metric_names
+
+    return _of_list(incomplete, metric_names())
+
+
+def complete_backbones(incomplete: str) -> list[str]:
+    """Propose a backbone of each family, and those of the presets; there are a thousand more."""
+    return _of_list(incomplete, _BACKBONES)
+
+
+def complete_scopes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Propose the EMA scopes of the backbone that is named before; of a list, its last part."""
+    before, comma, begun = incomplete.rpartition(",")
+    blocks = [*_blocks(str(ctx.params.get("backbone") or "")), "projector"]
+    joined, plus, _ = begun.rpartition("+")
+    known = ["none", "projector", "full", "backbone", *blocks, *(f"from:{b}" for b in blocks[1:])]
+    if plus:
+        known = [f"{joined}+{block}" for block in blocks if block not in joined.split("+")]
+    return [f"{before}{comma}{scope}" for scope in dict.fromkeys(known) if scope.startswith(begun)]
+
+
+def _blocks(backbone: str) -> list[str]:
+    """Return the blocks of a backbone, as far as its name tells them."""
+    for begin, (name, count) in _CUTS.items():
+        if backbone.startswith(begin):
+            stem = ["stem"] if count else []
+            return [*stem, *(f"{name}{index + 1}" for index in range(count))]
+    return []
+
+
+def _files(folder: str, end: str) -> list[str]:
+    files = (PACKAGE / folder).iterdir()
+    return sorted(f.stem for f in files if f.suffix == end and f.name[0] != "_")
+
+
+def _of_list(incomplete: str, names: Iterable[str]) -> list[str]:
+    return [value for value, _ in _last_part(incomplete, [(name, "") for name in names])]
+
+
 def complete_run_fields(incomplete: str) -> list[str]:
     """Propose what can be asked of a run by name; of a comma list, its last part."""
     known = (*_FIELDS, *RUN_LABELS, *USUAL_RESULTS, *COST_READINGS)
-    names = [(name, "") for name in known]
-    return [value for value, _ in _last_part(incomplete, names)]
+    return _of_list(incomplete, known)
 
 
 def complete_condition(ctx: typer.Context, incomplete: str) -> list[str]:

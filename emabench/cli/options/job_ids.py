@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emabench.cli.app.console import print_json
+from emabench.cli.options.completion import complete_runs
 from emabench.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ IDS_HELP = (
     "Ids of runs or jobs (the first characters are enough) or @last; a run means all its jobs."
 )
 
-IdsArgument = Annotated[list[str], typer.Argument(metavar="ID…", help=IDS_HELP)]
+IdsArgument = Annotated[
+    list[str], typer.Argument(metavar="ID…", help=IDS_HELP, autocompletion=complete_runs)
+]
 
 
 def existing_store(db: str) -> RunStore:

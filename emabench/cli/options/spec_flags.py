@@ -10,13 +10,22 @@ from typing import Annotated, Any
 
 import typer
 
+from emabench.cli.options.completion import (
+    complete_backbones,
+    complete_datasets,
+    complete_methods,
+    complete_presets,
+    complete_scopes,
+)
 from emabench.cli.options.download_option import DownloadOption
 from emabench.cli.options.plugin_option import PluginOption
 
 
-def _flag(name: str, metavar: str, text: str) -> Any:
+def _flag(name: str, metavar: str, text: str, values: Callable[..., Any] | None = None) -> Any:
     variable = f"EMABENCH_{name.upper().replace('-', '_')}"
-    return typer.Option(f"--{name}", metavar=metavar, envvar=variable, help=text)
+    return typer.Option(
+        f"--{name}", metavar=metavar, envvar=variable, help=text, autocompletion=values
+    )
 
 
 _TEXT = str | None
@@ -27,6 +36,7 @@ PresetFlag = Annotated[
         "preset",
         "NAME",
         "Preset to start from; quick by default (bench: cifar10): see 'emabench spec presets'.",
+        complete_presets,
     ),
 ]
 
@@ -38,16 +48,21 @@ SPEC_FLAGS: dict[str, Any] = {
         ),
     ],
     "preset": PresetFlag,
-    "method": Annotated[_TEXT, _flag("method", "NAMES", "Method: see 'emabench methods'.")],
+    "method": Annotated[
+        _TEXT, _flag("method", "NAMES", "Method: see 'emabench methods'.", complete_methods)
+    ],
     "ema_scope": Annotated[
         _TEXT,
         _flag(
             "ema-scope",
             "SCOPES",
             "none, projector, backbone, full, from:<block>, or blocks joined by +.",
+            complete_scopes,
         ),
     ],
-    "backbone": Annotated[_TEXT, _flag("backbone", "NAMES", "Backbone: see 'emabench backbones'.")],
+    "backbone": Annotated[
+        _TEXT, _flag("backbone", "NAMES", "Backbone: see 'emabench backbones'.", complete_backbones)
+    ],
     "init": Annotated[
         _TEXT,
         _flag(
@@ -56,7 +71,9 @@ SPEC_FLAGS: dict[str, Any] = {
             "Start the backbone from a file, a finished run, or timm (asks the hub).",
         ),
     ],
-    "dataset": Annotated[_TEXT, _flag("dataset", "NAMES", "Data set: see 'emabench datasets'.")],
+    "dataset": Annotated[
+        _TEXT, _flag("dataset", "NAMES", "Data set: see 'emabench datasets'.", complete_datasets)
+    ],
     "data_dir": Annotated[
         _TEXT, _flag("data-dir", "DIR", "Folder of the images. One folder, taken literally.")
     ],
