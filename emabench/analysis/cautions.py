@@ -16,7 +16,7 @@ from emabench.spec.revisions import PRETRAINING, is_repeated, names_in
 FEW_PAIRS = 3
 """Fewer pairs than that say next to nothing."""
 _SHOWN = 6
-"""Ids in one message; the rest is counted."""
+"""Ids, or arms, in one message; the rest is counted."""
 _WHAT_CHANGED = "docs/explanation/changed-numbers.md says what changed"
 
 
@@ -207,7 +207,7 @@ def few_pairs(pairs: Mapping[str, int]) -> list[Caution]:
     few = {label: n for label, n in pairs.items() if 0 < n < FEW_PAIRS}
     if not few:
         return []
-    shown = ", ".join(f"{label} (n={n})" for label, n in few.items())
+    shown = listed([f"{label} (n={n})" for label, n in few.items()])
     message = f"fewer than {FEW_PAIRS} pairs say next to nothing: {shown}"
     return [Caution("few-pairs", message, hint="run more seeds, for example --seed 0..4")]
 
@@ -289,8 +289,13 @@ def _counted(runs: Sequence[RunRecord], words: str, one: str | None = None) -> s
 
 
 def _ids(runs: Sequence[RunRecord]) -> str:
-    shown = ", ".join(run.id for run in runs[:_SHOWN])
-    return shown if len(runs) <= _SHOWN else f"{shown} and {len(runs) - _SHOWN} more"
+    return listed([run.id for run in runs])
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Return the first of some texts on a line, and how many more there are."""
+    shown = ", ".join(texts[:_SHOWN])
+    return shown if len(texts) <= _SHOWN else f"{shown} and {len(texts) - _SHOWN} more"
 
 
 def _run_ids(runs: Iterable[RunRecord]) -> tuple[str, ...]:

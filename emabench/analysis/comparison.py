@@ -212,7 +212,7 @@ def _about_rows(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[C
         and cell.verdict is Verdict.INCONCLUSIVE
     ]
     if flat:
-        message = f"all differences are equal, so their spread is unknown: {', '.join(flat)}"
+        message = f"all differences are equal, so their spread is unknown: {caution.listed(flat)}"
         found.append(Caution("no-spread", message, hint="run more seeds, or test on more images"))
     return found
 
@@ -227,7 +227,7 @@ def _unknown_values(rows: Sequence[ArmRow]) -> list[Caution]:
                 lacking.append(f"{name} of {row.label} in {row.n - known} of {row.n}")
     if not lacking:
         return []
-    message = f"unknown values are left out: {', '.join(lacking)} runs"
+    message = f"unknown values are left out: {caution.listed(lacking)} runs"
     return [Caution("unknown-values", message, hint="n says how many seeds were used")]
 
 

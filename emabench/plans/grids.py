@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -11,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from emabench.errors import SpecError, UsageError
+from emabench.events import Notice
 from emabench.spec.experiment import ExperimentSpec, load_fields
 from emabench.spec.grid import expand_values, product
 from emabench.spec.paths import SHORT_NAMES, field_value, full_path, is_text
@@ -18,7 +20,7 @@ from emabench.spec.plain import shown
 from emabench.spec.settings import DEFAULT_PRESET, experiment_at, parse_assignment
 
 if TYPE_CHECKING:
-    from emabench.events import Listener
+    from emabench.events import Event, Listener
     from emabench.records import PlannedRun
     from emabench.training.given_weights import KeptWeights
 
@@ -200,13 +202,25 @@ def resolve_all(
     for what, label in (("--name", name), ("--study", study)):
         if label is not None:
             check_label(label, what=what)
-    plans = [
-        experiment.resolve(
-            point.spec, command=point.command, name=name, kept=kept, on_event=on_event
-        )
-        for point in points
-    ]
-    return [replace(plan, study=study) for plan in plans]
+    notes: dict[str, set[int]] = defaultdict(set)  # many runs may have the same to say
+    plans = []
+    try:
+        for place, point in enumerate(points):
+
+            def listen(event: Event, place: int = place) -> None:
+                if isinstance(event, Notice):
+                    notes[event.message].add(place)
+                else:
+                    on_event(event)
+
+            plan = experiment.resolve(
+                point.spec, command=point.command, name=name, kept=kept, on_event=listen
+            )
+            plans.append(replace(plan, study=study))
+    finally:
+        for text, runs in notes.items():
+            on_event(Notice(text if len(runs) == 1 else f"{text} ({len(runs)} runs)"))
+    return plans
 
 
 def command_line(point: Mapping[str, Any], *, preset: str | None, file: Path | None) -> str:

@@ -8,7 +8,8 @@ import sys
 import pytest
 from rich.table import Table
 
-from emabench.cli.app.console import err, out, print_json
+from emabench.analysis.cautions import Caution
+from emabench.cli.app.console import err, out, print_cautions, print_json
 
 LONG = "x" * 500
 
@@ -91,3 +92,20 @@ def test_data_on_stdout_survives_a_terminal_on_stderr(tmp_path):
         os.close(secondary)
         os.close(main)
     assert json.loads(process.stdout)["schema_version"] == 1
+
+
+def test_many_warnings_of_a_kind_are_a_few_lines(capsys):
+    unpaired = [Caution("unpaired", f"arm {n} lacks a seed", hint="run it") for n in range(9)]
+    others = [Caution("dirty", "1 run is dirty"), Caution("new", "a b"), Caution("new", "c d")]
+    print_cautions(["first"], [*unpaired, *others])
+    assert capsys.readouterr().err.splitlines() == [
+        "note: first",
+        "warning: 9 arms do not pair up with their baselines",
+        "    arm 0 lacks a seed",
+        "    arm 1 lacks a seed",
+        "hint: run it",
+        "warning: 1 run is dirty",
+        "warning: a b; and 1 more of this kind",
+        "    c d",
+        "note: 7 more warnings like these; --json has all of them",
+    ]

@@ -118,6 +118,14 @@ def test_the_printed_spec_is_a_file_that_means_the_same_run(emabench, folder):
     assert after["command"] == "emabench run moco.yaml"
 
 
+def test_what_is_said_of_many_runs_is_said_once_with_their_number(emabench, folder):
+    long = ["--set", "schedule.warmup_epochs=2", "--epochs", "2", "--dry-run"]
+    alone = emabench(["run", "--preset", "smoke", *long]).err.splitlines()
+    (note,) = [line for line in alone if line.startswith("note: ")]
+    many = emabench(["run", "--preset", "smoke", *long, "--seed", "0..2"]).err.splitlines()
+    assert [line for line in many if line.startswith("note: ")] == [f"{note} (3 runs)"]
+
+
 def test_the_forms_of_a_dry_run_exclude_each_other(emabench, folder):
     for options, words in (
         (["--yaml"], "--dry-run"),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from emabench.analysis.cautions import Caution
 
 _UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_SHOWN = 2
+"""Warnings of one kind that are shown."""
 _WIDE = 100_000
 """Columns of a pipe: nothing is ever cut or wrapped there."""
 
@@ -32,14 +34,25 @@ def err() -> Console:
 
 
 def print_cautions(notes: Iterable[str], cautions: Iterable[Caution] = ()) -> None:
-    """Write to stderr what the reader must know: notes, then warnings with their hints."""
-    console = err()
+    """Write to stderr what the reader must know: notes, then warnings with their hints.
+
+    Of many warnings of one kind some are shown, for a store of many arms would say little else.
+    """
+    from emabench.analysis.grouped_notes import grouped_cautions
+
+    console, hidden = err(), 0
     for note in notes:
         console.print(f"note: {note}")
-    for caution in cautions:
-        console.print(f"warning: {caution.message}", style="bold yellow")
-        if caution.hint is not None:
-            console.print(f"hint: {caution.hint}")
+    for group in grouped_cautions(cautions):
+        console.print(f"warning: {group.heading}", style="bold yellow")
+        more = [each for each in group.messages if not group.heading.startswith(each)]
+        for message in more[:_SHOWN]:
+            console.print(f"    {message}", style="yellow")
+        hidden += len(more[_SHOWN:])
+        for hint in group.hints[:_SHOWN]:
+            console.print(f"hint: {hint}")
+    if hidden:
+        console.print(f"note: {hidden} more warnings like these; --json has all of them")
 
 
 def print_json(value: Any) -> None:
