@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import itertools
 import json
 import math
 import re
@@ -221,3 +222,28 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """Draw values as a line of bars, from the smallest to the largest; a gap is not finite.
+
+    Args:
+        values: in their order; where there are more than ``width``, the mean of each part.
+        width: letters at most.
+    """
+    parts = min(width, len(values))
+    cuts = [place * len(values) // parts for place in range(parts + 1)] if parts else []
+    means = []
+    for start, end in itertools.pairwise(cuts):
+        known = [value for value in values[start:end] if math.isfinite(value)]
+        means.append(math.fsum(known) / len(known) if known else math.nan)
+    finite = [mean for mean in means if math.isfinite(mean)]
+    low, span = min(finite, default=0.0), max(finite, default=0.0) - min(finite, default=0.0)
+    last = len(_BARS) - 1
+    return "".join(
+        " " if not math.isfinite(mean) else _BARS[round((mean - low) / span * last) if span else 0]
+        for mean in means
+    )

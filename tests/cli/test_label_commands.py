@@ -1,6 +1,7 @@
 """``tag``, ``note`` and ``rename``: what they do to which runs, and what they say."""
 
 import json
+import re
 
 import pytest
 from seeding import complete, evaluated, evaluation, plan
@@ -93,3 +94,27 @@ def test_wrong_requests_change_nothing(emabench, runs, arguments, code, words):
     assert words in result.err
     assert result.hint
     assert labels() == before
+
+
+def test_all_runs_that_fit_are_removed(emabench, runs):
+    refused = emabench(["rm", "--where", "method=moco"])
+    assert (refused.code, refused.out) == (2, "")
+    assert "remove 2 runs" in refused.err
+    result = emabench(["rm", "--where", "method=moco", "--where", "state=done", "--yes", "--json"])
+    answer = json.loads(result.out)
+    assert [run["id"] for run in answer["runs"]] == [runs["moco"], runs["smoke"]]
+    assert set(labels()) == {runs["simclr"], runs["evaluation"]}
+    for arguments, code in (
+        (["rm", "--yes"], 2),
+        (["rm", "@last", "--where", "seed=1", "--yes"], 2),
+        (["rm", "--where", "seed=77", "--yes"], 3),
+    ):
+        refused = emabench(arguments)
+        assert (refused.code, refused.out) == (code, "")
+        assert refused.hint
+    assert set(labels()) == {runs["simclr"], runs["evaluation"]}
+
+
+def test_show_draws_the_curve_of_each_metric(emabench, runs):
+    text = emabench(["show", runs["moco"]]).out
+    assert re.search(r"loss +1 +3 +2 +█▆▃▁", text)

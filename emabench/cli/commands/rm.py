@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,7 +11,15 @@ from emabench.artifacts.layout import artifacts_folder
 from emabench.cli.app.confirm import YesOption, agreed
 from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption
-from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
+from emabench.cli.options.run_choice import (
+    DEFAULT_DB,
+    DbOption,
+    NamedRunsArgument,
+    NameOption,
+    StudyOption,
+    WhereOption,
+    named_runs,
+)
 from emabench.errors import EmabenchError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -22,12 +30,10 @@ PANEL = "Keep the store"
 
 
 def command(
-    ids: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="ID…", help="Ids of runs (the first characters are enough) or @last."
-        ),
-    ],
+    ids: NamedRunsArgument = None,
+    where: WhereOption = None,
+    study: StudyOption = None,
+    name: NameOption = None,
     yes: YesOption = False,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
@@ -40,6 +46,7 @@ def command(
     Examples:
         emabench rm 3fa9
         emabench rm 3fa9 77c1 --yes
+        emabench rm --where state=failed --where 'created<2026-01-31'
     """
     from emabench.artifacts.files import delete_files, scan_files
     from emabench.cli.app.console import print_json
@@ -50,7 +57,11 @@ def command(
 
     folder = artifacts_folder(db, artifacts)
     with existing_store(db) as store:
-        runs = _chosen_runs(store, ids)
+        if ids and not (where or study or name):
+            runs = [_run(store, text) for text in ids]
+        else:
+            runs = named_runs(store, ids, where, study=study, name=name)
+        runs = _idle(runs)
         jobs = [job.id for run in runs for job in run.jobs]
         size = sum(file.size for file in scan_files(folder, jobs))
         lost = _in_words(runs, readable_size(size))
@@ -75,25 +86,20 @@ def command(
         )
 
 
-def _chosen_runs(store: RunStore, ids: Iterable[str]) -> list[RunRecord]:
-    """Return the runs that ids name, each once.
+def _idle(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """Return runs, each once.
 
     Raises:
-        NotFoundError: there is no such run.
-        UsageError: several ids begin so, or one of the runs is running.
+        UsageError: one of them is running.
     """
     from emabench.records import JobState
 
-    runs: dict[str, RunRecord] = {}
-    for text in ids:
-        run = _run(store, text)
-        runs[run.id] = run
-    for run in runs.values():
+    for run in runs:
         if any(job.state is JobState.RUNNING for job in run.jobs):
             raise UsageError(
                 f"{run.title} is running", hint=f"stop it first: emabench cancel {run.id}"
             )
-    return list(runs.values())
+    return list({run.id: run for run in runs}.values())
 
 
 def _run(store: RunStore, text: str) -> RunRecord:

@@ -17,7 +17,7 @@ def command(
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Show one run: results, cost, environment, attempts, last metrics, and its complete spec.
+    """Show one run: results, cost, environment, attempts, curves, and its complete spec.
 
     Also lists the evaluations of its weights. An evaluation or a bench is shown by its own id.
 
@@ -50,7 +50,7 @@ def command(
         details["evaluations"] = [evaluation_values(each) for each in evaluations]
         print_json({"schema_version": 1, "run": details})
         return
-    sheet = run_sheet(record, last_points(points), evaluations, price_per_hour=price_per_hour)
+    sheet = run_sheet(record, points, evaluations, price_per_hour=price_per_hour)
     if measured:
         sheet += bench_tables(bench_rows(record, points))
     for title, table in sheet:

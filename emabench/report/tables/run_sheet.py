@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 from emabench.analysis.metrics import state_in_words
 from emabench.records import TITLES, CostReading, JobKind, MetricPoint, RunRecord
 from emabench.report.tables.evaluation_table import evaluated, own_table
-from emabench.report.tables.run_table import PERCENT, spec_value
-from emabench.table import UNKNOWN, Table, duration, fixed, price_of, significant
+from emabench.report.tables.run_table import PERCENT, last_points, spec_value
+from emabench.table import UNKNOWN, Table, duration, fixed, price_of, significant, sparkline
 
 _BYTES = (
     "ema_bytes",
@@ -20,6 +21,8 @@ _BYTES = (
     "device_peak_reserved",
     "host_peak_rss",
 )
+_CURVE = 24
+"""Letters of a curve."""
 _UNITS = {
     "throughput": "images/s",
     "throughput_p10": "images/s",
@@ -30,7 +33,7 @@ _UNITS = {
 
 def run_sheet(
     run: RunRecord,
-    last_metrics: list[MetricPoint],
+    points: Sequence[MetricPoint],
     evaluations: Sequence[RunRecord] = (),
     *,
     price_per_hour: float | None = None,
@@ -39,7 +42,7 @@ def run_sheet(
 
     Args:
         run: a run, or a separate evaluation.
-        last_metrics: the newest point of each metric.
+        points: of all metrics, in the order of steps.
         evaluations: the other evaluations of the run's weights.
         price_per_hour: of the device; turns the time into money.
     """
@@ -50,7 +53,7 @@ def run_sheet(
         ("cost of all attempts", _cost(run.cost, price_per_hour)),
         ("environment", _environment(run)),
         ("attempts", _attempts(run)),
-        ("last metrics", _metrics(last_metrics)),
+        ("last metrics", _metrics(points)),
     ]
 
 
@@ -163,15 +166,27 @@ def _attempts(run: RunRecord) -> Table:
     return Table(headers, tuple(rows), right=right, spare=("total", "started"))
 
 
-def _metrics(points: list[MetricPoint]) -> Table:
-    """Return the newest point of each metric, but for those that ``stability`` shows per block."""
+def _metrics(points: Sequence[MetricPoint]) -> Table:
+    """Return the newest point of each metric with its curve, from smallest to largest value.
+
+    Those of single blocks are left to ``stability``.
+    """
+    curves: dict[str, list[float]] = defaultdict(list)
+    for point in points:
+        curves[point.name].append(point.value)
     rows = [
-        (point.name, str(point.epoch), str(point.step), f"{point.value:.6g}")
-        for point in points
+        (
+            point.name,
+            str(point.epoch),
+            str(point.step),
+            f"{point.value:.6g}",
+            sparkline(curves[point.name], _CURVE),
+        )
+        for point in last_points(points)
         if ":" not in point.name
     ]
-    headers = ("metric", "epoch", "step", "value")
-    return Table(headers, tuple(rows), right=frozenset(headers[1:]))
+    headers = ("metric", "epoch", "step", "value", "curve")
+    return Table(headers, tuple(rows), right=frozenset(headers[1:4]), spare=("step", "epoch"))
 
 
 def _moment(value: datetime) -> str:
