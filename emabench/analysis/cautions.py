@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +17,13 @@ FEW_PAIRS = 3
 """Fewer pairs than that say next to nothing."""
 _SHOWN = 6
 """Ids, or arms, in one message; the rest is counted."""
+_IN_COMMON = {
+    "no-baseline": "arms have nothing to be compared with",
+    "revisions": "warnings are about figures from before and after a fix",
+    "run": "warnings come from the runs themselves",
+    "unpaired": "arms do not pair up with their baselines",
+}
+"""What several warnings of a kind say together, behind their number."""
 _WHAT_CHANGED = "docs/explanation/changed-numbers.md says what changed"
 
 
@@ -35,6 +42,23 @@ class Caution:
     message: str
     runs: tuple[str, ...] = ()
     hint: str | None = None
+
+
+@dataclass(frozen=True)
+class CautionGroup:
+    """The warnings of one kind.
+
+    Attributes:
+        code: of the kind.
+        heading: what they say together, in one line; the message itself where there is one.
+        messages: of each.
+        hints: what to do about it, each once.
+    """
+
+    code: str
+    heading: str
+    messages: tuple[str, ...]
+    hints: tuple[str, ...]
 
 
 def failed_runs(runs: Iterable[RunRecord]) -> list[Caution]:
@@ -232,6 +256,22 @@ def cautions_of(runs: Sequence[RunRecord], *, with_costs: bool) -> list[Caution]
     return found + mixed_environments([runs], with_costs=with_costs, factor=SCOPE)
 
 
+def grouped_cautions(cautions: Iterable[Caution]) -> list[CautionGroup]:
+    """Return the warnings by kind, in the order of the first of each."""
+    kinds: dict[str, list[Caution]] = defaultdict(list)
+    for caution in cautions:
+        kinds[caution.code].append(caution)
+    return [
+        CautionGroup(
+            code,
+            _heading(code, [each.message for each in found]),
+            tuple(each.message for each in found),
+            tuple(dict.fromkeys(each.hint for each in found if each.hint is not None)),
+        )
+        for code, found in kinds.items()
+    ]
+
+
 @dataclass(frozen=True)
 class _Kind:
     code: str
@@ -270,6 +310,15 @@ _KINDS = (
         lambda e: [] if e.commit is None else [e.commit[:12]],
     ),
 )
+
+
+def _heading(code: str, messages: list[str]) -> str:
+    count = len(messages)
+    if count == 1:
+        return messages[0]
+    if code in _IN_COMMON:
+        return f"{count} {_IN_COMMON[code]}"
+    return f"{messages[0]}; and {count - 1} more of this kind"
 
 
 def _mixed(runs: Iterable[RunRecord], read: Callable[[Environment], Iterable[str]]) -> set[str]:

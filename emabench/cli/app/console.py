@@ -38,7 +38,7 @@ def print_cautions(notes: Iterable[str], cautions: Iterable[Caution] = ()) -> No
 
     Of many warnings of one kind some are shown, for a store of many arms would say little else.
     """
-    from emabench.analysis.grouped_notes import grouped_cautions
+    from emabench.analysis.cautions import grouped_cautions
 
     console, hidden = err(), 0
     for note in notes:

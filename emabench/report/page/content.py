@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from emabench.analysis.cautions import Caution
+from emabench.analysis.cautions import Caution, CautionGroup, grouped_cautions
 from emabench.analysis.comparison import ArmComparison
-from emabench.analysis.grouped_notes import CautionGroup, grouped_cautions
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.stability import FLUCTUATION

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from seeding import ENVIRONMENT, plan, recorded
 
+from emabench.analysis.cautions import Caution, grouped_cautions
 from emabench.analysis.comparison import compare
 from emabench.analysis.factor import Factor
 from emabench.analysis.metric_values import MetricValues
@@ -193,3 +194,23 @@ def test_smoke_runs_are_counted_when_left_out():
     asked = {each.code: each for each in compare(runs, METRICS, smoke=True).cautions}
     assert asked["smoke"].runs == (runs[-1].id,)
     assert asked["smoke"].message.startswith("1 run is a smoke test")
+
+
+def test_each_kind_is_one_group_in_the_order_of_its_first_warning():
+    found = grouped_cautions(
+        [
+            Caution("unpaired", "a lacks seed 1", hint="run it"),
+            Caution("busy", "3 runs trained beside other work", hint="wait"),
+            Caution("unpaired", "b lacks seed 2", hint="run it"),
+            Caution("new", "one thing"),
+            Caution("new", "another thing", hint="do that"),
+        ]
+    )
+    assert [group.code for group in found] == ["unpaired", "busy", "new"]
+    unpaired, busy, new = found
+    assert unpaired.heading == "2 arms do not pair up with their baselines"
+    assert unpaired.messages == ("a lacks seed 1", "b lacks seed 2")
+    assert unpaired.hints == ("run it",)
+    assert busy.heading == busy.messages[0]
+    assert new.heading == "one thing; and 1 more of this kind"
+    assert new.hints == ("do that",)

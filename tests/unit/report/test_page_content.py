@@ -152,10 +152,12 @@ def test_a_comparison_without_a_cost_shows_its_first_metrics(store):
 
 
 def test_verdicts_begin_with_yes_and_the_baselines_share_a_line(store):
-    study(store, arms=4, seeds=2, methods=("moco", "simclr"))
+    study(store, arms=5, seeds=3, methods=("moco", "simclr"))
     content, comparison = content_of(store)
     answers = [each.answer for each in content.verdicts]
     assert answers == sorted(answers, key=["yes", "no", "undecided", "", "baseline"].index)
+    told = [row.headline.answer for row in comparison.rows if row.headline]
+    assert told != sorted(told, key=["yes", "no", "undecided"].index)
     assert answers.count("baseline") == 1
     assert content.verdicts[-1].label == "moco full, simclr full"
     assert len(answers) == len(comparison.rows) - 1

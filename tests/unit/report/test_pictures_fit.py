@@ -132,7 +132,7 @@ def test_every_form_is_written(store_of, tmp_path, kind):
     with store_of(3) as store:
         shown = gather(select(store.runs(), smoke=False), store)
     for ending in ("svg", "pdf"):
-        draw(shown, tmp_path / f"x.{ending}", source="source: here")
+        save_figure(draw(shown, source="source: here"), tmp_path / f"x.{ending}")
     assert (tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
     text = (tmp_path / "x.svg").read_text("utf-8")
     assert ElementTree.fromstring(text).tag.endswith("svg")
