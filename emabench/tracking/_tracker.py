@@ -36,8 +36,8 @@ class Tracker(ABC):
         self.place = place
         try:
             self.open()
-            lock = place if place.is_dir() else place.parent
-            self._lock = FileLock(lock / f".emabench-{self.name()}.lock")
+            beside = place.with_name(f".{place.name}.lock")
+            self._lock = FileLock(place / ".lock" if place.is_dir() else beside)
             self._lock.acquire(timeout=0)
         except Timeout:
             raise EmabenchError(
