@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
 import re
+import sqlite3
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emabench.errors import EmabenchError, first_line
+from emabench.errors import EmabenchError, UsageError, first_line
 from emabench.records import JobState
 from emabench.tracking._mirrored_run import MirroredRun
 from emabench.tracking._tracker import Tracker
@@ -50,14 +53,17 @@ class MLflow(Tracker):
 
     def open(self) -> None:
         """Import the client, make the file with its tables, and find the experiment."""
+        self._check_place()
         # It would tell its makers of every call, and its tracking server might be elsewhere.
         os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        self.place.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about its own use of other packages
             self._entities = self.load("mlflow.entities")
             tracking = self.load("mlflow.tracking")
+            self.place.parent.mkdir(parents=True, exist_ok=True)
+            self.take(self.place.with_name(f".{self.place.name}.lock"))
+            self.place.open("ab").close()  # what cannot be written MLflow tries for minutes
             try:
                 uri = f"sqlite:///{self.place.absolute()}"
                 self._client = tracking.MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -105,6 +111,28 @@ class MLflow(Tracker):
             self._client.update_run(id, status=status)
         self._client.set_tag(id, _DIGEST_TAG, digest)
         return len(new)
+
+    def _check_place(self) -> None:
+        """Refuse what MLflow would add its tables to, or try to open for minutes.
+
+        Raises:
+            UsageError: a store is there.
+            EmabenchError: a file of another kind is there.
+            IsADirectoryError: a folder is there.
+        """
+        if self.place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not self.place.exists():
+            return
+        with contextlib.closing(sqlite3.connect(self.place)) as database:
+            try:
+                found = database.execute("SELECT name FROM sqlite_master").fetchall()
+            except sqlite3.DatabaseError as error:
+                raise self._refusal(error) from None
+        if {("attempts",), ("costs",)} <= set(found):
+            raise UsageError(
+                f"{self.place} is a store of emabench", hint="name another file with -o"
+            )
 
     def _find_experiment(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", _EXPERIMENT)

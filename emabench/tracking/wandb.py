@@ -36,6 +36,7 @@ class WeightsAndBiases(Tracker):
         self._wandb = self.load("wandb")
         self._marks = self.place / "marks"
         self._marks.mkdir(parents=True, exist_ok=True)
+        self.take(self.place / ".lock")
         self._open: dict[str, Any] = {}
         self._due: dict[str, dict[str, Any]] = {}
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +31,7 @@ from emabench.store.transfer.copying import copy_store
 from emabench.tracking import tracker_names
 
 pytestmark = pytest.mark.external
+ROOT = Path(__file__).parents[2]
 MAIN = "from emabench.cli.app.main import main; main()"
 CUT = """
 import os, sys
@@ -47,12 +49,13 @@ sys.addaudithook(cut)
 TRACKERS = pytest.mark.parametrize("tracker", tracker_names())
 
 
-def mirror(tracker, db, place):
+def mirror(tracker, db, place, *, python=sys.executable):
     """Mirror the runs of a store and return what is told of each of them."""
-    pytest.importorskip(tracker)
+    if python == sys.executable:
+        pytest.importorskip(tracker)
     words = ["mirror", tracker, "--db", str(db), "-o", str(place), "--smoke", "--json"]
     done = subprocess.run(
-        [sys.executable, "-c", MAIN, *words],
+        [python, "-c", MAIN, *words],
         capture_output=True,
         text=True,
         check=True,
@@ -276,3 +279,33 @@ def test_a_file_that_was_cut_off_is_made_whole(several, tmp_path):
     told = mirror("tensorboard", several, place)
     assert {file: file.read_bytes() for file in place.rglob("events*")} == files
     assert all(run["new_values"] > 0 for run in told.values())
+
+
+@pytest.mark.slow
+@TRACKERS
+def test_a_mirror_needs_its_extra_alone_and_no_torch(tracker, several, tmp_path):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needs = [each for each in project["dependencies"] if not each.startswith(("torch", "timm"))]
+    needs += project["optional-dependencies"][tracker]
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needs]
+    subprocess.run(install, check=True)
+    mirror(tracker, several, tmp_path / "place", python=str(python))
+    check(tracker, several, tmp_path / "place")
+
+
+def test_a_mirror_in_mlflow_leaves_other_files_alone(several, tmp_path):
+    pytest.importorskip("mlflow")
+    (tmp_path / "text").write_text("no database, and longer than a header of one would be" * 4)
+    for place, code, words in (
+        (several, 2, "is a store of emabench"),
+        (tmp_path / "text", 1, "not a database"),
+        (tmp_path, 1, "cannot write to"),
+    ):
+        before = several.read_bytes()
+        line = ["mirror", "mlflow", "--db", str(several), "-o", str(place)]
+        with in_pipe(*line) as refused:
+            assert refused.end() == code
+            assert words in refused.err
+        assert several.read_bytes() == before
