@@ -18,7 +18,7 @@ class MirrorPass:
     Attributes:
         written: the runs that the tracker has, and how many values are new there.
         waiting: ids of those that have not begun.
-        unreadable: ids of those whose spec is damaged, left out.
+        unreadable: ids of those whose spec or id is damaged, left out.
         is_last: whether nothing more will happen to any of them by itself.
     """
 
@@ -59,7 +59,8 @@ class Mirror:
             if run.kind is not JobKind.PRETRAIN:
                 raise UsageError(f"{run.title} has no curves", hint="name runs, or leave it out")
             is_last = is_last and all(job.state.is_finished for job in run.jobs)
-            if run.unreadable is not None:
+            # An id becomes part of a path, and a store may be somebody else's.
+            if run.unreadable is not None or not (run.id.isascii() and run.id.isalnum()):
                 unreadable.append(run.id)
             elif not any(job.attempts for job in run.jobs):
                 waiting.append(run.id)

@@ -36,13 +36,6 @@ class Tracker(ABC):
         self.place = place
         try:
             self.open()
-            lock = place if place.is_dir() else place.parent
-            self._lock = FileLock(lock / f".emabench-{self.name()}.lock")
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise EmabenchError(
-                f"another mirror writes to {place}", hint="wait for it, or choose a place with -o"
-            ) from None
         except OSError as error:
             raise self.failure(error) from None
 
@@ -64,9 +57,10 @@ class Tracker(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Import its package and make its folder.
+        """Load its package, make its folder, and take the place before anything is written.
 
         Raises:
+            EmabenchError: see the class.
             OSError: the folder cannot be made.
         """
 
@@ -83,6 +77,21 @@ class Tracker(ABC):
     def close(self) -> None:
         """Leave the place to others; nothing is written afterwards."""
         self._lock.release()
+
+    def take(self, lock: Path) -> None:
+        """Hold the lock of the place until it is left.
+
+        Raises:
+            EmabenchError: another mirror holds it.
+        """
+        self._lock = FileLock(lock)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise EmabenchError(
+                f"another mirror writes to {self.place}",
+                hint="wait for it, or choose another place with -o",
+            ) from None
 
     def load(self, module: str) -> Any:
         """Import a module of its package.

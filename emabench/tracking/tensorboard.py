@@ -38,6 +38,7 @@ class TensorBoard(Tracker):
         self._hparams_api = self.load("tensorboard.plugins.hparams.api_pb2")
         self._hparams_metadata = self.load("tensorboard.plugins.hparams.metadata")
         self.place.mkdir(parents=True, exist_ok=True)
+        self.take(self.place / ".lock")
 
     def write(self, run: MirroredRun) -> int:
         """Make the file of a run what the store says.

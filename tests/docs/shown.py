@@ -44,6 +44,7 @@ PROGRAMS = (
     "emabench", "python", "pip", ".", ".venv/bin/emabench", ".venv/bin/pip", ".venv/bin/ruff",
     "export", "set", "cd", "git", "cp", "sqlite3", "createuser", "createdb", "psql", "pg_dump",
     "ssh", "sphinx-build", "pytest", "lint-imports", "strings", "tensorboard",
+    "mlflow", "wandb",
 )  # fmt: skip
 """What a command line begins with; a page that needs another program adds it here."""
 NO_COMMANDS = (

@@ -71,7 +71,8 @@ def command(
     Examples:
         emabench mirror tensorboard
         emabench mirror tensorboard --follow --where method=moco
-        emabench mirror tensorboard @last -o boards --json
+        emabench mirror mlflow @last -o runs/mlflow.db
+        emabench mirror wandb --study projector-vs-full --json
     """
     from emabench.cli.show.mirrors import MirrorTeller
     from emabench.cli.show.watch import leave, looks

@@ -25,6 +25,7 @@ class Notebook(Tracker):
 
     def open(self):
         self.place.mkdir(parents=True, exist_ok=True)
+        self.take(self.place / ".lock")
         self.given = []
 
     def write(self, run):
@@ -116,10 +117,12 @@ def test_what_has_no_curves_is_refused(store, tmp_path):
 
 
 def test_an_unreadable_run_is_left_out(store, tmp_path):
-    broken = replace(store.run(complete(store, plan())), unreadable="no dict", spec={})
+    run = store.run(complete(store, plan()))
+    broken = replace(run, unreadable="no dict", spec={})
+    leading_out = replace(run, id="../../etc")
     with Notebook(tmp_path / "notebook") as notebook:
-        brought = Mirror(notebook).update([broken], store.metrics)
-        assert (brought.unreadable, notebook.given) == ((broken.id,), [])
+        brought = Mirror(notebook).update([broken, leading_out], store.metrics)
+        assert (brought.unreadable, notebook.given) == ((run.id, "../../etc"), [])
 
 
 def test_a_place_belongs_to_one_mirror_at_a_time(tmp_path):
