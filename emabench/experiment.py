@@ -28,6 +28,7 @@ from emabench.device import Device
 from emabench.errors import SpecError, WeightsError
 from emabench.evaluation.accuracies import accuracies
 from emabench.evaluation.few_shot import check_few_shot
+from emabench.evaluation.floors import floors
 from emabench.evaluation.resolve_evaluation import (
     check_holdout,
     check_size,
@@ -37,7 +38,7 @@ from emabench.evaluation.resolve_evaluation import (
     settle_evaluation,
 )
 from emabench.evaluation.weights_file import check_origin, load_weights
-from emabench.events import CheckpointSaved, Listener, Notice, RevisionsFound
+from emabench.events import CheckpointSaved, Listener, Notice, PhaseProgress, RevisionsFound
 from emabench.extensions.plugin_reference import PLUGINS
 from emabench.extensions.plugin_shelf import Plugin
 from emabench.extensions.plugins_at_hand import command_with, plugins_used
@@ -453,10 +454,9 @@ def evaluate(
         name, network = spec.pretrain.backbone.name, spec.evaluation.network
         results: dict[str, float] = {}
         correct: dict[str, bytes] = {}
-        for title, shown in {"": dataset, **further}.items():
-            backbone = build_backbone(spec.pretrain.backbone, shown.image_size)
-            load_weights(weights, backbone.model, backbone=name, network=network)
-            model = backbone.model.to(device.torch).to(memory_format=torch.channels_last)
+
+        def score(title: str, shown: Dataset, model: nn.Module, listener: Listener) -> None:
+            model = model.to(device.torch).to(memory_format=torch.channels_last)
             with meter.phase("eval"):
                 found, right = accuracies(
                     spec.evaluation,
@@ -464,11 +464,20 @@ def evaluate(
                     model,
                     device,
                     seed=spec.pretrain.seed,
-                    on_event=on_event,
+                    on_event=listener,
                 )
             at = f"@{title}" if title else ""
-            results |= {f"{name}{at}": value for name, value in found.items()}
-            correct |= {f"{name}{at}": bits for name, bits in right.items()}
+            results.update((f"{name}{at}", value) for name, value in found.items())
+            correct.update((f"{name}{at}", bits) for name, bits in right.items())
+
+        for title, shown in {"": dataset, **further}.items():
+            backbone = build_backbone(spec.pretrain.backbone, shown.image_size)
+            load_weights(weights, backbone.model, backbone=name, network=network)
+            score(title, shown, backbone.model, on_event)
+        if spec.evaluation.floors and spec.pretrain.epochs and spec.weights is None:
+            for title, floor in floors(spec.pretrain, dataset.image_size).items():
+                on_event(PhaseProgress(f"floor: {title}"))
+                score(title, dataset, floor, lambda event: None)
     return Outcome(results, meter.read(), correct)
 
 

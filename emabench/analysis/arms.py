@@ -93,6 +93,7 @@ def fields_of(run: RunRecord) -> dict[str, Any]:
     for name in run.identity:
         for path in TOLD_BY_IDENTITY.get(name, ()):
             fields.pop(path, None)
+    fields.pop("evaluation.floors", None)  # figures beside the others, which it leaves as they are
     return fields
 
 

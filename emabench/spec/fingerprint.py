@@ -36,10 +36,11 @@ def run_fingerprints(fields: Mapping[str, Any], identity: Mapping[str, Any]) -> 
 
 
 def without_places(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of an evaluation without those that say where its images lie."""
+    """Return what decides the figures of an evaluation: not where its images lie, nor its floors."""
     copied: dict[str, Any] = json.loads(json.dumps(evaluation))
     for data in (copied.get("data") or {}, *copied.get("also", ())):
         _forget_place(data)
+    copied.pop("floors", None)
     return copied
 
 

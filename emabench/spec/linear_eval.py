@@ -10,6 +10,10 @@ from emabench.spec.data import DataSpec
 from emabench.spec.model import SpecModel
 
 
+FLOORS = ("pixels", "untrained")
+"""What stands behind the @ in the figures of ``LinearEvalSpec.floors``."""
+
+
 class KnnSpec(SpecModel):
     """Weighted k-nearest-neighbour classification by cosine similarity (arXiv 1805.01978)."""
 
@@ -47,7 +51,7 @@ class AlsoSpec(DataSpec):
 class LinearEvalSpec(SpecModel):
     """The evaluation of the weights that a pretraining left behind."""
 
-    added_later = ("also", "few_shot")
+    added_later = ("also", "few_shot", "floors")
 
     enabled: bool = True
     """Whether the weights are evaluated at all; they cannot be where no image has a label."""
@@ -70,6 +74,10 @@ class LinearEvalSpec(SpecModel):
     ``[{dataset: folder, data_dir: flowers, name: flowers}]``: each is evaluated like the first one,
     with classifiers of its own, and gives ``top1@cifar100`` and so on. The image size is that of
     ``data`` where it is left out."""
+    floors: bool = False
+    """Whether the raw pixels and the untrained network of the same seed are evaluated too, so that
+    nobody takes for learned what was there before: gives ``top1@pixels``, ``top1@untrained`` and so
+    on. Part of no fingerprint, since it changes no other figure."""
     batch_size: Annotated[int, Field(ge=1)] = 512
     """Images per forward pass of the feature extraction."""
 
@@ -86,4 +94,7 @@ class LinearEvalSpec(SpecModel):
         twice = next((title for title in titles if titles.count(title) > 1), None)
         if twice is not None:
             raise ValueError(f"also: two are called {twice}; give each a name")
+        taken = next((title for title in titles if title in FLOORS), None)
+        if taken is not None:
+            raise ValueError(f"also: {taken} is the name of a floor; give the images another name")
         return self

@@ -117,8 +117,28 @@ def _print_table(runs: Sequence[RunRecord]) -> None:
         )
         for run in runs
     ]
+    rows += _floors(runs, results, blanks=2)
     headers = ("run", "method", "ema scope", "seed", *numbers)
     print_table(Table(headers, tuple(rows), frozenset(numbers), spare=("online top1 %", "total")))
+
+
+def _floors(
+    runs: Sequence[RunRecord], results: Sequence[str], *, blanks: int
+) -> list[tuple[str, ...]]:
+    """Return a line for each floor that was measured: what the runs have to beat, seed by seed."""
+    from emabench.spec.linear_eval import FLOORS
+    from emabench.table import UNKNOWN
+
+    lines: dict[tuple[str, ...], None] = {}
+    for floor in FLOORS:
+        for run in runs:
+            figures = [run.results.get(f"{name}@{floor}") for name in results]
+            if any(figure is not None for figure in figures):
+                shown = (_figure(figure, ".2f") for figure in figures)
+                what = "raw pixels" if floor == "pixels" else floor
+                seed = str(_field(run, "seed"))
+                lines[(UNKNOWN, what, UNKNOWN, seed, *shown, *[UNKNOWN] * blanks)] = None
+    return list(lines)
 
 
 def _as_json(run: RunRecord, *, existed: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from emabench.analysis.metrics import is_collapsed, state_in_words
 from emabench.analysis.selection import select
 from emabench.errors import UnknownNameError, UsageError
 from emabench.records import AttemptRecord, JobRecord, JobState, MetricPoint, RunRecord
+from emabench.spec.linear_eval import FLOORS
 from emabench.spec.paths import SHORT_NAMES, value_at
 from emabench.store.runs.run_field import RunField
 from emabench.table import UNKNOWN, Table, duration, fixed, price_of, show_value, significant
@@ -65,8 +66,8 @@ def reading_table(runs: Sequence[RunRecord]) -> Table:
 
 def on_other_images(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     """Return the names of the accuracies on further images, such as ``top1@cifar100``."""
-    names = (name for run in runs for name in run.results if name.startswith("top1@"))
-    return tuple(dict.fromkeys(names))
+    names = dict.fromkeys(name for run in runs for name in run.results if name.startswith("top1@"))
+    return tuple(name for name in names if name.partition("@")[2] not in FLOORS)
 
 
 def chosen_columns(text: str) -> list[RunField]:
