@@ -246,6 +246,7 @@ class Runs(Sequence[RunRecord]):
         margin: Mapping[str, float | str] | Iterable[str] = (),
         interval: str = "t",
         fail_if: Iterable[str] = (),
+        along: str | Iterable[str] = (),
     ) -> Comparison:
         """Compare finished runs, grouped by everything except the seed: cheaper, and not worse?
 
@@ -260,6 +261,7 @@ class Runs(Sequence[RunRecord]):
                 ratio, or text such as ``2%``.
             interval: ``t``, or ``bca`` for a bootstrap.
             fail_if: rules of a gate such as ``top1:-0.5``; their results are in ``gate``.
+            along: fields, or groups of them, that differ by design along with the factor.
 
         Raises:
             NotFoundError: no run is left to compare, or none holds any of the metrics.
@@ -267,7 +269,9 @@ class Runs(Sequence[RunRecord]):
         """
         words = None if metrics is None else ",".join(_several(metrics))
         widths = margin if isinstance(margin, Mapping) else _several(margin)
-        asked = Asked(words, by, baseline, widths, interval, _several(fail_if))
+        asked = Asked(
+            words, by, baseline, widths, interval, _several(fail_if), along=_several(along)
+        )
         return self.answer(Question.settle(asked, self._query.study))
 
     def answer(self, question: Question) -> Comparison:

@@ -112,7 +112,8 @@ def check_steps(spec: ExperimentSpec, copied: frozenset[str]) -> FirstStep:
     Returns:
         What the first step was.
     """
-    trainer = Trainer(spec.pretrain, load_dataset(spec.pretrain.data), _CPU, CostMeter(_CPU))
+    device = experiment.bind_device(spec.pretrain)
+    trainer = Trainer(spec.pretrain, load_dataset(spec.pretrain.data), device, CostMeter(device))
     learner = trainer.learner
     assert set(learner.target.copies) == copied
     before = {name: p.detach().clone() for name, p in learner.named_parameters()}

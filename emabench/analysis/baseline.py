@@ -123,7 +123,7 @@ def _asked(asked: str, values: Sequence[Any], factor: Factor) -> Any:
     for value in values:
         is_number = isinstance(value, float) and not isinstance(meant, bool)
         if show_value(value) in (text, show_value(meant)) or (is_number and value == meant):
-            return value
+            return show_value(value) if value is None else value  # None is no baseline
     raise UnknownNameError("baseline", asked, [show_value(value) for value in values])
 
 

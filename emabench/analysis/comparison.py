@@ -256,6 +256,10 @@ def _notes(arms: Arms, terms: Terms, baseline: str | None) -> list[str]:
             "without a margin no verdict says equivalent or not worse: set --margin "
             f"{first}=0.5, before the runs"
         )
+    evaluated = [m.name for m in terms.metrics if m.role == "accuracy" and m.name != "online_top1"]
+    networks = {value_at(run.spec, "evaluation.network") for run in arms.runs}
+    if evaluated and len(networks) == 1 and None not in networks:  # several are a column
+        notes.append(f"{', '.join(evaluated)}: of the {networks.pop()} network")
     return notes
 
 

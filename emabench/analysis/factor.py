@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,21 +41,28 @@ class Factor:
     Attributes:
         path: complete path of the field, a name of the identity, ``name`` or ``commit``.
         name: the short name for people: ``ema_scope``, ``ema.decay``, ``threads``.
+        along: fields, or groups of them, that differ by design along with it.
     """
 
     path: str
     name: str
+    along: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> Factor:
+    def parse(cls, text: str, along: Iterable[str] = ()) -> Factor:
         """Read what ``--by`` takes: any field of the spec, ``name`` or ``commit``.
+
+        Args:
+            text: the field.
+            along: fields, or groups of them, as ``--along`` takes them.
 
         Raises:
             SpecError: there is no such field.
             UsageError: it is the seed, or a group of fields.
         """
+        others = tuple(map(full_path, along))
         if text.strip() in _OF_A_RUN:
-            return cls(text.strip(), text.strip())
+            return cls(text.strip(), text.strip(), others)
         try:
             path = full_path(text)
         except SpecError as error:
@@ -71,7 +78,7 @@ class Factor:
         names = {whole: short for short, whole in SHORT_NAMES.items()}
         of_identity = {p: name for name, paths in TOLD_BY_IDENTITY.items() for p in paths}
         short = names.get(path, path.removeprefix("pretrain."))
-        return cls(of_identity.get(path, path), short)
+        return cls(of_identity.get(path, path), short, others)
 
     @property
     def is_scope(self) -> bool:
@@ -80,7 +87,9 @@ class Factor:
 
     def goes_along(self, field: str) -> bool:
         """Whether a field may differ beside the factor, because it belongs to its value."""
-        return field == self.path or field.startswith(_GO_ALONG.get(self.path, ()))
+        if field == self.path or field.startswith(_GO_ALONG.get(self.path, ())):
+            return True
+        return any(field == path or field.startswith(f"{path}.") for path in self.along)
 
     def fields_of(self, run: RunRecord) -> dict[str, Any]:
         """Return all fields of a run by path, the factor among them."""

@@ -33,6 +33,7 @@ class Asked:
         margin: texts such as ``top1=0.5``, or widths by metric.
         interval: how intervals are computed: ``t`` or ``bca``.
         fail_if: rules of a gate, such as ``top1:-0.5``.
+        along: fields, or groups of them, that differ by design along with the factor.
     """
 
     metric: str | None = None
@@ -41,6 +42,7 @@ class Asked:
     margin: Sequence[str] | Mapping[str, float | str] = ()
     interval: str = "t"
     fail_if: Sequence[str] = ()
+    along: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,13 @@ class Question:
         metrics = parse_metrics(asked.metric or own or DEFAULT_METRICS)
         known = {metric.name for metric in metrics}
         metrics += {r.metric.name: r.metric for r in rules if r.metric.name not in known}.values()
-        by, baseline = asked.by, asked.baseline
+        by, baseline, along = asked.by, asked.baseline, asked.along
         if spec is not None and by is None:
-            by = spec.by
+            by, along = spec.by, [*spec.along, *along]
             baseline = show_value(spec.baseline) if baseline is None else baseline
         margins = {} if spec is None else study_margins(spec.margin, metrics)
         margins |= read_margins(asked.margin, metrics)
-        factor = EMA_SCOPE if by is None else Factor.parse(by)
+        factor = Factor.parse(by or EMA_SCOPE.name, along)
         chosen_by = study if asked.baseline is None and spec is not None else None
         return cls(metrics, rules, factor, baseline, chosen_by, margins, _interval(asked.interval))
 

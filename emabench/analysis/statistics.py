@@ -359,3 +359,40 @@ def _chance(centre: float, sd: float, n: int, margin: float) -> float:
     not_worse = ndtr((centre + margin - half) / error)
     worse = ndtr((-half - centre) / error)
     return min(1.0, float(not_worse + worse))
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """How far one figure puts things in the order of another one.
+
+    Attributes:
+        rho: Spearman's coefficient; None where one of the figures never differs.
+        low: lower end of the 95 % interval; None for fewer than 4, and for a perfect order.
+        high: upper end.
+        n: number of pairs.
+    """
+
+    rho: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCorrelation:
+    """Correlate the ranks of two figures; ties share their rank.
+
+    The interval is that of Bonett and Wright (Psychometrika 65, 2000): normal after Fisher's
+    transformation, with the variance (1 + rho² / 2) / (n - 3).
+    """
+    from scipy.stats import rankdata
+
+    _check_pairs(first, second)
+    n = len(first)
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return RankCorrelation(None, None, None, n)
+    rho = float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+    if n < 4 or abs(rho) > 1 - 1e-9:
+        return RankCorrelation(rho, None, None, n)
+    reach = _NORMAL_QUANTILE * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    centre = math.atanh(rho)
+    return RankCorrelation(rho, math.tanh(centre - reach), math.tanh(centre + reach), n)

@@ -13,10 +13,10 @@ from emabench.extensions.named_plugins import named_plugins
 from emabench.plans.grids import Axes, GridPoint, command_line, flag_words
 from emabench.spec import BackboneSpec, ExperimentSpec
 from emabench.spec.grid import product
-from emabench.spec.paths import SHORT_NAMES
+from emabench.spec.paths import SHORT_NAMES, full_path
 from emabench.spec.scope import PROJECTOR, every_scope
 from emabench.spec.settings import experiment_at
-from emabench.spec.study import EVERY, Study
+from emabench.spec.study import EVERY, GIVEN_LATER, Study
 from emabench.table import show_value
 
 BlocksOf = Callable[[ExperimentSpec], Sequence[str]]
@@ -46,7 +46,7 @@ def study_points(
         SpecError: a field or a value cannot be, or the runs are not as many as the study says.
     """
     given = dict(changes)
-    if study.spec.factor in given:
+    if study.spec.factor in given and study.spec.factor not in _later(study):
         raise UsageError(
             f"the study {study.name} compares {study.spec.by}, which cannot be set",
             hint=f"copy {study.file}, change its arms and run the copy",
@@ -82,14 +82,35 @@ def arm_grids(
     An arm that takes every scope is a grid for each encoder that it trains.
     """
     chosen = study.budget(budget)
+    later = _later(study)
     grids: list[dict[str, list[Any]]] = []
-    for arm in study.spec.arms:
-        grid = {**chosen.set, **arm, **dict(changes)}
+    for arm, own in zip(study.spec.arms, chosen.arms or [{}] * len(study.spec.arms), strict=True):
+        grid = {**chosen.set, **arm, **own}
+        for path, values in changes:
+            if path not in later or grid.get(path) == [GIVEN_LATER]:
+                grid[path] = values
         if EVERY in grid.get(_SCOPE, []):
             grids.extend(_with_every_scope(grid, chosen.preset, blocks_of or block_names))
         else:
             grids.append(grid)
     return grids
+
+
+def check_given(study: Study, changes: Axes) -> None:
+    """Check that what only the user can give was given.
+
+    Raises:
+        UsageError: it was not; the hint says what it is.
+    """
+    known = dict(changes)
+    for path, what in _later(study).items():
+        if path not in known:
+            field = path.removeprefix("pretrain.")
+            raise UsageError(f"the study {study.name} needs --set {field}=…", hint=what)
+
+
+def _later(study: Study) -> dict[str, str]:
+    return {full_path(name): what for name, what in study.spec.given.items()}
 
 
 def run_count(study: Study, budget: str) -> int:
@@ -122,6 +143,8 @@ def next_commands(study: Study, *, db: str | None, smoke: bool) -> list[str]:
     compare = ["compare", "--metric", ",".join(study.spec.metrics)]
     if study.spec.factor != _SCOPE:
         compare += ["--by", study.spec.by]
+    if study.spec.along:
+        compare += ["--along", ",".join(study.spec.along)]
     compare += ["--baseline", show_value(study.spec.baseline)]
     for name, width in study.spec.margin.items():
         is_share = parse_metric(name).kind == "ratio"
@@ -130,6 +153,9 @@ def next_commands(study: Study, *, db: str | None, smoke: bool) -> list[str]:
     commands = [["work", "--idle-exit", *plugins, *place], compare + of_it]
     if study.spec.quantity is not None:
         commands.append(["stability", "--quantity", study.spec.quantity, *of_it])
+    if study.spec.correlated is not None:
+        first, second = study.spec.correlated
+        commands.append(["correlate", first, second, *of_it])
     return [shlex.join(["emabench", *words]) for words in commands]
 
 

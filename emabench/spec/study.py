@@ -21,6 +21,8 @@ from emabench.spec.model import SpecModel
 from emabench.spec.paths import SHORT_NAMES, full_path, is_text
 from emabench.spec.settings import load_preset
 
+GIVEN_LATER = "given"
+"""Stands for the value of a field that only the user can give."""
 EVERY = "every"
 """Stands for every EMA scope that ``spec.scope.every_scope`` finds in the backbone."""
 
@@ -78,7 +80,7 @@ def _holds_text(path: str) -> bool:
     first, *rest = path.split(".")
     if first == "budgets":
         group, rest = rest[1:2], rest[2:]
-        if group != ["set"]:
+        if group not in (["set"], ["arms"]):
             return group == ["preset"]
     elif first != "arms":
         return first not in ("baseline", "margin")
@@ -97,6 +99,9 @@ class BudgetSpec(SpecModel):
     """For example ``0..4``. Every arm is run with each of them."""
     set: Grid = Field(default_factory=dict)
     """Fields of all arms; an arm wins over them."""
+    arms: list[Grid] = Field(default_factory=list)
+    """What each arm sets in this budget, in the order of the arms; wins over the arm. Where arms
+    are to cost the same, the number of epochs is such a field."""
     runs: Annotated[int, Field(ge=1)] | None = None
     """Number of runs that this comes to: a promise, checked whenever the runs are counted."""
 
@@ -140,10 +145,17 @@ class StudySpec(SpecModel):
     """What is looked at block by block, see ``emabench stability --quantity``; decides if given."""
     margin: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """By metric: differences within it do not count. In the unit of the metric."""
+    correlated: tuple[Text, Text] | None = None
+    """Two figures whose rank correlation over the arms decides, see ``emabench correlate``."""
     by: Text
     """The factor: the field whose values are compared."""
-    baseline: str | int | float | bool
+    along: list[Text] = Field(default_factory=list)
+    """Fields, or groups of them, that differ by design along with the factor."""
+    baseline: str | int | float | bool | None
     """The value of the factor that the others are compared with."""
+    given: dict[str, Text] = Field(default_factory=dict)
+    """Fields that nobody can know beforehand, such as the id of a run, and what to set them to.
+    Arms have ``given`` there; ``--set`` fills it in."""
     arms: Annotated[list[Grid], Field(min_length=1)]
     """Grids that are run one beside the other: arms need not have the same fields."""
     budgets: Budgets
@@ -170,6 +182,14 @@ class StudySpec(SpecModel):
             raise ValueError(
                 f"baseline: {self.baseline} is not a value of {self.by} in the arms: {found}"
             )
+        for name, budget in self.budgets.by_name().items():
+            if budget.arms and len(budget.arms) != len(self.arms):
+                raise ValueError(f"budgets.{name}.arms: {len(budget.arms)}, not {len(self.arms)}")
+        for each in (*self.along, *self.given):
+            try:
+                full_path(each)
+            except SpecError as error:
+                raise ValueError(f"{error.message}; {error.hint}") from None
         for grid in (*self.arms, *(each.set for each in self.budgets.by_name().values())):
             if SHORT_NAMES["seed"] in grid:
                 raise ValueError("the seeds belong to the budgets, under seeds")

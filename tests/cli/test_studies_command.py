@@ -68,8 +68,11 @@ def test_without_a_command_the_studies_are_listed(emabench):
         "decay-and-batch": 40,
         "decay-sweep": 27,
         "fast-predictor": 25,
+        "frozen-teacher": 10,
         "gradient-stability": 21,
+        "loss-predicts-accuracy": 96,
         "momentum-free-boost": 36,
+        "no-teacher": 15,
         "projector-vs-full": 56,
         "stale-teacher": 60,
         "vit-or-resnet": 36,
@@ -291,3 +294,33 @@ def test_a_study_is_run_and_compared(emabench):
     ]
     for row in rows:
         assert ("baseline" in row["metrics"]["top1"]) is (row["ema_scope"] != "full")
+
+
+def test_what_only_the_user_can_give_is_asked_for_before_anything_is_queued(emabench, folder):
+    result = emabench(["studies", "run", "frozen-teacher", "--budget", "smoke", *TINY])
+    assert result.code == 2
+    assert "needs --set ema.teacher=…" in result.err
+    assert "--method moco --ema-scope full" in result.hint
+    assert not (folder / "results.db").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", study_names())
+def test_every_study_ends_at_its_smallest_budget(emabench, name):
+    """All of its runs end, and each command that comes next has an answer."""
+    few = ["--device", "cpu", "--set", "threads=1", "--set", "max_steps=2"]
+    given = []
+    if load_study(name).spec.given:
+        teacher = ["--method", "moco", "--ema-scope", "full", "--seed", "100"]
+        assert emabench(["run", "--preset", "smoke", *few, *teacher]).code == 0
+        given = ["--set", "ema.teacher=@last"]
+    found = queue(emabench, name, "--budget", "smoke", *few, *given)
+    assert emabench([*shlex.split(found["next"][0])[1:], "--device", "cpu"]).code == 0
+    listed = json.loads(emabench(["list", "--smoke", "--study", name, "--json"]).out)["runs"]
+    assert {run["id"] for run in listed} == {run["id"] for run in found["runs"]}
+    assert {run["state"] for run in listed} == {"done"}
+    for line in found["next"][1:]:
+        if "stability" not in line:  # two steps are too few for a spread
+            answer = emabench(shlex.split(line)[1:])
+            assert answer.code == 0, answer.err
+            assert "nothing to compare with" not in answer.err

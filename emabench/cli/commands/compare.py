@@ -57,6 +57,14 @@ def command(
             help="The field whose values are compared; also name and commit.  [default: ema_scope]",
         ),
     ] = None,
+    along: Annotated[
+        str | None,
+        typer.Option(
+            "--along",
+            metavar="FIELD,…",
+            help="Fields or groups that differ by design along with the factor: epochs,optimizer.",
+        ),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -144,12 +152,16 @@ def command(
 
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
     if bench:
-        others = (metric, by, baseline, margin, name, study, columns, fail_if, csv, markdown, latex)
-        if any(others) or report or runs or smoke or published:
+        chosen = (metric, by, along, baseline, margin, name, study, columns, fail_if, report)
+        forms = (csv, markdown, latex)
+        if any(chosen) or any(forms) or runs or smoke or published:
             raise UsageError("--bench takes only --where and --json", hint="leave the rest out")
         print_stored_benches(db, where, json=json)
         return
-    asked = Asked(metric, by, baseline, margin or (), interval.value, fail_if or ())
+    along_with = () if along is None else along.split(",")
+    asked = Asked(
+        metric, by, baseline, margin or (), interval.value, fail_if or (), along=along_with
+    )
     question = Question.settle(asked, study)
     with open_store(db) as store:
         chosen = store.select(study=study, where=where, name=name, smoke=smoke)

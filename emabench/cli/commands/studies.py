@@ -163,7 +163,7 @@ def run(
     from emabench.analysis.metrics import parse_metrics
     from emabench.analysis.stability import QUANTITIES
     from emabench.plans.grids import axes
-    from emabench.plans.studies import next_commands, study_points
+    from emabench.plans.studies import check_given, next_commands, study_points
     from emabench.spec.study import load_study
 
     check_yaml_flag(yaml=yaml, dry_run=dry_run)
@@ -171,7 +171,9 @@ def run(
     parse_metrics(",".join(found.spec.metrics))
     if found.spec.quantity not in (None, *QUANTITIES):
         raise UnknownNameError("quantity", str(found.spec.quantity), QUANTITIES)
-    points = study_points(found, budget, changes=axes(ctx.params))
+    changes = axes(ctx.params)
+    check_given(found, changes)
+    points = study_points(found, budget, changes=changes)
     plans = resolve_points(points, db=db, study=found.name)
     # What a raw spec leaves open may make two of them the same.
     plans = list({plan.fingerprint: plan for plan in plans}.values())
@@ -213,7 +215,7 @@ def _details(study: Study, runs: dict[str, int], commands: dict[str, list[str]])
 
 
 def _about(study: Study) -> Any:
-    from emabench.table import Table
+    from emabench.table import Table, show_value
 
     spec = study.spec
     margins = ", ".join(f"{metric} {margin:g}" for metric, margin in spec.margin.items())
@@ -226,9 +228,11 @@ def _about(study: Study) -> Any:
         ("hypothesis", spec.hypothesis),
         ("refuted by", spec.refuted_by),
         *([] if spec.quantity is None else [("quantity", f"{spec.quantity} of every block")]),
+        *([] if spec.correlated is None else [("correlated", " with ".join(spec.correlated))]),
         ("metrics", ", ".join(spec.metrics)),
         ("margin", margins or "none"),
-        ("compared", f"{spec.by}, each value with {spec.baseline}"),
+        ("compared", f"{spec.by}, each value with {show_value(spec.baseline)}"),
+        *(("given", f"{field}: {what}") for field, what in spec.given.items()),
         ("file", study.file),
     )
     return Table(("", "value"), rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from emabench.analysis.metrics import state_in_words
 from emabench.records import TITLES, CostReading, JobKind, MetricPoint, RunRecord
 from emabench.report.tables.evaluation_table import evaluated, own_table
-from emabench.report.tables.run_table import PERCENT, last_points, spec_value
+from emabench.report.tables.run_table import PERCENT, evaluated_network, last_points, spec_value
 from emabench.table import UNKNOWN, Table, duration, fixed, price_of, significant, sparkline
 
 _BYTES = (
@@ -58,6 +58,7 @@ def run_sheet(
 
 
 def _about(run: RunRecord) -> Table:
+    network = evaluated_network(run)
     rows = [
         ("id", run.id),
         ("name", run.name or UNKNOWN),
@@ -67,6 +68,7 @@ def _about(run: RunRecord) -> Table:
         ("state", state_in_words(run) + (" (smoke)" if run.smoke else "")),
         *_of_evaluation(run),
         *((name, _shown(spec_value(run, name))) for name in _names(run)),
+        *([] if run.is_evaluation or network is None else [("network", network)]),
         *((name, _as_words(value)) for name, value in run.identity.items()),
         ("fingerprint", run.fingerprint),
         ("created", _moment(run.created_at)),
@@ -92,6 +94,8 @@ def _of_evaluation(run: RunRecord) -> list[tuple[str, str]]:
 
 def _as_words(value: Any) -> str:
     """Return a value of an identity as text: names of revisions, references of plugins."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

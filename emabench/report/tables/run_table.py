@@ -12,17 +12,18 @@ from typing import Any
 from emabench.analysis.metrics import is_collapsed, state_in_words
 from emabench.analysis.selection import select
 from emabench.errors import UnknownNameError, UsageError
-from emabench.records import AttemptRecord, JobRecord, JobState, MetricPoint, RunRecord
+from emabench.records import AttemptRecord, JobKind, JobRecord, JobState, MetricPoint, RunRecord
 from emabench.spec.linear_eval import FLOORS
 from emabench.spec.paths import SHORT_NAMES, value_at
 from emabench.store.runs.run_field import RunField
 from emabench.table import UNKNOWN, Table, duration, fixed, price_of, show_value, significant
 
 _SPEC_COLUMNS = ("method", "ema_scope", "backbone", "dataset", "epochs", "seed")
-DESCRIBED = ("id", "name", "state", "smoke", *_SPEC_COLUMNS, "created_at")
+DESCRIBED = ("id", "name", "state", "smoke", *_SPEC_COLUMNS, "network", "created_at")
 """Columns of ``data_table`` that hold no measured number."""
 PERCENT = re.compile(r"top[15](@|$)|few_shot_")
 """Names of results that are accuracies."""
+NETWORK = "evaluation.network"
 _RESULT_COLUMNS = ("top1", "knn_top1", "online_top1")
 _SPARE = (
     "online_top1",
@@ -33,6 +34,7 @@ _SPARE = (
     "total",
     "images/s",
     "knn_top1",
+    "network",
     "name",
 )
 
@@ -46,6 +48,7 @@ def reading_table(runs: Sequence[RunRecord]) -> Table:
             run.name or UNKNOWN,
             state_in_words(run),
             *(_shown(spec_value(run, name)) for name in _SPEC_COLUMNS),
+            _shown(evaluated_network(run)),
             *(fixed(run.results.get(name)) for name in figures),
             significant(run.cost.throughput),
             duration(run.cost.total_s),
@@ -54,7 +57,7 @@ def reading_table(runs: Sequence[RunRecord]) -> Table:
         for run in runs
     ]
     numbers = ("epochs", "seed", *figures, "images/s", "total")
-    headers = ("id", "name", "state", *_SPEC_COLUMNS, *figures, "images/s", "total")
+    headers = ("id", "name", "state", *_SPEC_COLUMNS, "network", *figures, "images/s", "total")
     return Table(
         (*headers, "created"),
         tuple(rows),
@@ -123,7 +126,8 @@ def data_table(runs: Sequence[RunRecord]) -> Table:
     """Return one line per run in full precision, every reading of the cost included, for CSV."""
     costs = list(runs[0].cost.as_dict()) if runs else []
     results = list(dict.fromkeys(name for run in runs for name in run.results))
-    headers = ("id", "name", "state", "smoke", *_SPEC_COLUMNS, *results, *costs, "created_at")
+    described = ("id", "name", "state", "smoke", *_SPEC_COLUMNS, "network")
+    headers = (*described, *results, *costs, "created_at")
     rows = [
         (
             run.id,
@@ -131,6 +135,7 @@ def data_table(runs: Sequence[RunRecord]) -> Table:
             run.state.value,
             run.smoke,
             *(spec_value(run, name) for name in _SPEC_COLUMNS),
+            evaluated_network(run),
             *(run.results.get(name) for name in results),
             *run.cost.as_dict().values(),
             run.created_at.isoformat(),
@@ -152,6 +157,7 @@ def run_values(run: RunRecord) -> dict[str, Any]:
         "smoke": run.smoke,
         "collapsed": is_collapsed(run),
         **{name: spec_value(run, name) for name in _SPEC_COLUMNS},
+        "network": evaluated_network(run),
         "results": dict(run.results),
         "cost": run.cost.as_dict(),
         "identity": dict(run.identity),
@@ -197,6 +203,12 @@ def last_points(points: Sequence[MetricPoint]) -> list[MetricPoint]:
 def spec_value(run: RunRecord, name: str) -> Any:
     """Return the value of a field of the run's spec by the short name of its flag."""
     return value_at(run.spec, SHORT_NAMES[name])
+
+
+def evaluated_network(run: RunRecord) -> str | None:
+    """Return whose accuracies a run has; None where nothing is evaluated."""
+    is_evaluated = any(job.kind is JobKind.LINEAR_EVAL for job in run.jobs)
+    return value_at(run.spec, NETWORK) if is_evaluated else None
 
 
 def _shown(value: Any) -> str:

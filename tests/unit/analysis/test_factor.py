@@ -115,3 +115,27 @@ def test_short_names_and_identity_stand_for_one_field():
     assert Factor.parse("threads").path == "threads"
     assert (Factor.parse("device").path, Factor.parse("data_dir").path) == ("device_kind", "data")
     assert Factor.parse("method.options.queue_size").name == "method.options.queue_size"
+
+
+def test_what_differs_by_design_goes_along_with_the_factor():
+    runs = [
+        *grid("moco", path="method", ema_scope="full", epochs=10, pretrain__optimizer__lr=0.1),
+        *grid("simclr", path="method", ema_scope="none", epochs=13, pretrain__optimizer__lr=0.2),
+    ]
+    alone = compared(runs, "method", baseline="simclr")
+    assert [row.reference for row in alone.rows] == [None, None]
+    by = Factor.parse("method", along=["epochs", "ema", "optimizer"])
+    found = compare(runs, METRICS, by=by, baseline="simclr")
+    assert [row.reference for row in found.rows] == [1, None]
+    assert found.rows[0].metrics["top1"].baseline.n == 3
+    partly = compare(runs, METRICS, by=Factor.parse("method", along=["ema"]), baseline="simclr")
+    assert [row.reference for row in partly.rows] == [None, None]
+    with pytest.raises(SpecError, match="unknown field 'epoch'"):
+        Factor.parse("method", along=["epoch"])
+
+
+def test_null_can_be_the_baseline():
+    runs = grid(None, 64, path="pretrain__ema__decay_batch", ema_scope="full")
+    found = compared(runs, "ema.decay_batch", baseline="null")
+    assert (found.baseline, [row.reference for row in found.rows]) == ("null", [None, 0])
+    assert [row.is_baseline for row in found.rows] == [True, False]

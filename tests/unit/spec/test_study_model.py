@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from emabench.errors import NotFoundError, SpecError, UnknownNameError, UsageError
-from emabench.plans.studies import study_points
+from emabench.plans.studies import check_given, study_points
 from emabench.spec.study import load_study, study_names
 
 FIELDS = {
@@ -175,3 +175,42 @@ def test_a_file_cannot_label_its_runs_as_another_study_of_the_package(study, tmp
     file = tmp_path / f"{name}.yaml"
     file.write_bytes(Path(load_study(name).file).read_bytes())
     assert load_study(str(file)).spec == load_study(name).spec
+
+
+def test_a_budget_has_fields_of_each_arm(study):
+    found = study(
+        {
+            "arms": [{"method": "simclr", "ema_scope": ["none", "full"], "epochs": 9}] * 2,
+            "budgets/smoke/arms": [{"epochs": 1}, {"epochs": 2}],
+        }
+    )
+    assert {run.spec.pretrain.epochs for run in study_points(found, "smoke")} == {1, 2}
+    with pytest.raises(SpecError, match=r"budgets\.smoke\.arms: 1, not 2"):
+        study(
+            {
+                "arms": [{"method": "simclr", "ema_scope": "none"}] * 2,
+                "budgets/smoke/arms": [{"epochs": 1}],
+            }
+        )
+
+
+def test_what_is_given_later_fills_the_arms_that_ask_for_it(study):
+    found = study(
+        {
+            "given": {"ema.teacher": "a run"},
+            "arms": [
+                {"method": "moco", "ema_scope": ["none", "full"]},
+                {"method": "moco", "ema_scope": "full", "ema.teacher": "given"},
+            ],
+        }
+    )
+    changes = [("pretrain.ema.teacher", ["abc"])]
+    with pytest.raises(UsageError, match=r"needs --set ema\.teacher=…") as caught:
+        check_given(found, [])
+    assert caught.value.hint == "a run"
+    check_given(found, changes)
+    points = study_points(found, "smoke", changes=changes)
+    teachers = [run.spec.pretrain.ema.teacher for run in points if run.spec.pretrain.seed == 0]
+    assert teachers == [None, None, "abc"]
+    with pytest.raises(SpecError, match=r"unknown field 'ema\.teachr'"):
+        study({"given": {"ema.teachr": "a run"}})
