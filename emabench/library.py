@@ -244,7 +244,7 @@ class Runs(Sequence[RunRecord]):
         by: str | None = None,
         baseline: str | None = None,
         margin: Mapping[str, float | str] | Iterable[str] = (),
-        interval: str = "t",
+        interval: str | None = None,
         fail_if: Iterable[str] = (),
     ) -> Comparison:
         """Compare finished runs, grouped by everything except the seed: cheaper, and not worse?
@@ -258,7 +258,8 @@ class Runs(Sequence[RunRecord]):
             baseline: the value to compare with.
             margin: by metric: a difference within it is none. In points, or the fraction of a
                 ratio, or text such as ``2%``.
-            interval: ``t``, or ``bca`` for a bootstrap.
+            interval: ``t``, ``bca`` for a bootstrap, or ``anytime`` for intervals that hold at every
+                look; unless given, that of the study's planned looks, if it has several, else ``t``.
             fail_if: rules of a gate such as ``top1:-0.5``; their results are in ``gate``.
 
         Raises:
@@ -272,8 +273,11 @@ class Runs(Sequence[RunRecord]):
 
     def answer(self, question: Question) -> Comparison:
         """Answer a question that is settled, for who wants to know first that it can be."""
-        values = self._values(question.wanted())
-        found = question.answer(self._records, values, smoke=self._query.smoke or self._are_named)
+        smoke = self._query.smoke or self._are_named
+        with RunStore.open(self._place.location, mode="read") as store:
+            values = store.values([run.id for run in self], question.wanted())
+            looks = store.looks({study for run in self for study in run.studies})
+        found = question.answer(self._records, values, smoke=smoke, looks=looks)
         return Comparison.of(found, check(found, question.rules))
 
     def plot(self, kind: str, **options: str) -> Figure:

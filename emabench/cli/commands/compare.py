@@ -16,7 +16,7 @@ from emabench.cli.options.run_choice import (
     WhereOption,
 )
 from emabench.cli.show.benches import print_stored_benches
-from emabench.cli.show.comparison import print_comparison
+from emabench.cli.show.comparison import print_comparison, remember_look
 from emabench.errors import UsageError
 
 PANEL = "Read"
@@ -80,9 +80,17 @@ def command(
         ),
     ] = None,
     interval: Annotated[
-        IntervalWord,
-        typer.Option("--interval", help="Intervals by Student's t, or by a BCa bootstrap."),
-    ] = IntervalWord.T,
+        IntervalWord | None,
+        typer.Option(
+            "--interval",
+            help="Intervals by Student's t, or by a BCa bootstrap.  [default: that of the study's "
+            "looks, or t]",
+        ),
+    ] = None,
+    anytime: Annotated[
+        bool,
+        typer.Option("--anytime", help="Wide intervals that hold at every look, planned or not."),
+    ] = False,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -128,13 +136,20 @@ def command(
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
     if bench:
         others = (metric, by, baseline, margin, name, study, columns, fail_if, csv, markdown, latex)
-        if any(others) or runs or smoke or published:
+        if any(others) or runs or smoke or published or anytime:
             raise UsageError("--bench takes only --where and --json", hint="leave the rest out")
         print_stored_benches(db, where, json=json)
         return
-    asked = Asked(metric, by, baseline, margin or (), interval.value, fail_if or ())
+    if anytime and interval is not None:
+        raise UsageError(
+            f"--anytime and --interval {interval.value} exclude each other",
+            hint="choose one of them",
+        )
+    kind = "anytime" if anytime else None if interval is None else interval.value
+    asked = Asked(metric, by, baseline, margin or (), kind, fail_if or ())
     question = Question.settle(asked, study)
     with open_store(db) as store:
         chosen = store.select(study=study, where=where, name=name, smoke=smoke)
     answer = chosen.answer(question)
+    remember_look(answer, db)
     print_comparison(answer, form, runs=runs, columns=columns, published=published)

@@ -85,3 +85,29 @@ def print_comparison(
             f"{len(failed)} of {len(comparison.gate)} gates failed: {failed[0].words}",
             hint="compare --runs shows every seed; more seeds make a gate more certain",
         )
+
+
+def remember_look(comparison: Comparison, db: str) -> None:
+    """Record that somebody looks at a study whose looks are planned; once for what there is to see.
+
+    Where the store cannot be written, a note says that it was not.
+    """
+    from emabench.analysis.looking.said_of_looks import look_taken
+    from emabench.errors import StoreError
+    from emabench.store import RunStore
+
+    plan = comparison.plan
+    pairs, verdicts = look_taken(comparison)
+    if plan is None or not verdicts:
+        return
+    with RunStore.open(db, mode="read") as store:
+        taken = store.looks([plan.study]).taken
+    if any((look.smoke, look.verdicts) == (plan.smoke, verdicts) for look in taken):
+        return
+    try:
+        with RunStore.open(db, mode="write") as store:
+            store.note_look(
+                plan.study, smoke=plan.smoke, taken_by="compare", pairs=pairs, verdicts=verdicts
+            )
+    except StoreError as error:
+        err().print(f"note: this look is not recorded: {error.message}")
