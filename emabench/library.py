@@ -258,8 +258,9 @@ class Runs(Sequence[RunRecord]):
             baseline: the value to compare with.
             margin: by metric: a difference within it is none. In points, or the fraction of a
                 ratio, or text such as ``2%``.
-            interval: ``t``, ``bca`` for a bootstrap, or ``anytime`` for intervals that hold at every
-                look; unless given, that of the study's planned looks, if it has several, else ``t``.
+            interval: ``t``, ``bca`` for a bootstrap, or ``anytime`` for intervals that hold at
+                every look; unless given, that of the study's planned looks, if it has several,
+                else ``t``.
             fail_if: rules of a gate such as ``top1:-0.5``; their results are in ``gate``.
 
         Raises:

@@ -230,12 +230,9 @@ def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, terms: Terms) -> 
 
 def _resolution(arm: Arm, metric: MetricInfo, measured: MetricValues) -> float | None:
     """Return the accuracy of a single test image in percent; None where their number is unknown."""
-    counts = [
-        known[1]
-        for run in arm.runs.values()
-        if (known := measured.correct.get((run.id, metric.name))) is not None
-    ]
-    return 100 / max(counts) if counts and max(counts) else None
+    known = (measured.correct.get((run.id, metric.name)) for run in arm.runs.values())
+    images = max((each[1] for each in known if each is not None), default=0)
+    return 100 / images if images else None
 
 
 def _image_error(

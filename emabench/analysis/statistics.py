@@ -1,8 +1,8 @@
 """What can be said of a few seeds: means, paired comparisons, their intervals, and their p.
 
-In this order: how far an interval reaches, one arm, two arms seed by seed, the test of signs and its
-correction, the error of the test set, whether differences are skewed, and how many more seeds would
-settle it. scipy does the mathematics.
+In this order: how far an interval reaches, one arm, two arms seed by seed, the test of signs and
+its correction, the error of the test set, whether differences are skewed, and how many more seeds
+would settle it. scipy does the mathematics.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ class Headline:
         accuracy: name of the metric that decides on ``not worse``.
         cost: name of the metric that decides on ``cheaper``.
         more_seeds: where undecided, how many more seeds would probably settle it; None where it is
-            decided, where looks are planned, where there is no spread to judge by, or where very many would not do.
+            decided, where looks are planned, where there is no spread to judge by, or where very
+            many would not do.
     """
 
     answer: Answer

@@ -1,4 +1,4 @@
-"""Planned looks: the numbers of pairs at which a study looks, and the level of each look's interval.
+"""Planned looks: the numbers of pairs at which a study looks, and the level of each interval.
 
 The levels are such that all intervals of a question hold the truth together with 95 %, and the
 whole of a look's risk follows (n / last n)², the spending of a study that mostly waits
@@ -11,7 +11,6 @@ Turnbull, Group Sequential Methods, 2000, chapters 4, 7 and 9).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -117,7 +116,10 @@ class _Step:
         """Return the bound beyond which one ends with so much risk, from u of these chances."""
         from scipy.optimize import brentq
 
-        return float(brentq(lambda b: chances @ (1 - self.below(b)) - risk, 0, self._most))
+        def excess(bound: float) -> float:
+            return float(chances @ (1 - self.below(bound))) - risk
+
+        return float(brentq(excess, 0, self._most))
 
 
 def _within(value: Values, dimensions: int) -> Values:
