@@ -138,13 +138,17 @@ class Question:
         if smoke:
             plan = known.plan(self.study, smoke=True) or plan
         planned = plan is not None and self.interval is None and len(plan.pairs) > 1
+        margins = {} if plan is None else study_margins(plan.terms["margin"], self.metrics)
+        factor, baseline = self.factor, self.baseline
+        if plan is not None and factor == EMA_SCOPE and baseline is None:  # a study of one's own
+            factor, baseline = Factor.parse(plan.terms["by"]), show_value(plan.terms["baseline"])
         try:
             found = compare(
                 runs,
                 self.metrics,
-                by=self.factor,
-                baseline=self.baseline,
-                margins=self.margins,
+                by=factor,
+                baseline=baseline,
+                margins=margins | dict(self.margins),
                 smoke=smoke,
                 interval="looks" if planned else self.interval or "t",
                 measured=MetricValues.of(values),

@@ -97,6 +97,8 @@ class BudgetSpec(SpecModel):
     """For example ``0..4``. Every arm is run with each of them."""
     set: Grid = Field(default_factory=dict)
     """Fields of all arms; an arm wins over them."""
+    looks: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] | None = None
+    """Numbers of pairs at which ``studies run --until settled`` looks; None: 5, 8, 12 and 20."""
     runs: Annotated[int, Field(ge=1)] | None = None
     """Number of runs that this comes to: a promise, checked whenever the runs are counted."""
 
@@ -104,6 +106,8 @@ class BudgetSpec(SpecModel):
     def _seeds_are_distinct(self) -> Self:
         if not self.seeds or len(dict.fromkeys(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: name at least one, and none twice")
+        if self.looks is not None and sorted(set(self.looks)) != self.looks:
+            raise ValueError("looks: name numbers of pairs, the smallest first, and none twice")
         return self
 
 

@@ -105,7 +105,7 @@ def simulate(
 def main() -> int:
     """Print the tables; 1 if the planned looks or the intervals for any time miss too often."""
     failures = 0
-    print("| | noise | truth at −margin | at 0 | at +margin |")
+    print("| | noise | truth at -margin | at 0 | at +margin |")
     print("|---|---|---:|---:|---:|")
     for name, rule in rules().items():
         for noise, draw in NOISE.items():
@@ -118,7 +118,7 @@ def main() -> int:
                 failures += is_bound and false > RISK
             print(f"| {name} | {noise} | {' | '.join(cells)} |")
     print()
-    print("| | spread | −margin | 0 | +margin | +2 margins |")
+    print("| | spread | -margin | 0 | +margin | +2 margins |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, rule in rules().items():
         for spread in (0.4, 0.7, 1.0):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from emabench.analysis.cautions import Caution
@@ -44,7 +44,7 @@ def interval_notes(rows: Sequence[ArmRow], terms: Terms) -> list[str]:
             notes.append(
                 f"{metric.name} is asked of {len(known)} comparisons: corrected for that, "
                 f"{lost or 'none'} of {len(known)} verdicts "
-                f"{'becomes' if lost == 1 else 'become'} weaker"
+                f"{'become' if lost > 1 else 'becomes'} weaker"
             )
     return notes
 
@@ -187,6 +187,6 @@ def _mixed_hardware(rows: Sequence[ArmRow]) -> list[Caution]:
     return [Caution("hardware", f"arms of one question ran on different hardware: {shown}")]
 
 
-def devices_of(runs: Sequence[RunRecord]) -> set[str]:
+def devices_of(runs: Iterable[RunRecord]) -> set[str]:
     """Return the names of the CPUs or GPUs that runs were trained on, as far as known."""
     return {run.environment.device for run in runs if run.environment is not None}
