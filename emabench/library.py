@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+    from emabench.analysis.tasks.across_tasks import AcrossTasks
     from emabench.events import Listener
     from emabench.report.figures._gathered import GatheredPicture
     from emabench.report.figures._picture import Picture
@@ -280,6 +281,21 @@ class Runs(Sequence[RunRecord]):
             looks = store.looks({study for run in self for study in run.studies})
         found = question.answer(self._records, values, smoke=smoke, looks=looks)
         return Comparison.of(found, check(found, question.rules))
+
+    def across(self, question: Question, fields: Iterable[str]) -> tuple[Comparison, AcrossTasks]:
+        """Answer a question, and by its first metric over several tasks at once.
+
+        Args:
+            question: as for ``answer``.
+            fields: those whose values make a task, such as ``dataset`` and ``method``.
+        """
+        from emabench.analysis.factor import Factor
+        from emabench.analysis.metric_values import MetricValues
+        from emabench.analysis.tasks.across_tasks import across_tasks
+
+        found = self.answer(question)
+        values = MetricValues.of(self._values(question.wanted()))
+        return found, across_tasks(found, [Factor.parse(each) for each in fields], values)
 
     def plot(self, kind: str, **options: str) -> Figure:
         """Return a picture of finished runs as a matplotlib figure that pyplot does not know.

@@ -16,7 +16,7 @@ from emabench.cli.options.run_choice import (
     WhereOption,
 )
 from emabench.cli.show.benches import print_stored_benches
-from emabench.cli.show.comparison import print_comparison, remember_look
+from emabench.cli.show.comparison import print_across, print_comparison, remember_look
 from emabench.errors import UsageError
 
 PANEL = "Read"
@@ -99,6 +99,15 @@ def command(
             help="Exit with 5 if an arm moves further: top1:-0.5, throughput:-5%. May be repeated.",
         ),
     ] = None,
+    across: Annotated[
+        str | None,
+        typer.Option(
+            "--across",
+            metavar="FIELD,…",
+            help="One line per value over all tasks, such as dataset,method: interquartile mean "
+            "and probability of improvement.",
+        ),
+    ] = None,
     published: Annotated[
         bool,
         typer.Option("--published", help="Show the nearest published settings too."),
@@ -127,6 +136,7 @@ def command(
         emabench compare --fail-if top1:-0.5 --fail-if throughput:-5%
         emabench compare --csv > comparison.csv
         emabench compare --metric top1,knn_top1 --published
+        emabench compare --across dataset,method --metric top1
         emabench compare --bench --where method=simclr
     """
     from emabench.analysis.question import Asked, Question
@@ -136,7 +146,7 @@ def command(
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
     if bench:
         others = (metric, by, baseline, margin, name, study, columns, fail_if, csv, markdown, latex)
-        if any(others) or runs or smoke or published or anytime:
+        if any(others) or runs or smoke or published or anytime or across:
             raise UsageError("--bench takes only --where and --json", hint="leave the rest out")
         print_stored_benches(db, where, json=json)
         return
@@ -150,6 +160,13 @@ def command(
     question = Question.settle(asked, study)
     with open_store(db) as store:
         chosen = store.select(study=study, where=where, name=name, smoke=smoke)
+    if across is not None:
+        if runs or columns or published:
+            raise UsageError(
+                "--across shows no single arms", hint="leave out --runs, --columns and --published"
+            )
+        print_across(*chosen.across(question, across.split(",")), form)
+        return
     answer = chosen.answer(question)
     remember_look(answer, db)
     print_comparison(answer, form, runs=runs, columns=columns, published=published)

@@ -9,6 +9,7 @@ from emabench.cli.show.tables import print_table
 from emabench.errors import GateFailedError, UsageError
 
 if TYPE_CHECKING:
+    from emabench.analysis.tasks.across_tasks import AcrossTasks
     from emabench.library import Comparison
     from emabench.table import Format
 
@@ -85,6 +86,22 @@ def print_comparison(
             f"{len(failed)} of {len(comparison.gate)} gates failed: {failed[0].words}",
             hint="compare --runs shows every seed; more seeds make a gate more certain",
         )
+
+
+def print_across(comparison: Comparison, across: AcrossTasks, form: Format) -> None:
+    """Print a comparison over several tasks to stdout, and its warnings to stderr."""
+    from emabench.report.tables.across_table import across_table
+
+    if form == "json":
+        print_json({"schema_version": 1, "by": comparison.factor.name, **across.to_json()})
+    else:
+        print_table(across_table(across, exact=form == "csv"), form=form)
+    tasks = f"{len(across.tasks)} tasks: {', '.join(across.tasks)}"
+    notes = [
+        f"{tasks}; {len(across.seeds)} seeds that all have; nothing is normalised",
+        *(f"{label} lacks a task, or several" for label in across.left_out),
+    ]
+    print_cautions((*notes, *comparison.arms.notes), comparison.cautions)
 
 
 def remember_look(comparison: Comparison, db: str) -> None:

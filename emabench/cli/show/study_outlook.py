@@ -173,9 +173,8 @@ def _advice(outlooks: Sequence[QuestionOutlook], metric: str, margin: float | No
                 if each.pairs_needed is None
                 else f"some {each.pairs_needed} pairs would decide it in 4 of 5 studies"
             )
-            lines.append(
-                f"warning: {each.label} is hopeless: {words}a spread of {each.spread.value:.2f}; {way}"
-            )
+            spread = f"{words}a spread of {each.spread.value:.2f}"
+            lines.append(f"warning: {each.label} is hopeless: {spread}; {way}")
     return lines
 
 
