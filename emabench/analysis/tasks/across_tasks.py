@@ -127,8 +127,8 @@ def across_tasks(
             hint="run the missing seeds, or narrow the choice with --where",
         )
     scores = {row: _scores(whole[row], tasks, seeds, metric, measured) for row in whole}
-    differing = [place for place in range(len(own)) if len({row[place] for row in table}) > 1]
-    labels = {row: " ".join(row[place] for place in differing) for row in table}
+    differing = [place for place in range(len(own)) if len({row[place] for row in whole}) > 1]
+    labels = {row: " ".join(row[place] for place in differing) for row in whole}
     return AcrossTasks(
         metric,
         tuple(" ".join(task) for task in tasks),
@@ -142,7 +142,7 @@ def across_tasks(
             )
             for row, each in scores.items()
         ),
-        tuple(labels[row] for row in table if row not in whole),
+        tuple(" ".join(row) for row in table if row not in whole),
     )
 
 

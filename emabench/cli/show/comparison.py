@@ -96,12 +96,16 @@ def print_across(comparison: Comparison, across: AcrossTasks, form: Format) -> N
         print_json({"schema_version": 1, "by": comparison.factor.name, **across.to_json()})
     else:
         print_table(across_table(across, exact=form == "csv"), form=form)
+    count = len(across.left_out)
+    lacking = "1 other arm" if count == 1 else f"{count} other arms"
     tasks = f"{len(across.tasks)} tasks: {', '.join(across.tasks)}"
     notes = [
         f"{tasks}; {len(across.seeds)} seeds that all have; nothing is normalised",
-        *(f"{label} lacks a task, or several" for label in across.left_out),
+        *([f"{lacking} lack a task, and are left out"] if across.left_out else []),
     ]
-    print_cautions((*notes, *comparison.arms.notes), comparison.cautions)
+    about_pairs = ("unpaired", "no-baseline", "few-pairs", "skewed", "unknown-values", "no-spread")
+    cautions = [each for each in comparison.cautions if each.code not in about_pairs]
+    print_cautions((*notes, *comparison.arms.notes), cautions)
 
 
 def remember_look(comparison: Comparison, db: str) -> None:
