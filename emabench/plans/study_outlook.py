@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emabench.analysis.comparison import ArmComparison
-from emabench.analysis.looking.chances import Spread, chances
+from emabench.analysis.looking.chances import PairSpread, chances
 from emabench.analysis.looking.looks import Looks
 from emabench.analysis.pace import TimeEstimate, estimate_time
 from emabench.analysis.statistics import more_seeds
@@ -51,7 +51,7 @@ class QuestionOutlook:
     """
 
     label: str
-    spread: Spread | None
+    spread: PairSpread | None
     is_own: bool = False
     by_look: tuple[float, ...] = ()
     lowest: float | None = None
@@ -93,7 +93,7 @@ def question_outlooks(
     margin: float,
     truth: float,
     stated: float | None,
-    measured: Mapping[str, Spread],
+    measured: Mapping[str, PairSpread],
     resolution: float,
 ) -> list[QuestionOutlook]:
     """Return how likely each question is decided.
@@ -107,10 +107,10 @@ def question_outlooks(
         measured: spreads by label; questions without one take what the others have in common.
         resolution: the smallest step of the metric; 0 is unknown.
     """
-    shared = Spread.pooled(list(measured.values()))
+    shared = PairSpread.pooled(list(measured.values()))
     found = []
     for label in labels:
-        spread = Spread(stated) if stated is not None else measured.get(label, shared)
+        spread = PairSpread(stated) if stated is not None else measured.get(label, shared)
         if spread is None:
             found.append(QuestionOutlook(label, None))
             continue
@@ -140,7 +140,7 @@ def question_outlooks(
 
 def measured_spreads(
     comparison: ArmComparison, ids: Mapping[str, str]
-) -> tuple[dict[str, Spread], float]:
+) -> tuple[dict[str, PairSpread], float]:
     """Return the spreads that runs of a store had, and the resolution of their test set.
 
     Args:
@@ -148,7 +148,7 @@ def measured_spreads(
         ids: the label of a question by the id of each run of its arm.
     """
     metric = comparison.metrics[0].name
-    found: dict[str, Spread] = {}
+    found: dict[str, PairSpread] = {}
     resolution = 0.0
     for row in comparison.rows:
         paired = row.metrics[metric].baseline
@@ -156,7 +156,7 @@ def measured_spreads(
         if paired is None or paired.sd is None or label is None:
             continue
         resolution = max(resolution, paired.resolution or 0.0)
-        found[label] = Spread(max(paired.sd, paired.resolution or 0.0), paired.n - 1)
+        found[label] = PairSpread(max(paired.sd, paired.resolution or 0.0), paired.n - 1)
     return found, resolution
 
 

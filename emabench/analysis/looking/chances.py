@@ -20,7 +20,7 @@ _STUDIES = 8000
 
 
 @dataclass(frozen=True)
-class Spread:
+class PairSpread:
     """Standard deviation of paired differences.
 
     Attributes:
@@ -44,7 +44,7 @@ class Spread:
         return low, high
 
     @classmethod
-    def pooled(cls, spreads: list[Spread]) -> Spread | None:
+    def pooled(cls, spreads: list[PairSpread]) -> PairSpread | None:
         """Return what several measured ones have in common; None for none."""
         freedom = sum(each.freedom or 0 for each in spreads)
         if not freedom:

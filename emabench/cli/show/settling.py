@@ -41,7 +41,7 @@ class SettlingOrder:
 
 
 def resolved_for_looks(
-    study: Study, budget: str, changes: Axes
+    study: Study, budget: str, changes: Axes, db: str
 ) -> tuple[list[PlannedRun], Any, list[int]]:
     """Return the runs that a study may take up to its last look, its looks, and its seeds."""
     from emabench.cli.show.plans import resolve_points
@@ -53,7 +53,7 @@ def resolved_for_looks(
     given = dict(changes)
     looks, seeds = planned_looks(study.budget(budget), given.pop(seed, None))
     points = study_points(study, budget, changes=[*given.items(), (seed, seeds)])
-    plans = resolve_points(points, study=study.name)
+    plans = resolve_points(points, db=db, study=study.name)
     return list({plan.fingerprint: plan for plan in plans}.values()), looks, seeds
 
 
@@ -76,7 +76,7 @@ def settle_study(
 
     if order.choice is not None:
         order.choice.check(order.artifacts)
-    plans, looks, seeds = resolved_for_looks(study, budget, changes)
+    plans, looks, seeds = resolved_for_looks(study, budget, changes, order.db)
     questions = study_questions(study, plans)
     place = artifacts_folder(order.db, None)
     last: StudyLook | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from emabench.analysis.looking.chances import Spread
+    from emabench.analysis.looking.chances import PairSpread
     from emabench.analysis.question import Question
     from emabench.plans.grids import Axes
     from emabench.plans.study_outlook import LookOutlook, QuestionOutlook
@@ -41,7 +41,7 @@ def print_outlook(
     from emabench.plans.study_outlook import look_outlooks, margin_width, question_outlooks
     from emabench.plans.study_questions import question_of, study_questions
 
-    plans, looks, seeds = resolved_for_looks(study, budget, changes)
+    plans, looks, seeds = resolved_for_looks(study, budget, changes, db)
     assert isinstance(looks, Looks)
     questions = study_questions(study, plans)
     question = question_of(study)
@@ -86,7 +86,7 @@ def print_outlook(
 
 def _stored(
     db: str, questions: Sequence[StudyQuestion], question: Question
-) -> tuple[list[RunRecord], dict[str, Spread], float]:
+) -> tuple[list[RunRecord], dict[str, PairSpread], float]:
     """Return the runs of the store, if there is one, and what they tell of the spread."""
     from emabench.analysis.metric_values import MetricValues
     from emabench.errors import NotFoundError
