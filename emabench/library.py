@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+    from emabench.analysis.tasks.across_tasks import AcrossTasks
     from emabench.events import Listener
     from emabench.report.figures._gathered import GatheredPicture
     from emabench.report.figures._picture import Picture
@@ -244,7 +245,7 @@ class Runs(Sequence[RunRecord]):
         by: str | None = None,
         baseline: str | None = None,
         margin: Mapping[str, float | str] | Iterable[str] = (),
-        interval: str = "t",
+        interval: str | None = None,
         fail_if: Iterable[str] = (),
         along: str | Iterable[str] = (),
     ) -> Comparison:
@@ -259,7 +260,9 @@ class Runs(Sequence[RunRecord]):
             baseline: the value to compare with.
             margin: by metric: a difference within it is none. In points, or the fraction of a
                 ratio, or text such as ``2%``.
-            interval: ``t``, or ``bca`` for a bootstrap.
+            interval: ``t``, ``bca`` for a bootstrap, or ``anytime`` for intervals that hold at
+                every look; unless given, that of the study's planned looks, if it has several,
+                else ``t``.
             fail_if: rules of a gate such as ``top1:-0.5``; their results are in ``gate``.
             along: fields, or groups of them, that differ by design along with the factor.
 
@@ -276,9 +279,27 @@ class Runs(Sequence[RunRecord]):
 
     def answer(self, question: Question) -> Comparison:
         """Answer a question that is settled, for who wants to know first that it can be."""
-        values = self._values(question.wanted())
-        found = question.answer(self._records, values, smoke=self._query.smoke or self._are_named)
+        smoke = self._query.smoke or self._are_named
+        with RunStore.open(self._place.location, mode="read") as store:
+            values = store.values([run.id for run in self], question.wanted())
+            looks = store.looks({study for run in self for study in run.studies})
+        found = question.answer(self._records, values, smoke=smoke, looks=looks)
         return Comparison.of(found, check(found, question.rules))
+
+    def across(self, question: Question, fields: Iterable[str]) -> tuple[Comparison, AcrossTasks]:
+        """Answer a question, and by its first metric over several tasks at once.
+
+        Args:
+            question: as for ``answer``.
+            fields: those whose values make a task, such as ``dataset`` and ``method``.
+        """
+        from emabench.analysis.factor import Factor
+        from emabench.analysis.metric_values import MetricValues
+        from emabench.analysis.tasks.across_tasks import across_tasks
+
+        found = self.answer(question)
+        values = MetricValues.of(self._values(question.wanted()))
+        return found, across_tasks(found, [Factor.parse(each) for each in fields], values)
 
     def plot(self, kind: str, **options: str) -> Figure:
         """Return a picture of finished runs as a matplotlib figure that pyplot does not know.

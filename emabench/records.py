@@ -485,3 +485,60 @@ class QueueRecord:
     """The newest ones that failed for good, without those that only needed another one."""
     plugins: Mapping[str, int] = field(default_factory=dict)
     """By the reference of a plugin, how many queued jobs need a worker that has it."""
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study fixed before its first run.
+
+    Attributes:
+        study: its name.
+        smoke: whether it is about smoke runs.
+        pairs: numbers of pairs at which it looks; a single one is a fixed number of pairs.
+        levels: of the interval at each look.
+        terms: what it asks: ``metrics``, ``margin``, ``by``, ``baseline`` and ``questions``.
+        planned_at: when it was fixed.
+        done_before: runs of the study that were done already then.
+    """
+
+    study: str
+    smoke: bool
+    pairs: tuple[int, ...]
+    levels: tuple[float, ...]
+    terms: Mapping[str, Any]
+    planned_at: datetime
+    done_before: int = 0
+
+
+@dataclass(frozen=True)
+class TakenLook:
+    """Somebody looked at the runs of a study.
+
+    Attributes:
+        study: its name.
+        smoke: whether at smoke runs.
+        taken_at: when.
+        taken_by: the command.
+        pairs: most pairs of any question.
+        verdicts: by the label of the arm: ``n``, its pairs, and ``verdict``.
+    """
+
+    study: str
+    smoke: bool
+    taken_at: datetime
+    taken_by: str
+    pairs: int
+    verdicts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyLooks:
+    """What a store knows of the looks at some studies."""
+
+    plans: tuple[StudyPlan, ...] = ()
+    taken: tuple[TakenLook, ...] = ()
+
+    def plan(self, study: str | None, *, smoke: bool) -> StudyPlan | None:
+        """Return the plan of a study, if there is one."""
+        fitting = (p for p in self.plans if (p.study, p.smoke) == (study, smoke))
+        return next(fitting, None)

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from emabench.analysis.arms import Arm, disagreement
 from emabench.analysis.baseline import Baselines, reference_arm
 from emabench.analysis.cautions import Caution
 from emabench.analysis.factor import Factor
+from emabench.analysis.looking.corrected import shared_risk
+from emabench.analysis.looking.looks import Looks
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import (
     ImageError,
     Interval,
+    IntervalRule,
     Paired,
     holm,
     image_error,
+    interval_of,
     paired_difference,
     paired_ratio,
     summary,
 )
-from emabench.analysis.verdicts import Headline, Judged, Verdict, headline, in_words, judge
+from emabench.analysis.verdicts import (
+    Headline,
+    Judged,
+    Verdict,
+    headline,
+    in_words,
+    is_flat,
+    judge,
+    turned,
+    verdict_of,
+)
 from emabench.records import RunRecord
 from emabench.table import show_value
 
@@ -39,6 +54,8 @@ class MetricCell:
         baseline: the comparison with the baseline; None without a pair.
         verdict: what its interval says; None for fewer than two pairs.
         words: the verdict for people, with the margin: ``not worse (margin 0.5)``.
+        corrected: the verdict corrected for all questions of this metric that the comparison asks;
+            None where it asks no other.
         image_error: what the finite test set adds; None where the images are not known.
     """
 
@@ -48,6 +65,7 @@ class MetricCell:
     baseline: Paired | None = None
     verdict: Verdict | None = None
     words: str | None = None
+    corrected: Verdict | None = None
     image_error: ImageError | None = None
 
 
@@ -117,6 +135,12 @@ class Terms:
     measured: MetricValues
     factor: Factor
     baseline: Any
+    looks: Looks | None = None
+
+    @property
+    def rule(self) -> IntervalRule:
+        """How far the intervals reach."""
+        return IntervalRule(self.interval, self.looks)
 
 
 def build_rows(arms: Arms, terms: Terms, cautions: list[Caution]) -> list[ArmRow]:
@@ -132,7 +156,7 @@ def build_rows(arms: Arms, terms: Terms, cautions: list[Caution]) -> list[ArmRow
     """
     references = _references(arms.arms, terms, cautions)
     rows = [_row(place, arms, references.get(place), terms) for place in range(len(arms.arms))]
-    return _corrected(rows, terms.metrics)
+    return _with_corrected_verdicts(_corrected(rows, terms.metrics), terms)
 
 
 def _references(arms: Sequence[Arm], terms: Terms, found: list[Caution]) -> dict[int, int]:
@@ -186,17 +210,29 @@ def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, terms: Terms) -> 
         and seed in reference.runs
         and (other := read(metric, reference.runs[seed])) is not None
     ]
-    pair = paired_ratio if metric.kind == "ratio" else paired_difference
-    paired = pair([v for _, v, _ in pairs], [other for _, _, other in pairs], terms.interval)
+    ours, theirs = [v for _, v, _ in pairs], [other for _, _, other in pairs]
+    if metric.kind == "ratio":
+        paired = paired_ratio(ours, theirs, terms.interval, looks=terms.looks)
+    else:
+        step = _resolution(arm, metric, terms.measured)
+        paired = paired_difference(ours, theirs, terms.interval, looks=terms.looks, resolution=step)
     if paired is not None:
-        paired = replace(paired, seeds=tuple(seed for seed, _, _ in pairs))
+        paired = replace(paired, seeds=tuple(seed for seed, _, _ in pairs[: paired.n]))
     margin = terms.margins.get(metric.name)
-    error = _image_error(arm, reference, metric, [seed for seed, _, _ in pairs], terms.measured)
+    seeds = () if paired is None else paired.seeds
+    error = _image_error(arm, reference, metric, seeds, terms.measured)
     agree = error is not None and error.gained == error.lost == 0
     identical = agree and paired is not None and not any(paired.differences)
     verdict = judge(paired, metric, margin, identical=identical)
     words = in_words(verdict, metric, margin)
     return replace(cell, baseline=paired, verdict=verdict, words=words, image_error=error)
+
+
+def _resolution(arm: Arm, metric: MetricInfo, measured: MetricValues) -> float | None:
+    """Return the accuracy of a single test image in percent; None where their number is unknown."""
+    known = (measured.correct.get((run.id, metric.name)) for run in arm.runs.values())
+    images = max((each[1] for each in known if each is not None), default=0)
+    return 100 / images if images else None
 
 
 def _image_error(
@@ -258,5 +294,36 @@ def _corrected(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[Ar
         for place, paired, p in zip(places, compared, corrected, strict=True):
             row = found[place]
             cell = replace(row.metrics[metric.name], baseline=replace(paired, p_holm=p))
+            found[place] = replace(row, metrics={**row.metrics, metric.name: cell})
+    return found
+
+
+def _with_corrected_verdicts(rows: Sequence[ArmRow], terms: Terms) -> list[ArmRow]:
+    """Return the rows with the verdicts that hold for all questions of a metric together."""
+    found = list(rows)
+    for metric in terms.metrics:
+        asked = {
+            place: paired
+            for place, row in enumerate(found)
+            if (paired := row.metrics[metric.name].baseline) is not None
+        }
+        if len(asked) < 2 or terms.interval == "bca":
+            continue
+
+        def interval(
+            paired: Paired, risk: float, metric: MetricInfo = metric
+        ) -> tuple[float, float] | None:
+            ends = None if is_flat(paired) else interval_of(paired, terms.rule, risk)
+            return None if ends is None else turned(ends, metric)
+
+        risk = shared_risk([partial(interval, paired) for paired in asked.values()])
+        for place, paired in asked.items():
+            row, cell = found[place], found[place].metrics[metric.name]
+            if cell.verdict is None:
+                continue
+            ends = interval(paired, risk)
+            margin = terms.margins.get(metric.name)
+            verdict = cell.verdict if ends is None else verdict_of(ends, metric, margin)
+            cell = replace(cell, corrected=verdict)
             found[place] = replace(row, metrics={**row.metrics, metric.name: cell})
     return found

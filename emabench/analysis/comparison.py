@@ -12,13 +12,15 @@ from emabench.analysis.baseline import baseline_value
 from emabench.analysis.cautions import Caution
 from emabench.analysis.compared_arms import ArmRow, MetricCell, Terms, build_rows
 from emabench.analysis.factor import EMA_SCOPE, Factor
+from emabench.analysis.looking.looks import Looks
+from emabench.analysis.looking.said_of_looks import interval_notes, skewed_differences
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo, is_collapsed
 from emabench.analysis.selection import Arms, LeftOut, select
 from emabench.analysis.statistics import CONFIDENCE, Interval, Paired
 from emabench.analysis.verdicts import Verdict, is_flat
 from emabench.errors import NotFoundError
-from emabench.records import RunRecord
+from emabench.records import RunRecord, StudyPlan
 from emabench.spec.paths import SHORT_NAMES, value_at
 from emabench.table import show_value
 
@@ -35,6 +37,8 @@ class ArmComparison:
         metrics: in the order in which they were asked for.
         margins: by metric; of ratio metrics as a fraction.
         interval: how the 95 % intervals are computed.
+        looks: those that the study planned, where the interval is that of a look.
+        plan: what the study fixed before its runs, where the store knows it.
         arms: that take part, and the runs that do not.
         rows: one per arm.
         cautions: what the reader must know before believing it.
@@ -50,6 +54,12 @@ class ArmComparison:
     rows: tuple[ArmRow, ...]
     cautions: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
+    looks: Looks | None = None
+    plan: StudyPlan | None = None
+
+    def questions(self, metric: str) -> int:
+        """Return how many comparisons of a metric there are."""
+        return sum(row.metrics[metric].baseline is not None for row in self.rows)
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -73,7 +83,11 @@ class ArmComparison:
             "baseline": self.baseline,
             "confidence": CONFIDENCE,
             "interval": self.interval,
-            "metrics": [_metric(m, self.margins.get(m.name)) for m in self.metrics],
+            "looks": None if self.looks is None else asdict(self.looks),
+            "metrics": [
+                {**_metric(m, self.margins.get(m.name)), "questions": self.questions(m.name)}
+                for m in self.metrics
+            ],
             "rows": [_row(row, self) for row in self.rows],
             "left_out": [_left_out(each) for each in self.left_out],
             "warnings": list(self.warnings),
@@ -92,6 +106,7 @@ def compare(
     smoke: bool = False,
     interval: Interval = "t",
     measured: MetricValues | None = None,
+    looks: Looks | None = None,
 ) -> ArmComparison:
     """Compare finished runs, grouped by everything except the seed.
 
@@ -104,8 +119,9 @@ def compare(
         margins: by metric: a difference within it is none. In the unit of the metric, or the
             fraction of a ratio.
         smoke: whether smoke runs take part.
-        interval: ``t``, or ``bca`` for a bootstrap.
+        interval: of which kind.
         measured: what else the store holds of the runs, see ``wanted_values``.
+        looks: that were planned, for the interval ``looks``.
 
     Raises:
         NotFoundError: no run is left to compare, or none holds any of the metrics.
@@ -114,7 +130,7 @@ def compare(
     arms = select(runs, smoke=smoke, by=by, to="compare")
     measured = MetricValues() if measured is None else measured
     value = baseline_value(arms.arms, baseline, by)
-    terms = Terms(metrics, margins or {}, interval, measured, by, value)
+    terms = Terms(metrics, margins or {}, interval, measured, by, value, looks)
     found = caution.failed_runs(each.run for each in arms.left_out if each.why != "smoke")
     found += caution.unreadable_runs(each.run for each in arms.left_out)
     found += caution.earlier_arms(arms.arms)
@@ -125,6 +141,7 @@ def compare(
     found += _without_baseline(arms, terms)
     rows = build_rows(arms, terms, found)
     found += _about_rows(rows, metrics)
+    found += skewed_differences(rows, metrics)
     found += _about_runs(rows, terms)
     return ArmComparison(
         by,
@@ -135,7 +152,13 @@ def compare(
         arms,
         tuple(rows),
         tuple(dict.fromkeys(found)),
-        (*arms.notes, *arms.together, *_notes(arms, terms, baseline)),
+        (
+            *arms.notes,
+            *arms.together,
+            *_notes(arms, terms, baseline),
+            *interval_notes(rows, terms),
+        ),
+        looks,
     )
 
 
@@ -304,6 +327,7 @@ def _cell(cell: MetricCell) -> dict[str, Any]:
         found["baseline"] = _paired(cell.baseline)
         found["verdict"] = None if cell.verdict is None else cell.verdict.value
         found["words"] = cell.words
+        found["corrected"] = None if cell.corrected is None else cell.corrected.value
         error = cell.image_error
         found["test_set"] = None if error is None else asdict(error)
     return found

@@ -10,11 +10,13 @@ from typing import cast, get_args
 from emabench.analysis.comparison import ArmComparison, compare
 from emabench.analysis.factor import EMA_SCOPE, Factor
 from emabench.analysis.gate import Rule, parse_rules
+from emabench.analysis.looking.looks import Looks
+from emabench.analysis.looking.said_of_looks import said_of_plan
 from emabench.analysis.metric_values import MetricValues, wanted_values
 from emabench.analysis.metrics import MetricInfo, number_of, parse_metrics
 from emabench.analysis.statistics import Interval
 from emabench.errors import NotFoundError, SpecError, UnknownNameError, UsageError
-from emabench.records import RunRecord, RunValues, WantedValues
+from emabench.records import RunRecord, RunValues, StudyLooks, WantedValues
 from emabench.spec.study import StudySpec, load_study
 from emabench.table import show_value
 
@@ -31,7 +33,8 @@ class Asked:
         by: the field whose values are compared.
         baseline: the value that the others are compared with.
         margin: texts such as ``top1=0.5``, or widths by metric.
-        interval: how intervals are computed: ``t`` or ``bca``.
+        interval: how intervals are computed: ``t``, ``bca`` or ``anytime``; the planned looks of a
+            study that planned several, else ``t``.
         fail_if: rules of a gate, such as ``top1:-0.5``.
         along: fields, or groups of them, that differ by design along with the factor.
     """
@@ -40,7 +43,7 @@ class Asked:
     by: str | None = None
     baseline: str | None = None
     margin: Sequence[str] | Mapping[str, float | str] = ()
-    interval: str = "t"
+    interval: str | None = None
     fail_if: Sequence[str] = ()
     along: Sequence[str] = ()
 
@@ -56,7 +59,8 @@ class Question:
         baseline: value of the factor; None chooses one by what is there.
         chosen_by: the study that chose the baseline, if one did.
         margins: by metric.
-        interval: how intervals are computed.
+        interval: how intervals are computed; None is what the looks of the study say, else ``t``.
+        study: whose plan of looks counts.
     """
 
     metrics: Sequence[MetricInfo]
@@ -65,7 +69,8 @@ class Question:
     baseline: str | None
     chosen_by: str | None
     margins: Mapping[str, float]
-    interval: Interval
+    interval: Interval | None
+    study: str | None = None
 
     @classmethod
     def settle(cls, asked: Asked, study: str | None) -> Question:
@@ -92,7 +97,8 @@ class Question:
         margins |= read_margins(asked.margin, metrics)
         factor = Factor.parse(by or EMA_SCOPE.name, along)
         chosen_by = study if asked.baseline is None and spec is not None else None
-        return cls(metrics, rules, factor, baseline, chosen_by, margins, _interval(asked.interval))
+        interval = None if asked.interval is None else _interval(asked.interval)
+        return cls(metrics, rules, factor, baseline, chosen_by, margins, interval, study)
 
     def with_costs(self) -> Question:
         """Return the question with the usual costs among its metrics."""
@@ -108,29 +114,50 @@ class Question:
         """
         return wanted_values(self.metrics, points)
 
-    def answer(self, runs: Sequence[RunRecord], values: RunValues, *, smoke: bool) -> ArmComparison:
+    def answer(
+        self,
+        runs: Sequence[RunRecord],
+        values: RunValues,
+        *,
+        smoke: bool,
+        looks: StudyLooks | None = None,
+    ) -> ArmComparison:
         """Compare runs.
 
         Args:
             runs: of any state, newest last.
             values: of them, see ``wanted``.
             smoke: whether smoke runs take part.
+            looks: what the store knows of the looks at the studies of the runs.
 
         Raises:
             NotFoundError: there is nothing to compare, or the baseline of the study is not there
                 yet.
             UnknownNameError: no run has the baseline that was asked for.
         """
+        known = looks or StudyLooks()
+        plan = known.plan(self.study, smoke=False)
+        if smoke:
+            plan = known.plan(self.study, smoke=True) or plan
+        planned = plan is not None and self.interval is None and len(plan.pairs) > 1
+        margins = {} if plan is None else study_margins(plan.terms["margin"], self.metrics)
+        factor, baseline = self.factor, self.baseline
+        if plan is not None and factor == EMA_SCOPE and baseline is None:  # a study of one's own
+            factor, baseline = Factor.parse(plan.terms["by"]), show_value(plan.terms["baseline"])
         try:
-            return compare(
+            found = compare(
                 runs,
                 self.metrics,
-                by=self.factor,
-                baseline=self.baseline,
-                margins=self.margins,
+                by=factor,
+                baseline=baseline,
+                margins=margins | dict(self.margins),
                 smoke=smoke,
-                interval=self.interval,
+                interval="looks" if planned else self.interval or "t",
                 measured=MetricValues.of(values),
+                looks=Looks(plan.pairs, plan.levels) if plan is not None and planned else None,
+            )
+            return replace(
+                found, plan=plan, cautions=(*found.cautions, *said_of_plan(found, plan, known))
             )
         except UnknownNameError as error:
             if self.chosen_by is None:
@@ -229,6 +256,7 @@ def _width(text: str, number: str, metric: MetricInfo) -> float:
 
 
 def _interval(word: str) -> Interval:
-    if word not in get_args(Interval):
-        raise UnknownNameError("interval", word, get_args(Interval))
+    known = [each for each in get_args(Interval) if each != "looks"]
+    if word not in known:
+        raise UnknownNameError("interval", word, known)
     return cast(Interval, word)

@@ -1,7 +1,8 @@
 """What can be said of a few seeds: means, paired comparisons, their intervals, and their p.
 
-In this order: one arm, two arms seed by seed, the test of signs and its correction, the error of
-the test set, and how many more seeds would settle it. scipy does the mathematics.
+In this order: how far an interval reaches, one arm, two arms seed by seed, the test of signs and
+its correction, the error of the test set, whether differences are skewed, and how many more seeds
+would settle it. scipy does the mathematics.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
-Interval = Literal["t", "bca"]
-"""How an interval is computed: Student's t, or a bias-corrected and accelerated bootstrap."""
+from emabench.analysis.looking.anytime import anytime_reach
+from emabench.analysis.looking.looks import RISK, Looks
+
+CONFIDENCE = 1 - RISK
+Interval = Literal["t", "bca", "looks", "anytime"]
+"""How an interval is computed: Student's t for a number of pairs fixed beforehand, a bias-corrected
+and accelerated bootstrap, t at the planned looks of a study, or one that holds at any time."""
 
 Values = NDArray[np.float64]
 Packed = tuple[bytes, int]
@@ -29,6 +34,8 @@ _RESAMPLES = 9999
 """Random sign patterns beyond that."""
 _NORMAL_QUANTILE = 1.959963984540054
 """Of the normal distribution, for a two-sided 95 % interval."""
+_CLEARLY = 2.5758293035489004
+"""Of the normal distribution, for one in a hundred on both sides together."""
 PROBABLY = 0.8
 """Chance of a verdict that is asked for."""
 MOST = 1000
@@ -66,7 +73,77 @@ class MeanInterval:
         known = [value for value in values if value is not None and math.isfinite(value)]
         if not known:
             return None
-        return cls(float(np.mean(known)), *_interval(np.asarray(known, float)), len(known))
+        return cls(
+            float(np.mean(known)), *_interval(np.asarray(known, float), IntervalRule()), len(known)
+        )
+
+
+@dataclass(frozen=True)
+class Look:
+    """A planned look at the pairs of one question.
+
+    Attributes:
+        number: counts the planned looks, from 1.
+        of: how many are planned.
+        pairs: at which it is taken.
+        level: two-sided, of its interval.
+        following: pairs of the next look; None after the last.
+        there: pairs that are there; those beyond ``pairs`` wait for the next look.
+    """
+
+    number: int
+    of: int
+    pairs: int
+    level: float
+    following: int | None
+    there: int
+
+
+@dataclass(frozen=True)
+class IntervalRule:
+    """How far the interval of a mean reaches, by the number of pairs.
+
+    Attributes:
+        kind: which interval.
+        looks: those that are planned, where it is that of a look.
+    """
+
+    kind: Interval = "t"
+    looks: Looks | None = None
+
+    def look(self, there: int) -> Look | None:
+        """Return the look that so many pairs are enough for; None where no looks are planned."""
+        if self.looks is None:
+            return None
+        place, following = self.looks.reached(there), self.looks.following(there)
+        of = len(self.looks.pairs)
+        if place is None:
+            return Look(0, of, 0, 0.0, following, there)
+        return Look(
+            place + 1, of, self.looks.pairs[place], self.looks.levels[place], following, there
+        )
+
+    def reach(self, n: int, risk: float = RISK) -> float:
+        """Return how many standard errors the interval reaches to each side.
+
+        Args:
+            n: number of pairs, of a look exactly as many as it takes.
+            risk: chance that the interval, or any of those that go together, misses the truth.
+
+        Returns:
+            Infinite where n pairs have no interval.
+        """
+        # scipy.special loads in a fraction of the time of scipy.stats.
+        from scipy.special import stdtrit
+
+        if self.kind == "anytime":
+            return anytime_reach(n, risk)
+        level = risk
+        if self.looks is not None:
+            if n not in self.looks.pairs:
+                return math.inf
+            level = self.looks.level(self.looks.pairs.index(n), risk)
+        return math.inf if n < 2 else float(stdtrit(n - 1, 1 - level / 2))
 
 
 @dataclass(frozen=True)
@@ -76,7 +153,8 @@ class Paired:
     Attributes:
         kind: ``difference`` (arm - baseline) or ``ratio`` (arm / baseline).
         value: the mean difference, or the geometric mean of the ratios.
-        low: lower end of the 95 % interval; None for n = 1.
+        low: lower end of the 95 % interval; None where there is none: for n = 1, before the first
+            planned look, and at any time below 5 pairs.
         high: upper end.
         n: number of pairs.
         sd: standard deviation of the differences, or of the logarithms of the ratios; None for
@@ -86,6 +164,9 @@ class Paired:
         p_holm: ``p`` corrected for the number of arms by Holm; None with two arms.
         seeds: of the pairs.
         differences: of each pair, or the ratios; in the order of seeds.
+        resolution: the smallest step of the values, which the interval takes for their spread at
+            least; None is unknown.
+        look: the planned look that it is taken at; None where none is planned.
     """
 
     kind: Literal["difference", "ratio"]
@@ -99,6 +180,8 @@ class Paired:
     p_holm: float | None = None
     seeds: tuple[int, ...] = ()
     differences: tuple[float, ...] = ()
+    resolution: float | None = None
+    look: Look | None = None
 
     def by_seed(self, seed: int) -> float | None:
         """Return the difference or ratio of one pair; None if the seed has none."""
@@ -115,14 +198,22 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 def paired_difference(
-    values: Sequence[float], baseline: Sequence[float], interval: Interval = "t"
+    values: Sequence[float],
+    baseline: Sequence[float],
+    interval: Interval = "t",
+    *,
+    looks: Looks | None = None,
+    resolution: float | None = None,
 ) -> Paired | None:
-    """Compare two arms seed by seed, with a paired t interval unless a bootstrap is asked for.
+    """Compare two arms seed by seed, with a paired t interval unless another is asked for.
 
     Args:
         values: of the arm, in the order of seeds.
         baseline: of the baseline, for the same seeds.
         interval: ``bca`` covers less than 95 % with few pairs; it needs three.
+        looks: those that are planned; the pairs beyond the look that is reached do not count yet.
+        resolution: the smallest step of the values: differences that happen to be equal tell no
+            more than that their spread is below it.
 
     Returns:
         The mean of arm - baseline in the unit of the values; None without a pair.
@@ -130,11 +221,16 @@ def paired_difference(
     _check_pairs(values, baseline)
     if not values:
         return None
-    return _paired("difference", np.asarray(values, float) - np.asarray(baseline, float), interval)
+    changes = np.asarray(values, float) - np.asarray(baseline, float)
+    return _paired("difference", changes, IntervalRule(interval, looks), resolution)
 
 
 def paired_ratio(
-    values: Sequence[float], baseline: Sequence[float], interval: Interval = "t"
+    values: Sequence[float],
+    baseline: Sequence[float],
+    interval: Interval = "t",
+    *,
+    looks: Looks | None = None,
 ) -> Paired | None:
     """Compare two costs seed by seed: the geometric mean of the ratios, t on their logarithms.
 
@@ -145,12 +241,35 @@ def paired_ratio(
     _check_pairs(values, baseline)
     if not values or min(*values, *baseline) <= 0:
         return None
-    return _paired("ratio", np.log(np.asarray(values, float) / np.asarray(baseline)), interval)
+    changes = np.log(np.asarray(values, float) / np.asarray(baseline))
+    return _paired("ratio", changes, IntervalRule(interval, looks), None)
 
 
-def _paired(kind: Literal["difference", "ratio"], changes: Values, interval: Interval) -> Paired:
+def interval_of(
+    paired: Paired, rule: IntervalRule, risk: float = RISK
+) -> tuple[float, float] | None:
+    """Return the interval of a comparison at another risk, of ratios in logarithms, if it has one.
+
+    A bootstrap is not repeated: the interval is that of t.
+    """
+    if paired.sd is None:
+        return None
+    centre = math.log(paired.value) if paired.kind == "ratio" else paired.value
+    half = _half(paired.n, paired.sd, rule, paired.resolution, risk)
+    return None if half is None else (centre - half, centre + half)
+
+
+def _paired(
+    kind: Literal["difference", "ratio"],
+    changes: Values,
+    rule: IntervalRule,
+    resolution: float | None,
+) -> Paired:
+    look = rule.look(changes.size)
+    if look is not None and look.pairs:
+        changes = changes[: look.pairs]
     n = changes.size
-    low, high = _interval(changes, interval)
+    low, high = _interval(changes, rule, resolution)
     test = sign_flip(changes)
 
     def shown(change: float) -> float:
@@ -166,27 +285,32 @@ def _paired(kind: Literal["difference", "ratio"], changes: Values, interval: Int
         p=None if test is None else test.p,
         p_smallest=None if test is None else test.smallest,
         differences=tuple(shown(float(change)) for change in changes),
+        resolution=resolution,
+        look=look,
     )
 
 
-def _interval(changes: Values, interval: Interval = "t") -> tuple[float | None, float | None]:
-    """Return the interval of the mean; None for one value."""
+def _interval(
+    changes: Values, rule: IntervalRule, resolution: float | None = None
+) -> tuple[float | None, float | None]:
+    """Return the interval of the mean; None where there is none, as for one value."""
     n = changes.size
     if n == 1:
         return None, None
-    if interval == "bca" and n >= 3 and np.ptp(changes) > 0:
+    if rule.kind == "bca" and n >= 3 and np.ptp(changes) > 0:
         return _bootstrap(changes)
+    half = _half(n, float(np.std(changes, ddof=1)), rule, resolution, RISK)
     centre = float(np.mean(changes))
-    half = _quantile(n) * float(np.std(changes, ddof=1)) / math.sqrt(n)
-    return centre - half, centre + half
+    return (None, None) if half is None else (centre - half, centre + half)
 
 
-def _quantile(n: int) -> float:
-    """Return how many standard errors the interval of n values reaches to each side."""
-    # scipy.special loads in a fraction of the time of scipy.stats.
-    from scipy.special import stdtrit
-
-    return float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2))
+def _half(
+    n: int, sd: float, rule: IntervalRule, resolution: float | None, risk: float
+) -> float | None:
+    reach = rule.reach(n, risk)
+    if math.isinf(reach):
+        return None
+    return reach * max(sd, resolution or 0.0) / math.sqrt(n)
 
 
 def _bootstrap(changes: Values) -> tuple[float, float]:
@@ -321,6 +445,23 @@ def share_interval(right: Packed) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def skewness(differences: Sequence[float]) -> float | None:
+    """Return the skewness of differences where it is clearly none of a normal distribution.
+
+    Clearly: 2.58 standard errors from 0, which one in a hundred sets of normal differences is. Of
+    fewer than 6 none can be.
+    """
+    n = len(differences)
+    changes = np.asarray(differences, float)
+    sd = float(np.std(changes)) if n > 5 else 0.0
+    if sd < 1e-9:
+        return None
+    plain = float(np.mean((changes - changes.mean()) ** 3)) / sd**3
+    skew = plain * math.sqrt(n * (n - 1)) / (n - 2)
+    error = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
+    return skew if abs(skew) > _CLEARLY * error else None
+
+
 def more_seeds(centre: float, sd: float, n: int, margin: float) -> int | None:
     """Return the fewest further pairs with which an interval is probably decisive.
 
@@ -355,7 +496,7 @@ def _chance(centre: float, sd: float, n: int, margin: float) -> float:
     from scipy.special import ndtr
 
     error = sd / math.sqrt(n)
-    half = _quantile(n) * error
+    half = IntervalRule().reach(n) * error
     not_worse = ndtr((centre + margin - half) / error)
     worse = ndtr((-half - centre) / error)
     return min(1.0, float(not_worse + worse))

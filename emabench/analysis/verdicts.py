@@ -39,7 +39,8 @@ class Headline:
         accuracy: name of the metric that decides on ``not worse``.
         cost: name of the metric that decides on ``cheaper``.
         more_seeds: where undecided, how many more seeds would probably settle it; None where it is
-            decided, where there is no spread to judge by, or where very many would not do.
+            decided, where looks are planned, where there is no spread to judge by, or where very
+            many would not do.
     """
 
     answer: Answer
@@ -84,8 +85,15 @@ def judge(
     bounds = None if paired is None else oriented(paired, metric)
     if bounds is None or paired is None:
         return None
+    if identical:
+        return Verdict.EQUIVALENT
     if is_flat(paired):
-        return Verdict.EQUIVALENT if identical else Verdict.INCONCLUSIVE
+        return Verdict.INCONCLUSIVE
+    return verdict_of(bounds, metric, margin)
+
+
+def verdict_of(bounds: tuple[float, float], metric: MetricInfo, margin: float | None) -> Verdict:
+    """Return the verdict of an interval that is turned so that more is better."""
     low, high = bounds
     width = _margin(metric, margin)
     if -width <= low and high <= width:
@@ -98,8 +106,13 @@ def judge(
 
 
 def is_flat(paired: Paired) -> bool:
-    """Whether all differences are the same, so that the interval has no width to believe in."""
-    return paired.kind == "difference" and paired.sd is not None and paired.sd < 1e-9
+    """Whether all differences are the same, so that the interval has no width to believe in.
+
+    Where the resolution of the values is known, the interval has the width that this gives it.
+    """
+    if paired.kind == "ratio" or paired.sd is None:
+        return False
+    return paired.sd < 1e-9 and paired.resolution is None
 
 
 def oriented(paired: Paired, metric: MetricInfo) -> tuple[float, float] | None:
@@ -109,6 +122,11 @@ def oriented(paired: Paired, metric: MetricInfo) -> tuple[float, float] | None:
     ends = (paired.low, paired.high)
     if paired.kind == "ratio":
         ends = (math.log(ends[0]), math.log(ends[1]))
+    return turned(ends, metric)
+
+
+def turned(ends: tuple[float, float], metric: MetricInfo) -> tuple[float, float]:
+    """Return an interval turned so that more is better."""
     return ends if metric.higher_is_better else (-ends[1], -ends[0])
 
 
@@ -131,7 +149,9 @@ def headline(accuracy: Judged, cost: Judged, baseline: str) -> Headline:
         answer = "no"
     elif cheaper and as_good:
         answer = "yes"
-    needed = _needed(accuracy, cost, cheaper, as_good) if answer == "undecided" else None
+    planned = accuracy.paired is not None and accuracy.paired.look is not None
+    is_open = answer == "undecided" and not planned
+    needed = _needed(accuracy, cost, cheaper, as_good) if is_open else None
     reasons = ", ".join(_reason(each) for each in (cost, accuracy))
     words = f"cheaper and not worse than {baseline}: {answer} ({reasons})"
     if answer == "undecided":
@@ -168,7 +188,8 @@ def _needed(
         centre = math.log(paired.value) if paired.kind == "ratio" else paired.value
         sign = 1 if judged.metric.higher_is_better else -1
         margin = 0.0 if judged is cost else _margin(judged.metric, judged.margin)
-        more = more_seeds(sign * centre, paired.sd, paired.n, margin)
+        spread = max(paired.sd, paired.resolution or 0.0)
+        more = more_seeds(sign * centre, spread, paired.n, margin)
         if more is None:
             return None
         needed = max(needed, more)
@@ -182,6 +203,10 @@ def _advice(accuracy: Judged, cost: Judged, needed: int | None) -> str:
     pairs = [0 if each.paired is None else each.paired.n for each in (accuracy, cost)]
     if min(pairs) == 0:
         return "there is no pair to judge by"
+    look = None if accuracy.paired is None else accuracy.paired.look
+    if look is not None:
+        where = f"the {'first' if look.number == 0 else 'next'} look is at {look.following} pairs"
+        return where if look.following else "that was the last look"
     if min(pairs) == 1:
         return "one pair has no interval: run 3 seeds or more"
     if any(each.paired is not None and is_flat(each.paired) for each in (accuracy, cost)):

@@ -181,6 +181,40 @@ def serve(
     return supervisor.run(source, slots, max_jobs=max_jobs, fail_fast=fail_fast)
 
 
+def work_on(
+    store: RunStore,
+    location: str,
+    runs: Sequence[QueuedRun],
+    slots: Sequence[Slot],
+    *,
+    place: Workplace,
+    engine: Engine,
+    on_event: Listener,
+    stop: Callable[[], bool],
+) -> Tally:
+    """Work on some runs that are queued, and wait for those that somebody else works on.
+
+    Args:
+        store: open for writing.
+        location: of the same store.
+        runs: as they were queued.
+        slots: one job at a time each, of the kind of device that the runs need.
+        place: where to work.
+        engine: works on the jobs.
+        on_event: listens.
+        stop: asked often whether to stop.
+
+    Raises:
+        InterruptedRunError: ``stop`` said so; what was running is queued again.
+        EngineError: the engine takes nothing.
+    """
+    store = _patient(store, on_event, stop)
+    supervisor = Supervisor(
+        store, location, engine, place, on_event=on_event, stop=stop, settings=_settings()
+    )
+    return supervisor.run(ChosenRuns(store, runs, on_event), slots)
+
+
 def _patient(store: RunStore, on_event: Listener, stop: Callable[[], bool]) -> RunStore:
     return patient(store, stop=stop, say=lambda text: on_event(Notice(text)))
 

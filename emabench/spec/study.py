@@ -102,6 +102,8 @@ class BudgetSpec(SpecModel):
     arms: list[Grid] = Field(default_factory=list)
     """What each arm sets in this budget, in the order of the arms; wins over the arm. Where arms
     are to cost the same, the number of epochs is such a field."""
+    looks: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] | None = None
+    """Numbers of pairs at which ``studies run --until settled`` looks; None: 5, 8, 12 and 20."""
     runs: Annotated[int, Field(ge=1)] | None = None
     """Number of runs that this comes to: a promise, checked whenever the runs are counted."""
 
@@ -109,6 +111,8 @@ class BudgetSpec(SpecModel):
     def _seeds_are_distinct(self) -> Self:
         if not self.seeds or len(dict.fromkeys(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: name at least one, and none twice")
+        if self.looks is not None and sorted(set(self.looks)) != self.looks:
+            raise ValueError("looks: name numbers of pairs, the smallest first, and none twice")
         return self
 
 

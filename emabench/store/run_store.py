@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -23,6 +23,8 @@ from emabench.records import (
     RunRecord,
     RunValues,
     StoredRuns,
+    StudyLooks,
+    StudyPlan,
     WantedValues,
 )
 from emabench.store.connection.database import Database
@@ -40,6 +42,7 @@ from emabench.store.runs.labels import (
 from emabench.store.runs.points import find_points
 from emabench.store.runs.reader import find_job, find_runs, named_run
 from emabench.store.runs.studies import join_study
+from emabench.store.runs.study_looks import keep_plan, looks_of, note_look
 from emabench.store.runs.values import find_correct, read_values
 from emabench.store.runs.whole_runs import without_collection
 
@@ -200,6 +203,52 @@ class RunStore:
         """
         with self._database.write() as session:
             remove_experiments(session, [named_run(session, run).experiment_id for run in run_ids])
+
+    def keep_plan(
+        self,
+        study: str,
+        *,
+        smoke: bool,
+        pairs: tuple[int, ...],
+        levels: tuple[float, ...],
+        terms: Mapping[str, Any],
+    ) -> StudyPlan:
+        """Fix the looks of a study before its first run, and return those that hold.
+
+        Args:
+            study: its name.
+            smoke: whether it is about smoke runs.
+            pairs: at which it looks.
+            levels: of the interval at each of them.
+            terms: what it asks, see ``StudyPlan``.
+
+        Raises:
+            UsageError: others were fixed, and there are results already.
+        """
+        with self._database.write() as session:
+            return keep_plan(session, study, smoke=smoke, pairs=pairs, levels=levels, terms=terms)
+
+    def note_look(
+        self, study: str, *, smoke: bool, taken_by: str, pairs: int, verdicts: Mapping[str, Any]
+    ) -> bool:
+        """Record a look at a study; return whether it shows what no look showed before.
+
+        Args:
+            study: its name.
+            smoke: whether at smoke runs.
+            taken_by: the command.
+            pairs: most pairs of any question.
+            verdicts: of each question, see ``TakenLook``.
+        """
+        with self._database.write() as session:
+            return note_look(
+                session, study, smoke=smoke, taken_by=taken_by, pairs=pairs, verdicts=verdicts
+            )
+
+    def looks(self, studies: Iterable[str]) -> StudyLooks:
+        """Return the plans of studies and the looks at them, the earliest first."""
+        with self._database.read() as session:
+            return looks_of(session, studies)
 
     def read(self, query: RunQuery, wanted: WantedValues) -> StoredRuns:
         """Return runs as ``runs`` does, and figures of them, all of one moment.

@@ -25,7 +25,7 @@ def test_the_json_has_the_documented_keys_and_no_others(store, emabench):
         complete(store, plan(method="moco", ema_scope="full", seed=seed), top1=61.0 + seed)
     answer = json.loads(emabench(["compare", "--json"]).out)
     assert answer["schema_version"] == 1
-    assert [each["code"] for each in answer["cautions"]] == ["few-pairs", "no-spread"]
+    assert [each["code"] for each in answer["cautions"]] == ["few-pairs"]
     none, full = answer["rows"]
     assert (full["method"], full["ema_scope"], full["n"], full["seeds"]) == (
         *("moco", "full", 2, [0, 1]),
@@ -36,7 +36,10 @@ def test_the_json_has_the_documented_keys_and_no_others(store, emabench):
     }
     compared = none["metrics"]["top1"]["baseline"]
     assert {key: compared[key] for key in ("kind", "value", "low", "high", "n")} == {
-        **{"kind": "difference", "value": -0.5, "low": -0.5, "high": -0.5, "n": 2},
+        **{"kind": "difference", "value": -0.5, "n": 2},
+        # Nine test images: one is the least spread of differences that happen to be equal.
+        "low": pytest.approx(-0.5 - 12.706 * (100 / 9) / 2**0.5, abs=0.01),
+        "high": pytest.approx(-0.5 + 12.706 * (100 / 9) / 2**0.5, abs=0.01),
     }
 
 
@@ -140,12 +143,19 @@ def test_a_store_without_a_finished_run_says_what_it_holds(store, emabench):
 def arms(store):
     """Three seeds of two arms; the projector's accuracy is 0.4 lower and its speed 1.4 times."""
     for seed in range(3):
-        complete(store, plan(ema_scope="full", seed=seed), top1=61.0 + seed, throughput=700.0)
+        complete(
+            store,
+            plan(ema_scope="full", seed=seed),
+            top1=61.0 + seed,
+            throughput=700.0,
+            images=9000,
+        )
         complete(
             store,
             plan(ema_scope="projector", seed=seed, smoke=False),
             top1=60.6 + seed + (seed - 1) / 20,
             throughput=980.0 + seed,
+            images=9000,
         )
     return store
 

@@ -17,7 +17,7 @@ from emabench.cli.options.run_choice import (
     WhereOption,
 )
 from emabench.cli.show.benches import print_stored_benches
-from emabench.cli.show.comparison import print_comparison
+from emabench.cli.show.comparison import print_across, print_comparison, remember_look
 from emabench.errors import UsageError
 
 PANEL = "Read"
@@ -96,15 +96,32 @@ def command(
         ),
     ] = None,
     interval: Annotated[
-        IntervalWord,
-        typer.Option("--interval", help="Intervals by Student's t, or by a BCa bootstrap."),
-    ] = IntervalWord.T,
+        IntervalWord | None,
+        typer.Option(
+            "--interval",
+            help="Intervals by Student's t, or by a BCa bootstrap.  [default: that of the study's "
+            "looks, or t]",
+        ),
+    ] = None,
+    anytime: Annotated[
+        bool,
+        typer.Option("--anytime", help="Wide intervals that hold at every look, planned or not."),
+    ] = False,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
             "--fail-if",
             metavar="METRIC:BOUND",
             help="Exit with 5 if an arm moves further: top1:-0.5, throughput:-5%. May be repeated.",
+        ),
+    ] = None,
+    across: Annotated[
+        str | None,
+        typer.Option(
+            "--across",
+            metavar="FIELD,…",
+            help="One line per value over all tasks, such as dataset,method: interquartile mean "
+            "and probability of improvement.",
         ),
     ] = None,
     published: Annotated[
@@ -144,6 +161,7 @@ def command(
         emabench compare --csv > comparison.csv
         emabench compare --metric top1,knn_top1 --published
         emabench compare --metric top1,knn_top1 --report mean-sd --latex
+        emabench compare --across dataset,method --metric top1
         emabench compare --bench --where method=simclr
     """
     from emabench.analysis.question import Asked, Question
@@ -152,29 +170,38 @@ def command(
 
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
     if bench:
-        chosen = (metric, by, along, baseline, margin, name, study, columns, fail_if, report)
+        others = (metric, by, along, baseline, margin, name, study, columns, fail_if, report, across)
         forms = (csv, markdown, latex)
-        if any(chosen) or any(forms) or runs or smoke or published:
+        if any(others) or any(forms) or runs or smoke or published or anytime:
             raise UsageError("--bench takes only --where and --json", hint="leave the rest out")
         print_stored_benches(db, where, json=json)
         return
-    along_with = () if along is None else along.split(",")
-    asked = Asked(
-        metric, by, baseline, margin or (), interval.value, fail_if or (), along=along_with
-    )
-    question = Question.settle(asked, study)
-    with open_store(db) as store:
-        chosen = store.select(study=study, where=where, name=name, smoke=smoke)
+    if anytime and interval is not None:
+        raise UsageError(
+            f"--anytime and --interval {interval.value} exclude each other",
+            hint="choose one of them",
+        )
     if report is not None and (runs or published or columns is not None or form in ("json", "csv")):
         raise UsageError(
             "--report is a table to read, of the arms",
             hint="leave out --runs, --columns, --published, --csv and --json",
         )
+    if across is not None and (runs or columns or published or report is not None):
+        raise UsageError(
+            "--across shows no single arms",
+            hint="leave out --runs, --columns, --published and --report",
+        )
+    kind = "anytime" if anytime else None if interval is None else interval.value
+    along_with = () if along is None else along.split(",")
+    asked = Asked(metric, by, baseline, margin or (), kind, fail_if or (), along=along_with)
+    question = Question.settle(asked, study)
+    with open_store(db) as store:
+        chosen = store.select(study=study, where=where, name=name, smoke=smoke)
+    if across is not None:
+        print_across(*chosen.across(question, across.split(",")), form)
+        return
+    answer = chosen.answer(question)
+    remember_look(answer, db)
     print_comparison(
-        chosen.answer(question),
-        form,
-        runs=runs,
-        columns=columns,
-        published=published,
-        means=report is not None,
+        answer, form, runs=runs, columns=columns, published=published, means=report is not None
     )

@@ -10,15 +10,28 @@ Examples:
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emabench.artifacts.layout import Keep
 from emabench.cli.app.console import err, print_json
 from emabench.cli.app.discovery import NamedCommands
 from emabench.cli.options.completion import complete_studies
-from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption
-from emabench.cli.options.output_forms import JsonOption
+from emabench.cli.options.engine_options import (
+    AddressOption,
+    EngineChoice,
+    EngineName,
+    EngineOption,
+    JobsOption,
+    PartitionOption,
+    SbatchOption,
+    SharedArtifactsOption,
+    TimeLimitOption,
+)
+from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption, KeepOption
+from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
 from emabench.cli.options.queue_flags import (
     ForceOption,
     MaxAttemptsOption,
@@ -39,7 +52,7 @@ from emabench.cli.show.plans import (
     say_what_is_new,
 )
 from emabench.cli.show.tables import print_table
-from emabench.errors import UnknownNameError
+from emabench.errors import UnknownNameError, UsageError
 from emabench.records import DEFAULT_MAX_ATTEMPTS
 
 if TYPE_CHECKING:
@@ -61,6 +74,13 @@ class _ListsAlone(NamedCommands):
 
 
 app = typer.Typer(cls=_ListsAlone, add_completion=False, rich_markup_mode=None)
+
+
+class UntilWord(StrEnum):
+    """When a study ends that looks as planned."""
+
+    SETTLED = "settled"
+
 
 StudyArgument = Annotated[
     str,
@@ -140,6 +160,28 @@ def run(
     budget: Annotated[
         str, typer.Option("--budget", metavar="NAME", help="Size: smoke, cpu or gpu.")
     ],
+    until: Annotated[
+        UntilWord | None,
+        typer.Option(
+            "--until",
+            help="Work look by look, with seeds only for arms that an open question needs.",
+        ),
+    ] = None,
+    queue_only: Annotated[
+        bool,
+        typer.Option(
+            "--queue-only", help="With --until: queue the next look for workers elsewhere."
+        ),
+    ] = False,
+    engine: EngineOption = EngineName.LOCAL,
+    jobs_per_device: Annotated[
+        int, typer.Option("--jobs-per-device", min=1, metavar="N", help="As for work.")
+    ] = 1,
+    jobs: JobsOption = None,
+    address: AddressOption = None,
+    partition: PartitionOption = None,
+    time_limit: TimeLimitOption = None,
+    sbatch: SbatchOption = None,
     priority: PriorityOption = 0,
     max_attempts: MaxAttemptsOption = DEFAULT_MAX_ATTEMPTS,
     force: ForceOption = False,
@@ -149,16 +191,22 @@ def run(
     cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
+    artifacts: SharedArtifactsOption = None,
+    keep: KeepOption = Keep.WEIGHTS,
 ) -> None:
     """Queue all runs of a study; 'emabench work' runs them, 'emabench compare --study' compares.
 
     All of them are checked before the first is queued. A run that exists is not queued again, only
     added to the study. Flags and --set change what all arms have in common.
 
+    With --until settled the study looks at 5, 8, 12 and 20 pairs, or as it says itself: it works
+    here, or on the engine, until every question has a verdict. The same command resumes it.
+
     Examples:
         emabench studies run projector-vs-full --budget smoke
         emabench studies run which-block --budget cpu --backbone resnet34 --seed 0..4
         emabench studies run my-study.yaml --budget cpu --dry-run
+        emabench studies run projector-vs-full --budget cpu --until settled
     """
     from emabench.analysis.metrics import parse_metrics
     from emabench.analysis.stability import QUANTITIES
@@ -173,6 +221,23 @@ def run(
         raise UnknownNameError("quantity", str(found.spec.quantity), QUANTITIES)
     changes = axes(ctx.params)
     check_given(found, changes)
+    choice = EngineChoice(
+        engine, "auto", jobs_per_device, jobs, address, partition, time_limit, sbatch or ()
+    )
+    if until is not None:
+        if force or dry_run:
+            raise UsageError(
+                f"--until does not go with {'--force' if force else '--dry-run'}",
+                hint="'emabench studies plan' says what it would take",
+            )
+        from emabench.cli.show.settling import SettlingOrder, settle_study
+
+        order = SettlingOrder(
+            db, None if queue_only else choice, artifacts, keep, priority, max_attempts
+        )
+        settle_study(found, budget, changes, order, json=json)
+        return
+    _refuse_without_until(ctx)
     points = study_points(found, budget, changes=changes)
     plans = resolve_points(points, db=db, study=found.name)
     # What a raw spec leaves open may make two of them the same.
@@ -193,6 +258,82 @@ def run(
     say_what_is_new(runs)
     for line in following:
         err().print(f"    {line}")
+
+
+@app.command()
+@takes_setting_flags
+def plan(
+    ctx: typer.Context,
+    study: StudyArgument,
+    budget: Annotated[
+        str, typer.Option("--budget", metavar="NAME", help="Size: smoke, cpu or gpu.")
+    ],
+    spread: Annotated[
+        float | None,
+        typer.Option(
+            "--spread",
+            min=0,
+            metavar="SD",
+            help="Standard deviation of the paired differences of the first metric.  "
+            "[default: that of the store's runs]",
+        ),
+    ] = None,
+    difference: Annotated[
+        float,
+        typer.Option("--difference", metavar="D", help="The true difference to reckon with."),
+    ] = 0.0,
+    cache: CacheOption = None,
+    cache_budget: CacheBudgetOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Say what a study that looks as planned will take, and how likely each question is decided.
+
+    Nothing is run or stored. A spread that was measured on few pairs is hardly known: the chance
+    has a range then, at both ends of the spread's 95 % interval.
+
+    Examples:
+        emabench studies plan projector-vs-full --budget cpu --spread 0.5
+        emabench studies plan my-study.yaml --budget cpu --difference 0.3
+    """
+    from emabench.cli.show.study_outlook import print_outlook
+    from emabench.plans.grids import axes
+    from emabench.spec.study import load_study
+    from emabench.table import choose_format
+
+    form = choose_format(json=json, csv=csv, markdown=markdown)
+    print_outlook(
+        load_study(study),
+        budget,
+        axes(ctx.params),
+        db=db,
+        form=form,
+        spread=spread,
+        truth=difference,
+    )
+
+
+_OF_UNTIL = (
+    "queue_only", "engine", "jobs_per_device", "jobs", "address", "partition", "time_limit",
+    "sbatch",
+)  # fmt: skip
+
+
+def _refuse_without_until(ctx: typer.Context) -> None:
+    """Refuse options that only say how ``--until`` works.
+
+    Raises:
+        UsageError: one of them was given.
+    """
+    for name in _OF_UNTIL:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(
+                f"--{name.replace('_', '-')} applies only with --until settled",
+                hint="'emabench work' takes it for what is queued",
+            )
 
 
 def _runs(study: Study) -> dict[str, int]:

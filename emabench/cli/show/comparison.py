@@ -9,6 +9,7 @@ from emabench.cli.show.tables import print_table
 from emabench.errors import GateFailedError, UsageError
 
 if TYPE_CHECKING:
+    from emabench.analysis.tasks.across_tasks import AcrossTasks
     from emabench.library import Comparison
     from emabench.table import Format
 
@@ -101,3 +102,49 @@ def print_comparison(
             f"{len(failed)} of {len(comparison.gate)} gates failed: {failed[0].words}",
             hint="compare --runs shows every seed; more seeds make a gate more certain",
         )
+
+
+def print_across(comparison: Comparison, across: AcrossTasks, form: Format) -> None:
+    """Print a comparison over several tasks to stdout, and its warnings to stderr."""
+    from emabench.report.tables.across_table import across_table
+
+    if form == "json":
+        print_json({"schema_version": 1, "by": comparison.factor.name, **across.to_json()})
+    else:
+        print_table(across_table(across, exact=form == "csv"), form=form)
+    count = len(across.left_out)
+    lacking = "1 other arm" if count == 1 else f"{count} other arms"
+    tasks = f"{len(across.tasks)} tasks: {', '.join(across.tasks)}"
+    notes = [
+        f"{tasks}; {len(across.seeds)} seeds that all have; nothing is normalised",
+        *([f"{lacking} lack a task, and are left out"] if across.left_out else []),
+    ]
+    about_pairs = ("unpaired", "no-baseline", "few-pairs", "skewed", "unknown-values", "no-spread")
+    cautions = [each for each in comparison.cautions if each.code not in about_pairs]
+    print_cautions((*notes, *comparison.arms.notes), cautions)
+
+
+def remember_look(comparison: Comparison, db: str) -> None:
+    """Record that somebody looks at a study whose looks are planned; once for what there is to see.
+
+    Where the store cannot be written, a note says that it was not.
+    """
+    from emabench.analysis.looking.said_of_looks import look_taken
+    from emabench.errors import StoreError
+    from emabench.store import RunStore
+
+    plan = comparison.plan
+    pairs, verdicts = look_taken(comparison)
+    if plan is None or not verdicts:
+        return
+    with RunStore.open(db, mode="read") as store:
+        taken = store.looks([plan.study]).taken
+    if any((look.smoke, look.verdicts) == (plan.smoke, verdicts) for look in taken):
+        return
+    try:
+        with RunStore.open(db, mode="write") as store:
+            store.note_look(
+                plan.study, smoke=plan.smoke, taken_by="compare", pairs=pairs, verdicts=verdicts
+            )
+    except StoreError as error:
+        err().print(f"note: this look is not recorded: {error.message}")

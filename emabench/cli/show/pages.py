@@ -61,7 +61,8 @@ class PageQuestion:
 
         points = wanted_points(question.metrics, request.quantity)
         stored = store.read(self.query.with_smoke, question.wanted(points))
-        found = question.answer(stored.runs, stored.values, smoke=self.query.smoke)
+        looks = store.looks({study for run in stored.runs for study in run.studies})
+        found = question.answer(stored.runs, stored.values, smoke=self.query.smoke, looks=looks)
         return found, stored.values
 
     def request(self, *, live: bool) -> Request:

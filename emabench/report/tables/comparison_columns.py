@@ -254,7 +254,14 @@ def _verdict(metric: MetricInfo) -> Column:
         verdict = row.metrics[metric.name].verdict
         return None if verdict is None else verdict.value
 
-    parts = ((f"{metric.name}_verdict", value),)
+    def corrected(row: ArmRow) -> str | None:
+        verdict = row.metrics[metric.name].corrected
+        return None if verdict is None else verdict.value
+
+    parts = (
+        (f"{metric.name}_verdict", value),
+        (f"{metric.name}_verdict_corrected", corrected),
+    )
     return Column(f"{metric.name}:verdict", f"{metric.name} verdict", shown, parts)
 
 

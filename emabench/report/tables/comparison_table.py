@@ -52,13 +52,15 @@ def data_table(comparison: ArmComparison, columns: Sequence[Column] | None = Non
     return Table(tuple(header for header, _ in parts), tuple(rows))
 
 
+_CORRECTED = "corrected"
+"""Header of the verdict that holds for all questions of the metric together."""
 _REACHES = ("± seeds", "± images")
 """Headers of the 95 % reach of an accuracy's difference: by the seeds, and by the test images."""
 
 
 def verdict_table(comparison: ArmComparison) -> Table:
     """Return one line per arm and metric that was compared: how sure it is, and the verdict."""
-    headers = ["arm", "metric", "n", "p (min)", "p Holm", *_REACHES, "verdict"]
+    headers = ["arm", "metric", "n", "p (min)", "p Holm", *_REACHES, "verdict", _CORRECTED]
     rows = []
     for row in comparison.rows:
         for metric in comparison.metrics:
@@ -79,18 +81,20 @@ def verdict_table(comparison: ArmComparison) -> Table:
                     reach,
                     reach_of_images(cell),
                     cell.words or UNKNOWN,
+                    UNKNOWN if cell.corrected is None else cell.corrected.value,
                 )
             )
     empty = {
         place
         for place, header in enumerate(headers)
-        if header in ("p Holm", *_REACHES) and all(row[place] == UNKNOWN for row in rows)
+        if header in ("p Holm", *_REACHES, _CORRECTED)
+        and all(row[place] == UNKNOWN for row in rows)
     }
     kept = [place for place in range(len(headers)) if place not in empty]
     return Table(
         tuple(headers[place] for place in kept),
         tuple(tuple(row[place] for place in kept) for row in rows),
-        right=frozenset(headers[2:-1]),
+        right=frozenset(headers[2:-2]),
         whole=frozenset({"metric"}),
         spare=(*_REACHES[::-1], "p Holm", "n"),
     )

@@ -8,6 +8,7 @@
                     └──< results  (job, name)
     experiments ─< study_runs  (study, experiment)
     experiments ─< run_tags  (tag, experiment)
+    study_plans, study_looks  (study): what it fixed beforehand, and who looked
 
 Times are UTC. NULL is unknown, never 0.
 """
@@ -39,7 +40,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from emabench.records import DEFAULT_MAX_ATTEMPTS, JobKind, JobState
 from emabench.spec.version import SPEC_VERSION
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """The newest revision under ``migrations/versions``; a test keeps the two equal."""
 
 
@@ -82,6 +83,8 @@ class StoreTable(DeclarativeBase):
         datetime: UtcDateTime,
         dict[str, Any]: JSON,
         list[str]: JSON,
+        list[int]: JSON,
+        list[float]: JSON,
         str: Text,
         JobKind: _words(JobKind),
         JobState: _words(JobState),
@@ -156,6 +159,47 @@ class RunTag(StoreTable):
         autoincrement=False,
         index=True,
     )
+
+
+class StudyPlanRow(StoreTable):
+    """What a study fixed before its first run, as ``records.StudyPlan``."""
+
+    __tablename__ = "study_plans"
+
+    study: Mapped[str] = mapped_column(primary_key=True)
+    """Name of the study."""
+    smoke: Mapped[bool] = mapped_column(primary_key=True)
+    """Whether it is about smoke runs."""
+    pairs: Mapped[list[int]]
+    """Numbers of pairs at which it looks."""
+    levels: Mapped[list[float]]
+    """Of the interval at each look."""
+    terms: Mapped[dict[str, Any]]
+    """Metrics, margins, factor, baseline and the number of questions."""
+    planned_at: Mapped[datetime]
+    """When it was fixed."""
+    done_before: Mapped[int]
+    """Runs of the study that were done already then."""
+
+
+class StudyLookRow(StoreTable):
+    """A look at the runs of a study, as ``records.TakenLook``."""
+
+    __tablename__ = "study_looks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study: Mapped[str] = mapped_column(index=True)
+    """Name of the study."""
+    smoke: Mapped[bool]
+    """Whether at smoke runs."""
+    taken_at: Mapped[datetime]
+    """When."""
+    taken_by: Mapped[str]
+    """The command."""
+    pairs: Mapped[int]
+    """Most pairs of any question."""
+    verdicts: Mapped[dict[str, Any]]
+    """By the label of the arm: ``n``, its pairs, and ``verdict``."""
 
 
 class Job(StoreTable):

@@ -157,8 +157,13 @@ def test_runs_that_agree_on_every_image_are_equal_and_no_reason_to_warn():
     assert comparison.rows[0].metrics["top1"].image_error is None
     same.correct[runs[0].id, "top1"] = (b"\xc0", 4)
     comparison = compare(runs, parse_metrics("top1"), measured=same)
-    assert comparison.rows[0].metrics["top1"].words == "inconclusive"
-    assert [each.code for each in comparison.cautions] == ["no-spread"]
+    # One image of four is the spread that equal differences are taken to have at least.
+    found = comparison.rows[0].metrics["top1"]
+    assert (found.words, found.baseline.resolution) == ("inconclusive", 25.0)
+    assert comparison.cautions == ()
+    unknown = compare(runs, parse_metrics("top1"))
+    assert unknown.rows[0].metrics["top1"].words == "inconclusive"
+    assert [each.code for each in unknown.cautions] == ["no-spread"]
 
 
 def test_own_warnings_of_runs_are_passed_on_once():

@@ -326,7 +326,16 @@ def test_the_json_has_the_documented_form(store):
     comparison = compare(stored.runs, metrics, baseline="none", measured=measured)
     value = comparison.to_json()
     assert list(value) == [
-        *("schema_version", "by", "factor", "baseline", "confidence", "interval", "metrics"),
+        *(
+            "schema_version",
+            "by",
+            "factor",
+            "baseline",
+            "confidence",
+            "interval",
+            "looks",
+            "metrics",
+        ),
         *("rows", "left_out", "warnings", "cautions", "notes"),
     ]
     assert (value["by"], value["factor"], value["baseline"], value["interval"]) == (
@@ -337,6 +346,7 @@ def test_the_json_has_the_documented_form(store):
             **{"name": "top1", "unit": "%", "kind": "difference", "role": "accuracy"},
             **{"higher_is_better": True, "margin": None},
             "shown": {"divisor": 1.0, "unit": "%"},
+            "questions": 2,
         }
     ]
     none, projector, _ = value["rows"]
@@ -357,7 +367,10 @@ def test_the_json_has_the_documented_form(store):
     }
     cell = projector["metrics"]["top1"]
     assert cell["baseline"] == {
-        **{"kind": "difference", "value": 2.0, "low": 2.0, "high": 2.0, "n": 2, "sd": 0.0},
+        **{"kind": "difference", "value": 2.0, "n": 2, "sd": 0.0},
+        # Nine test images.
+        **{"low": pytest.approx(-97.83, abs=0.01), "high": pytest.approx(101.83, abs=0.01)},
+        **{"resolution": pytest.approx(100 / 9), "look": None},
         **{"p": 0.5, "p_smallest": 0.5, "p_holm": 1.0},
         **{"seeds": [0, 1], "differences": [2.0, 2.0]},
     }

@@ -102,7 +102,7 @@ def test_an_upgrade_keeps_every_row_and_a_copy(frozen, version):
         assert [run.state for run in runs] == (DONE if version == "0001" else DONE + OTHERS)
         assert {job.device_kind for run in runs for job in run.jobs} == {"cpu"}
         assert any(run.studies for run in runs) == (version >= "0003"), "older ones know no studies"
-        assert not any(run.tags or run.note for run in runs)
+        assert any(run.tags or run.note for run in runs) == (version >= "0006")
         queued = [run.id for run in runs if run.state is JobState.QUEUED]
         claim = store.queue.claim_next("cpu")
         assert ([] if claim is None else [claim.job_id]) == queued

@@ -1,0 +1,1 @@
+"""Figures over several tasks at once, such as data sets and methods."""

@@ -1,0 +1,135 @@
+"""What studies fixed before their first run, and every look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from emabench.errors import UsageError
+from emabench.records import JobState, StudyLooks, StudyPlan, TakenLook
+from emabench.store.schema.tables import (
+    Experiment,
+    Job,
+    StudyLookRow,
+    StudyMember,
+    StudyPlanRow,
+)
+
+
+def keep_plan(
+    session: Session,
+    study: str,
+    *,
+    smoke: bool,
+    pairs: tuple[int, ...],
+    levels: tuple[float, ...],
+    terms: Mapping[str, Any],
+) -> StudyPlan:
+    """Fix the looks of a study, unless they are fixed already; return those that hold.
+
+    As long as no run of the study is done, the plan may be another one.
+
+    Raises:
+        UsageError: other looks were fixed, and there are results already.
+    """
+    done = _done(session, study, smoke)
+    row = session.get(StudyPlanRow, (study, smoke))
+    wanted = (list(pairs), dict(terms))
+    if row is not None and (row.pairs, row.terms) != wanted and done:
+        if row.pairs != list(pairs):
+            planned = ", ".join(map(str, row.pairs))
+            raise UsageError(
+                f"the study {study} was planned to look at {planned} pairs, and "
+                f"{done} of its runs are done",
+                hint="copy its file under another name, or take compare --anytime",
+            )
+        return _plan(row)
+    if row is None or (row.pairs, row.terms) != wanted:
+        if row is not None:
+            session.delete(row)
+            session.flush()
+        row = StudyPlanRow(
+            study=study,
+            smoke=smoke,
+            pairs=list(pairs),
+            levels=list(levels),
+            terms=dict(terms),
+            planned_at=datetime.now(UTC),
+            done_before=done,
+        )
+        session.add(row)
+        session.flush()
+    return _plan(row)
+
+
+def note_look(
+    session: Session,
+    study: str,
+    *,
+    smoke: bool,
+    taken_by: str,
+    pairs: int,
+    verdicts: Mapping[str, Any],
+) -> bool:
+    """Record a look at a study, and return whether it shows anything that no look showed before."""
+    seen = session.scalars(select(StudyLookRow).where(StudyLookRow.study == study)).all()
+    if any((row.smoke, row.verdicts) == (smoke, dict(verdicts)) for row in seen):
+        return False
+    session.add(
+        StudyLookRow(
+            study=study,
+            smoke=smoke,
+            taken_at=datetime.now(UTC),
+            taken_by=taken_by,
+            pairs=pairs,
+            verdicts=dict(verdicts),
+        )
+    )
+    session.flush()
+    return True
+
+
+def looks_of(session: Session, studies: Iterable[str]) -> StudyLooks:
+    """Return the plans of studies, and the looks at them, the earliest first."""
+    names = list(dict.fromkeys(studies))
+    plans = session.scalars(select(StudyPlanRow).where(StudyPlanRow.study.in_(names)))
+    taken = session.scalars(
+        select(StudyLookRow).where(StudyLookRow.study.in_(names)).order_by(StudyLookRow.id)
+    )
+    return StudyLooks(
+        tuple(map(_plan, plans)),
+        tuple(
+            TakenLook(
+                row.study, row.smoke, row.taken_at, row.taken_by, row.pairs, dict(row.verdicts)
+            )
+            for row in taken
+        ),
+    )
+
+
+def _plan(row: StudyPlanRow) -> StudyPlan:
+    return StudyPlan(
+        row.study,
+        row.smoke,
+        tuple(row.pairs),
+        tuple(row.levels),
+        dict(row.terms),
+        row.planned_at,
+        row.done_before,
+    )
+
+
+def _done(session: Session, study: str, smoke: bool) -> int:
+    """Return how many runs of a study are done, with all of their jobs."""
+    is_open = select(Job.id).where(Job.experiment_id == Experiment.id, Job.state != JobState.DONE)
+    query = (
+        select(func.count())
+        .select_from(Experiment)
+        .join(StudyMember, StudyMember.experiment_id == Experiment.id)
+        .where(StudyMember.study == study, Experiment.smoke.is_(smoke), ~is_open.exists())
+    )
+    return session.scalar(query) or 0

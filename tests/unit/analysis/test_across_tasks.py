@@ -1,0 +1,97 @@
+"""Figures over several tasks: what they are, and which runs they are of."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from seeding import plan, recorded
+
+from emabench.analysis.comparison import compare
+from emabench.analysis.factor import Factor
+from emabench.analysis.metric_values import MetricValues
+from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.tasks.across_tasks import across_tasks
+from emabench.analysis.tasks.aggregates import (
+    aggregate,
+    interquartile_mean,
+    probability_of_improvement,
+    resampled,
+)
+from emabench.errors import NotFoundError, UsageError
+
+SCORES = np.random.default_rng(0).normal(60, 5, (5, 3))
+OTHERS = np.random.default_rng(1).normal(61, 5, (4, 3))
+
+
+def test_the_interquartile_mean_is_the_trimmed_mean_of_all_scores():
+    expected = stats.trim_mean(SCORES, 0.25, axis=None)
+    assert interquartile_mean(SCORES) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_probability_of_improvement_is_the_share_of_pairs_that_are_won():
+    u = [stats.mannwhitneyu(SCORES[:, k], OTHERS[:, k]).statistic for k in range(3)]
+    expected = np.mean(u) / 20
+    assert probability_of_improvement(SCORES, OTHERS) == pytest.approx(expected, abs=1e-12)
+    assert probability_of_improvement(SCORES, SCORES) == pytest.approx(0.5)
+
+
+def test_runs_are_drawn_again_within_their_task():
+    marked = np.arange(3) * 100 + np.arange(5)[:, None]
+    drawn = resampled(marked.astype(float), seed=0, resamples=200)
+    assert drawn.shape == (200, 5, 3)
+    assert np.all(drawn // 100 == np.arange(3))
+    assert set(np.unique(drawn)) == set(marked.ravel())
+    # Each task by itself.
+    assert not np.array_equal(drawn[..., 0] % 100, drawn[..., 1] % 100)
+
+
+def test_the_interval_is_that_of_the_resamples():
+    found = aggregate(interquartile_mean, SCORES)
+    drawn = interquartile_mean(resampled(SCORES, seed=0))
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(drawn, (2.5, 97.5))))
+    assert found.low < found.value < found.high
+
+
+def runs_of(methods=("moco", "simclr"), scopes=("none", "full"), seeds=range(4)):
+    return [
+        recorded(
+            plan(method=method, ema_scope=scope, seed=seed),
+            top1=50 + 10 * (method == "moco") + 2 * (scope == "none") + seed / 10,
+        )
+        for method in methods
+        for scope in scopes
+        for seed in seeds
+    ]
+
+
+def across(runs, fields=("method",), metric="top1"):
+    comparison = compare(runs, parse_metrics(metric))
+    return across_tasks(comparison, [Factor.parse(each) for each in fields], MetricValues())
+
+
+def test_values_of_the_factor_are_compared_over_all_methods():
+    found = across(runs_of())
+    assert (found.tasks, found.seeds) == (("moco", "simclr"), (0, 1, 2, 3))
+    rows = {row.label: row for row in found.rows}
+    assert rows["full"].is_baseline
+    assert rows["full"].improvement is None
+    assert rows["none"].improvement.value == 1.0
+    assert rows["none"].middle.value == pytest.approx(rows["full"].middle.value + 2)
+
+
+def test_what_lacks_a_task_or_a_seed_is_left_out():
+    lacking = [recorded(plan(method="moco", ema_scope="projector", seed=s)) for s in range(4)]
+    more = [recorded(plan(method="moco", ema_scope="full", seed=9))]
+    found = across([*runs_of(), *lacking, *more])
+    assert len(found.left_out) == 1
+    assert "projector" in found.left_out[0]
+    assert {row.label for row in found.rows} == {"none", "full"}
+    assert found.seeds == (0, 1, 2, 3)
+
+
+def test_what_cannot_be_compared_over_tasks_is_refused():
+    with pytest.raises(UsageError, match="throughput has another scale"):
+        across(runs_of(), metric="throughput")
+    with pytest.raises(UsageError, match="that is what is compared"):
+        across(runs_of(), fields=("ema_scope",))
+    with pytest.raises(NotFoundError, match="fewer than two seeds"):
+        across(runs_of(seeds=[0]))
