@@ -162,16 +162,22 @@ def test_a_class_token_that_nobody_trains_is_told():
 @pytest.mark.parametrize(("method", "scope"), [("mae", "none"), ("ijepa", "backbone")])
 def test_a_few_images_are_learned_by_heart(method, scope):
     """The target of I-JEPA stands still here: a loss that falls with it could be a collapse."""
-    fields = {"data__train_subset": 32, "epochs": 400, "schedule__kind": "constant"}
+    steps, network = 300, {"mae": "decoder", "ijepa": "predictor"}[method]
+    spec = resolved(method, scope).pretrain
+    fields = {"data__train_subset": 32, "epochs": steps, "probe_images": 0}
+    fields |= {f"augmentation__{kind}_probability": 0.0 for kind in ("jitter", "flip", "grey")}
+    fields |= {f"augmentation__crop_{kind}": [1.0, 1.0] for kind in ("scale", "ratio")}
     fields |= {"optimizer__name": "adamw", "optimizer__lr": 0.003, "optimizer__lr_batch": None}
-    fields |= {"augmentation__crop_scale": [1.0, 1.0], "augmentation__jitter_probability": 0.0}
-    fields |= {"ema__decay": 1.0, "ema__schedule": "constant", "probe_images": 0}
-    fields |= {"optimizer__weight_decay": 0.0, "augmentation__flip_probability": 0.0}
-    fields |= {"augmentation__grey_probability": 0.0}
+    fields |= {"optimizer__weight_decay": 0.0, "schedule__warmup_epochs": 20}
+    fields |= {"ema__decay": 1.0, "ema__schedule": "constant"}
+    wider = {"embed_dim": 64, "num_heads": 4}
+    fields["backbone__options"] = {**spec.backbone.options, **wider}
+    wider = {"dim": 64, "depth": 2, "heads": 4}
+    fields |= {f"method__options__{network}_{name}": value for name, value in wider.items()}
     trainer = trainer_of(method, scope, **fields)
     trainer.start(0)
     batches = trainer.endless()
-    losses = [trainer.train_step(next(batches)).item() for _ in range(400)]
+    losses = [trainer.train_step(next(batches)).item() for _ in range(steps)]
     first, last = (sum(part) / 20 for part in (losses[:20], losses[-20:]))
     assert last < SHARE[method] * first, (first, last)
 
