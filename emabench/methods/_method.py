@@ -76,6 +76,8 @@ class Method(nn.Module):
     itself."""
     trains: ClassVar[bool] = True
     """Whether there is anything to train."""
+    tunes_given_weights: ClassVar[bool] = False
+    """Whether it is meant for a backbone that starts from the weights of an earlier training."""
     constant_lr: ClassVar[tuple[str, ...]] = ()
     """Modules of the method whose learning rate stays at its peak, without any schedule."""
 

@@ -9,7 +9,7 @@ alone. Defaults are the authors' for a ViT-B.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,7 @@ class MAECT(NNCLR):
         head_epochs: Annotated[int, Field(ge=0)] = 20
         tuned_share: Annotated[float, Field(ge=0, le=1)] = 0.5
 
+    tunes_given_weights: ClassVar[bool] = True
     ranks: Tensor
 
     def __init__(self, options: Options, feature_dim: int, data: TrainingSet) -> None:
