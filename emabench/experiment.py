@@ -212,6 +212,11 @@ def resolve(
     else:  # how it would be evaluated makes no other run
         off = LinearEvalSpec(enabled=False)
         fields["evaluation"] = off.model_dump(mode="json", exclude={"data", "seed"})
+    if method.tunes_given_weights and given.init is None:
+        notes.append(
+            f"method {pretrain.method.name} tunes given weights, and this encoder is untrained: "
+            "--init names a run or a file"
+        )
     if given.teacher is not None:
         notes.append(
             "ema.teacher: the target is run in eval mode and never moves, so that decay and "

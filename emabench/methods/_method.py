@@ -7,7 +7,7 @@ touches EMA, optimiser, loop or logging, so that every EMA scope applies to it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -76,6 +76,8 @@ class Method(nn.Module):
     itself."""
     trains: ClassVar[bool] = True
     """Whether there is anything to train."""
+    tunes_given_weights: ClassVar[bool] = False
+    """Whether it is meant for a backbone that starts from the weights of an earlier training."""
     constant_lr: ClassVar[tuple[str, ...]] = ()
     """Modules of the method whose learning rate stays at its peak, without any schedule."""
 
@@ -98,6 +100,15 @@ class Method(nn.Module):
 
     def begin_epoch(self, epoch: int, projector: nn.Module) -> None:
         """Prepare an epoch, counted from 0: freeze a layer of the projector, for example."""
+
+    def frozen_blocks(self, epoch: int, blocks: Sequence[str]) -> Sequence[str]:
+        """Return the blocks of the encoder that are not trained in an epoch, counted from 0.
+
+        Args:
+            epoch: its number.
+            blocks: the names of all blocks, first to last, the projector included.
+        """
+        return ()
 
     def begin_step(self, generator: Generator) -> None:
         """Prepare a step: draw what the loss needs at random.

@@ -62,12 +62,12 @@ class NNCLR(Method):
 
     def loss(self, online: Views, target: Views) -> Tensor:
         """Mean over both views of the cross entropy of a neighbour's prediction in the batch."""
-        first = self._info_nce(self._neighbours(target[0]), online[1])
-        second = self._info_nce(self._neighbours(target[1]), online[0])
+        first = self._info_nce(self.neighbours(target[0], 0), online[1])
+        second = self._info_nce(self.neighbours(target[1], 1), online[0])
         return (first + second) / 2
 
     @torch.no_grad()
-    def _neighbours(self, targets: Tensor) -> Tensor:
+    def neighbours(self, targets: Tensor, view: int) -> Tensor:
         """Return the most similar member of the support set, for each of [N, E] targets."""
         own = F.normalize(targets, dim=1)
         similarity = own @ self.support[0].T

@@ -90,7 +90,7 @@ class BackboneSpec(SpecModel):
 class OptimizerSpec(SpecModel):
     """The optimiser of the online network."""
 
-    added_later = ("final_weight_decay", "predictor_lr")
+    added_later = ("final_weight_decay", "layer_decay", "predictor_lr")
     name: str = "sgd"
     """Name of a timm optimiser, for example ``sgd``, ``lars``, ``adamw``."""
     lr: NotNegative = 0.3
@@ -110,6 +110,9 @@ class OptimizerSpec(SpecModel):
     """Upper bound on the norm of the whole gradient; None does not clip."""
     options: Options = Field(default_factory=dict)
     """Further keyword arguments of the optimiser, for example ``trust_coeff`` of LARS."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the learning rate from each block of the backbone to the one below it; the last
+    block has it once, the projector never. For tuning: 0.65 for an MAE (arXiv 2304.10520)."""
     predictor_lr: Positive = 1.0
     """Factor on the learning rate of the method's predictor, warm-up included: BYOL without EMA
     learns with 10 (arXiv 2006.07733, appendix)."""

@@ -192,7 +192,8 @@ def load_teacher(
     load_weights(given.backbone, loaded.model, backbone=loaded.name)
     for name, block in loaded.blocks.items():
         blocks[name].load_state_dict(block.state_dict())
-    if given.projector is None or not blocks[PROJECTOR].state_dict():
+    projects = PROJECTOR in blocks and blocks[PROJECTOR].state_dict()
+    if given.projector is None or not projects:
         return
     read_header(given.projector)  # a damaged one says so
     try:

@@ -125,6 +125,7 @@ class Learner(nn.Module):
         by_size = [views for views in (method.online_views, self.local_views) if views]
         # The views of each pass: views of two sizes cannot share one.
         self._passes = by_size if joint else [(view,) for views in by_size for view in views]
+        self._frozen: list[nn.Parameter] = []
         self._residual_weight: float = getattr(options, "residual_weight", 0.0)
 
     def online_parts(self) -> nn.ModuleDict:
@@ -148,8 +149,19 @@ class Learner(nn.Module):
         for block in (*self.encoder.blocks.values(), *self.target.copies.values()):
             block.compile(dynamic=dynamic)
 
+    def freeze(self, epoch: int) -> None:
+        """Train the blocks that the method trains in an epoch, and no others."""
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
+        blocks = self.method.frozen_blocks(epoch, self.encoder.block_names)
+        of_blocks = (self.encoder.blocks[name].parameters() for name in blocks)
+        self._frozen = [each for block in of_blocks for each in block if each.requires_grad]
+        for parameter in self._frozen:
+            parameter.requires_grad_(False)
+
     def begin_epoch(self, epoch: int) -> None:
         """Let the method prepare an epoch, counted from 0."""
+        self.freeze(epoch)
         self.method.begin_epoch(epoch, self.encoder.blocks[PROJECTOR])
 
     def forward(self, views: Mapping[int, Tensor], labels: Tensor | None = None) -> StepOutput:

@@ -13,6 +13,7 @@ from torch import nn
 
 from emabench.errors import SpecError, UnknownNameError, first_line
 from emabench.spec import OptimizerSpec, ScheduleSpec
+from emabench.spec.scope import PROJECTOR
 
 _FUSED = ("sgd", "momentum", "adam", "adamw")
 """Optimisers that torch can run as one kernel over all parameters."""
@@ -138,11 +139,12 @@ def _groups(
 ) -> list[dict[str, Any]]:
     """Group the parameters by whether they take weight decay, and by their learning rate."""
     groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
+    factors = _factors(spec, model)
     for name, parameter in model.named_parameters():
         decays = spec.decay_bias_and_norm or parameter.ndim > 1
         constant = any(name.startswith(f"{module}.") for module in constant_lr)
         predicts = predictor is not None and name.startswith(f"{predictor}.")
-        factor = spec.predictor_lr if predicts else 1.0
+        factor = spec.predictor_lr if predicts else factors.get(_block_of(name), 1.0)
         groups.setdefault((decays, constant, factor), []).append(parameter)
     return [
         {
@@ -154,6 +156,21 @@ def _groups(
         }
         for (decays, constant, factor), parameters in groups.items()
     ]
+
+
+def _factors(spec: OptimizerSpec, model: nn.Module) -> dict[str | None, float]:
+    """Return the factor of each block of the backbone on the learning rate."""
+    names = dict.fromkeys(_block_of(name) for name, _ in model.named_parameters())
+    backbone = [name for name in names if name not in (None, PROJECTOR)]
+    count = len(backbone)
+    return {name: spec.layer_decay ** (count - index) for index, name in enumerate(backbone)}
+
+
+def _block_of(parameter: str) -> str | None:
+    """Return the block of the encoder that a parameter of the online network belongs to."""
+    start = "encoder.blocks."
+    inside = parameter.startswith(start)
+    return parameter.removeprefix(start).partition(".")[0] if inside else None
 
 
 class WeightDecay:

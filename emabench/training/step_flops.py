@@ -7,9 +7,14 @@ import torch
 from emabench.cost.flops import count_flops, shapes_only
 from emabench.training.learner import Learner
 
+_LATE = 1_000_000
+"""An epoch after all that a method freezes for a while."""
+
 
 def step_flops(learner: Learner, batch_size: int) -> int | None:
     """Return the operations of forward and backward pass of a batch, one multiply-add = 2.
+
+    They are those of late epochs, when only what is never trained is frozen.
 
     Optimiser, EMA update and augmentation are element-wise and not counted, nor is the probe.
 
@@ -29,6 +34,8 @@ def step_flops(learner: Learner, batch_size: int) -> int | None:
             for view, side in learner.sizes.items()
         }
         labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
+
+        shapes.freeze(_LATE)
 
         def step() -> None:
             shapes(views, labels).objective.backward()

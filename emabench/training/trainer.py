@@ -298,9 +298,10 @@ class Trainer:
     ) -> EpochProgress:
         """Score the online probe and record the epoch."""
         loss = math.fsum(self._epoch_losses) / len(self._epoch_losses)
+        first = self._optimizer.param_groups[0]
         values = {
             "loss": loss,
-            "lr": self._optimizer.param_groups[0]["lr"],
+            "lr": first["lr"] / first.get("lr_scale", 1.0),
             "decay": self._decay(self.step - 1),
         }
         if self._spec.probe_images and self._world.is_first:

@@ -15,6 +15,7 @@ from emabench.networks.backbone import build_backbone
 from emabench.networks.token_grid import take_visible
 from emabench.spec.settings import experiments
 from emabench.testing import check_resumption, check_steps, resolved
+from emabench.training.given_weights import Given, GivenWeights, find_init, load_teacher
 from emabench.training.step_flops import step_flops
 from emabench.training.trainer import Trainer
 from emabench.training.weights import save_weights
@@ -150,11 +151,41 @@ def test_the_target_of_ijepa_leaves_weights_that_timm_takes(tmp_path):
     assert not torch.allclose(found["online"], found["target"])
 
 
-def test_a_class_token_that_nobody_trains_is_told():
-    fields = {"backbone__options": {}, "method__name": "ijepa"}
+def test_what_mae_has_learned_is_tuned_by_mae_ct_and_teaches_ijepa(tmp_path):
+    mae = trainer_of("mae", max_steps=2)
+    save_weights(mae, mae._spec, tmp_path / "mae")
+    vit = {"backbone__name": "tiny-vit", "data__image_size": 32, "batch_size": 16}
+    vit["backbone__options"] = {"global_pool": "avg", "fc_norm": False}
+    file = str(tmp_path / "mae" / "online.safetensors")
+    spec = resolved("mae_ct", "projector", init=file, **vit).pretrain
+    given = Given(init=find_init(file, spec.backbone.name, None))
+    tuned = Trainer(spec, load_dataset(spec.data), CPU, CostMeter(CPU), given=given)
+    pairs = list(
+        zip(*(each.learner.backbone[0].model.parameters() for each in (mae, tuned)), strict=True)
+    )
+    assert all(torch.equal(mine, theirs) for mine, theirs in pairs)
+    assert resolve_notes("mae_ct", init=file, **vit) == []
+    (note,) = resolve_notes("mae_ct", **vit)
+    assert "this encoder is untrained" in note
+    save_weights(tuned, spec, tmp_path / "tuned")
+    files = [tmp_path / "tuned" / f"{name}.safetensors" for name in ("online", "projector")]
+    options = {"backbone__options": vit["backbone__options"]}
+    learner = trainer_of("ijepa", "backbone", **options).learner
+    load_teacher(GivenWeights("run", *files), spec.backbone, 32, learner.target.copies)
+    images = torch.randn(2, 3, 32, 32)
+    expected = tuned.learner.eval().backbone_of("online")(images)
+    torch.testing.assert_close(learner.eval().backbone_of("target")(images), expected)
+
+
+def resolve_notes(method, **fields):
+    fields = {"method__name": method, **fields}
     axes = [(f"pretrain.{name.replace('__', '.')}", [value]) for name, value in fields.items()]
     (spec,) = experiments(axes, preset="smoke")
-    (note,) = resolve(spec, command="emabench run").warnings
+    return [each for each in resolve(spec, command="emabench run").warnings if method in each]
+
+
+def test_a_class_token_that_nobody_trains_is_told():
+    (note,) = resolve_notes("ijepa", backbone__options={})
     assert "leaves the class token untrained" in note
 
 
@@ -162,16 +193,22 @@ def test_a_class_token_that_nobody_trains_is_told():
 @pytest.mark.parametrize(("method", "scope"), [("mae", "none"), ("ijepa", "backbone")])
 def test_a_few_images_are_learned_by_heart(method, scope):
     """The target of I-JEPA stands still here: a loss that falls with it could be a collapse."""
-    fields = {"data__train_subset": 32, "epochs": 400, "schedule__kind": "constant"}
+    steps, network = 300, {"mae": "decoder", "ijepa": "predictor"}[method]
+    spec = resolved(method, scope).pretrain
+    fields = {"data__train_subset": 32, "epochs": steps, "probe_images": 0}
+    fields |= {f"augmentation__{kind}_probability": 0.0 for kind in ("jitter", "flip", "grey")}
+    fields |= {f"augmentation__crop_{kind}": [1.0, 1.0] for kind in ("scale", "ratio")}
     fields |= {"optimizer__name": "adamw", "optimizer__lr": 0.003, "optimizer__lr_batch": None}
-    fields |= {"augmentation__crop_scale": [1.0, 1.0], "augmentation__jitter_probability": 0.0}
-    fields |= {"ema__decay": 1.0, "ema__schedule": "constant", "probe_images": 0}
-    fields |= {"optimizer__weight_decay": 0.0, "augmentation__flip_probability": 0.0}
-    fields |= {"augmentation__grey_probability": 0.0}
+    fields |= {"optimizer__weight_decay": 0.0, "schedule__warmup_epochs": 20}
+    fields |= {"ema__decay": 1.0, "ema__schedule": "constant"}
+    wider = {"embed_dim": 64, "num_heads": 4}
+    fields["backbone__options"] = {**spec.backbone.options, **wider}
+    wider = {"dim": 64, "depth": 2, "heads": 4}
+    fields |= {f"method__options__{network}_{name}": value for name, value in wider.items()}
     trainer = trainer_of(method, scope, **fields)
     trainer.start(0)
     batches = trainer.endless()
-    losses = [trainer.train_step(next(batches)).item() for _ in range(400)]
+    losses = [trainer.train_step(next(batches)).item() for _ in range(steps)]
     first, last = (sum(part) / 20 for part in (losses[:20], losses[-20:]))
     assert last < SHARE[method] * first, (first, last)
 

@@ -70,7 +70,7 @@ def first_batch():
 
 def first_step(first_batch, **fields):
     """Return the loss of the first step and the norm of the online gradient."""
-    spec = resolved(**fields).pretrain
+    spec = resolved(batch_size=len(first_batch[0]), **fields).pretrain
     learner = Learner(spec, 28, TrainingSet(images=200, classes=10)).train()
     if spec.method.name == "moco":  # with an empty queue its loss would be 0
         generator = torch.Generator().manual_seed(1)
@@ -228,7 +228,7 @@ def test_a_stop_at_the_very_last_step_leaves_nothing_to_do(tmp_path, monkeypatch
 
 
 def learner_of(**fields):
-    spec = resolved(**fields).pretrain
+    spec = resolved(batch_size=128, **fields).pretrain
     return Learner(spec, 28, TrainingSet(images=200, classes=10)).train()
 
 

@@ -16,7 +16,7 @@ def make(name, **options):
 
 def test_methods_are_found_by_their_files():
     assert {
-        "barlow_twins", "byol", "dcl", "diet", "dino", "ijepa", "lejepa", "mae", "moco",
+        "barlow_twins", "byol", "dcl", "diet", "dino", "ijepa", "lejepa", "mae", "mae_ct", "moco",
         "mocov3", "nnclr", "random", "ressl", "simclr", "simsiam", "supcon", "supervised", "swav",
         "vicreg", "wmse",
     } == set(method_names())  # fmt: skip
@@ -60,6 +60,14 @@ def test_prototypes_learn_only_after_the_frozen_epochs(name):
         assert (projector[-1].weight.grad is not None) == learns
         assert projector[0][0].weight.grad is not None
         projector.zero_grad(set_to_none=True)
+
+
+def test_mae_ct_trains_its_head_and_then_the_upper_half():
+    method = make("mae_ct", head_epochs=3, queue_size=64)
+    blocks = ("stem", "block1", "block2", "block3", "block4", "projector")
+    assert method.frozen_blocks(2, blocks) == blocks[:-1]
+    assert method.frozen_blocks(3, blocks) == blocks[:3]
+    assert make("mae_ct", head_epochs=0, tuned_share=1.0).frozen_blocks(0, blocks) == ("stem",)
 
 
 def test_prototypes_give_cosine_similarities():

@@ -112,6 +112,41 @@ def test_ijepa_predicts_each_target_without_the_others():
     torch.testing.assert_close(method.predict_hidden(tokens, slice(0, N)), together.flip(2))
 
 
+def test_mae_ct_contrasts_with_one_of_the_nearest_neighbours_drawn_at_random():
+    options = {"output_dim": E, "queue_size": 40, "hidden_dim": 8, "predictor_dim": 8}
+    method = make("mae_ct", neighbours=3, **options)
+    online, target = views(0), tuple(view.detach() for view in views(1))
+    generator = torch.Generator().manual_seed(4)
+    method.begin_step(generator)
+    own = [F.normalize(view, dim=1) for view in target]
+    assert all(torch.equal(method.neighbours(target[v], v), own[v]) for v in (0, 1))
+    for seed in (5, 6):
+        method.remember(tuple(view.detach() for view in views(seed)))
+    known = method.support[0][:32]
+    method.begin_step(generator)
+    ranks = method.ranks
+    assert ranks.shape == (2, N)
+    assert set(ranks.flatten().tolist()) == {0, 1, 2}
+    found = []
+    for view in (0, 1):
+        nearest = [
+            sorted(range(32), key=lambda i, one=one: -float(one @ known[i])) for one in own[view]
+        ]
+        found.append(known[[row[r] for row, r in zip(nearest, ranks[view].tolist(), strict=True)]])
+        torch.testing.assert_close(method.neighbours(target[view], view), found[view])
+    loss = method.loss(online, target)
+    expected = [
+        F.cross_entropy(found[a] @ F.normalize(online[b], dim=1).T / T, torch.arange(N))
+        for a, b in ((0, 1), (1, 0))
+    ]
+    same_value_and_gradient(loss, sum(expected) / 2, online)
+    nearest_alone = make("mae_ct", neighbours=1, **options)
+    plain = make("nnclr", **options)
+    for each in (nearest_alone, plain):
+        each.remember(tuple(view.detach() for view in views(5)))
+    torch.testing.assert_close(nearest_alone.loss(online, target), plain.loss(online, target))
+
+
 def test_supcon_takes_every_view_of_the_class_for_a_positive():
     online, labels = views(0), torch.arange(N) % 5
     loss = make("supcon").loss(online, (labels,))

@@ -76,6 +76,13 @@ BROKEN = {
         ("hidden.flatten(0, 1))", "hidden.flip(1).flatten(0, 1))"),
         ("tokens[:, self.grid.prefix :].repeat", "tokens[:, : -self.grid.prefix].repeat"),
     ),
+    "mae_ct": (
+        ("self._nearest, dim=1)", "self._nearest, dim=1, largest=False)"),
+        ("self.ranks[view]", "self.ranks[0]"),
+        ("own @ self.support[0].T", "targets @ self.support[0].T.flip(1)"),
+        ("enqueued > 0, self", "enqueued > 99, self"),
+        ("torch.randint(self._nearest,", "torch.randint(1,"),
+    ),
     "mae": (
         ("shuffled[:, :seen]", "shuffled[:, seen:]"),
         ("self.grid), self.hidden)", "self.grid), self.visible)"),
@@ -100,7 +107,7 @@ BROKEN = {
         (".T / self.temperature", ".T"),
         ("(first + second) / 2", "first"),
         (").argmax(", ").argmin("),
-        ("self._neighbours(target[0]), online[1]", "self._neighbours(target[0]), online[0]"),
+        ("self.neighbours(target[0], 0), online[1]", "self.neighbours(target[0], 0), online[0]"),
     ),
     "ressl": (
         ("self._similarity(query) / self.temperature", "-self._similarity(query)"),
@@ -133,6 +140,7 @@ CHECKS = {
         "test_ijepa_is_the_smooth_distance_to_the_normalised_tokens_of_the_targets",
         "test_ijepa_predicts_each_target_without_the_others",
     ],
+    "mae_ct": ["test_mae_ct_contrasts_with_one_of_the_nearest_neighbours_drawn_at_random"],
     "mae": ["test_mae_is_the_error_of_the_normalised_pixels_of_hidden_patches"],
     "supcon": ["test_supcon_takes_every_view_of_the_class_for_a_positive"],
     "moco": ["test_moco_contrasts_with_the_queue_of_the_keys_view"],

@@ -20,6 +20,7 @@ def learner_of(name, scope="none", **fields):
 
 
 def computed(learner):
+    learner.freeze(1000)
     views = {view: torch.randn(BATCH, 3, SIZE, SIZE) for view in learner.sizes}
     labels = torch.zeros(BATCH, dtype=torch.int64)
     return count_flops(lambda: learner(views, labels).objective.backward())
