@@ -14,7 +14,7 @@ from emabench.errors import SpecError, UsageError
 from emabench.spec.experiment import ExperimentSpec, load_fields
 from emabench.spec.grid import expand_values, product
 from emabench.spec.paths import SHORT_NAMES, field_value, full_path, is_text
-from emabench.spec.plain import shown
+from emabench.spec.plain import check_label, shown
 from emabench.spec.settings import DEFAULT_PRESET, experiment_at, parse_assignment
 
 if TYPE_CHECKING:
@@ -195,11 +195,8 @@ def resolve_all(
         DataError: the images cannot be read.
     """
     from emabench import experiment
-    from emabench.spec.plain import check_label
 
-    for what, label in (("--name", name), ("--study", study)):
-        if label is not None:
-            check_label(label, what=what)
+    check_labels(name, study)
     plans = [
         experiment.resolve(
             point.spec, command=point.command, name=name, kept=kept, on_event=on_event
@@ -207,6 +204,17 @@ def resolve_all(
         for point in points
     ]
     return [replace(plan, study=study) for plan in plans]
+
+
+def check_labels(name: str | None, study: str | None) -> None:
+    """Check the names that a user gives to runs.
+
+    Raises:
+        UsageError: one is empty, or has what is not shown.
+    """
+    for what, label in (("--name", name), ("--study", study)):
+        if label is not None:
+            check_label(label, what=what)
 
 
 def command_line(point: Mapping[str, Any], *, preset: str | None, file: Path | None) -> str:
