@@ -75,13 +75,13 @@ def extension_plan(
         revisions=revisions,
         on_note=lambda text: on_event(Notice(text)),
     )
-    earlier = (*before.pretrain.extends.epochs, before.pretrain.epochs)
+    earlier = (*before.pretrain.extends.earlier_epochs, before.pretrain.epochs)
     extends = ExtendsSpec(
         run=run.id,
         fingerprint=run.fingerprint,
         training=training,
         checkpoint=checkpoint_digest(file),
-        epochs=earlier,
+        earlier_epochs=earlier,
         step=state["step"],
     )
     if epochs <= before.pretrain.epochs:
@@ -96,7 +96,7 @@ def extension_plan(
     command = shlex.join(["emabench", "run", "--extend", run.id, "--epochs", str(epochs)])
     plan = experiment.resolve(spec, command=command, name=name, kept=kept, on_event=on_event)
     _check_the_same(run, plan.identity, revisions)
-    note = _schedules_note(run, before.pretrain, extends, epochs)
+    note = _schedules_note(before.pretrain, extends, epochs)
     on_event(Notice(note))
     return replace(plan, study=study, warnings=(*plan.warnings, note))
 
@@ -140,9 +140,10 @@ def _check_the_same(run: RunRecord, identity: Mapping[str, object], revisions: o
         )
 
 
-def _schedules_note(run: RunRecord, before: PretrainSpec, extends: ExtendsSpec, epochs: int) -> str:
+def _schedules_note(before: PretrainSpec, extends: ExtendsSpec, epochs: int) -> str:
+    """Say what the schedules do, in words that are the same for all seeds."""
     return (
-        f"goes on from {run.title} after step {extends.step}, where its schedules "
-        f"(epochs={before.epochs}) ended; learning rate, weight decay and EMA decay jump to what "
-        f"they are at that step of epochs={epochs}, and go on from there"
+        f"extends a run after step {extends.step}, where the schedules of epochs={before.epochs} "
+        "ended; learning rate, weight decay and EMA decay jump to what they are at that step of "
+        f"epochs={epochs}, and go on from there"
     )

@@ -187,7 +187,7 @@ class ExtendsSpec(SpecModel):
     """What tells its training from others: spec and plugins."""
     checkpoint: _Digest | None = None
     """SHA-256 of the checkpoint."""
-    epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    earlier_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Epochs of the schedules before this one: of the run, after those of the runs that it extends
     itself."""
     step: Annotated[int, Field(ge=1)] | None = None

@@ -106,7 +106,7 @@ def test_it_enters_the_schedules_of_all_epochs_at_its_step(store, place):
     (line,) = [each for each in said if each.startswith("goes on after step")]
     last = store.metrics(cosine.id, "lr")[-1].value
     assert f"the learning rate, {last:.4g} there" in line
-    assert "where its schedules (epochs=1) ended" in child.warnings[-1]
+    assert "where the schedules of epochs=1 ended" in child.warnings[-1]
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_its_identity_is_the_parent_and_the_checkpoint(store, place):
     plan = extension_plan(parent, 2, artifacts=place / "files")
     extends = plan.spec["pretrain"]["extends"]
     assert plan.identity["extends"] == [parent.fingerprint, extends["checkpoint"]]
-    assert (extends["run"], extends["epochs"]) == (parent.id, [1])
+    assert (extends["run"], extends["earlier_epochs"]) == (parent.id, [1])
     assert plan.command == f"emabench run --extend {parent.id} --epochs 2"
     assert plan.fingerprint not in (parent.fingerprint, planned(2, **CONSTANT).fingerprint)
     assert extension_plan(parent, 3, artifacts=place / "files").fingerprint != plan.fingerprint
@@ -127,7 +127,7 @@ def test_its_identity_is_the_parent_and_the_checkpoint(store, place):
     assert list(arm.runs) == [0, 1], "each extends its own seed"
     assert len(group([*children, parent])) == 2
     longer = extension_plan(children[0], 3, artifacts=place / "files")
-    assert longer.spec["pretrain"]["extends"]["epochs"] == [1, 2]
+    assert longer.spec["pretrain"]["extends"]["earlier_epochs"] == [1, 2]
     assert same(
         weights(place, train(store, longer, place / "files")),
         weights(place, train(store, planned(3, **CONSTANT), place / "files")),

@@ -115,3 +115,28 @@ def test_short_names_and_identity_stand_for_one_field():
     assert Factor.parse("threads").path == "threads"
     assert (Factor.parse("device").path, Factor.parse("data_dir").path) == ("device_kind", "data")
     assert Factor.parse("method.options.queue_size").name == "method.options.queue_size"
+
+
+def test_extended_runs_are_compared_with_those_that_they_extend():
+    parents = [recorded(plan(seed=seed, epochs=10), top1=60 + seed) for seed in range(3)]
+    children = [
+        recorded(
+            plan(
+                seed=seed,
+                epochs=20,
+                pretrain__extends={
+                    "run": f"{seed}a", "fingerprint": f"{seed}" * 32, "training": "b" * 32,
+                    "checkpoint": f"{seed}" * 64, "earlier_epochs": [10], "step": 40,
+                },
+                identity={"extends": [f"{seed}" * 32, f"{seed}" * 64]},
+            ),
+            top1=62 + seed,
+        )
+        for seed in range(3)
+    ]  # fmt: skip
+    found = compared([*parents, *children], "epochs")
+    assert [row.n for row in found.rows] == [3, 3], "each seed extends a run of its own"
+    (child,) = [row for row in found.rows if row.value == 20]
+    assert found.rows[child.reference].value == 10
+    assert child.label == "none earlier_epochs=[10] epochs=20 step=40"
+    assert not [note for note in found.notes if "not compared" in note]
