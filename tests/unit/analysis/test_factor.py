@@ -138,5 +138,4 @@ def test_extended_runs_are_compared_with_those_that_they_extend():
     assert [row.n for row in found.rows] == [3, 3], "each seed extends a run of its own"
     (child,) = [row for row in found.rows if row.value == 20]
     assert found.rows[child.reference].value == 10
-    assert child.label == "none earlier_epochs=[10] epochs=20 step=40"
     assert not [note for note in found.notes if "not compared" in note]
