@@ -67,10 +67,11 @@ from emabench.spec import (
     SpecModel,
 )
 from emabench.spec.fingerprint import fingerprint, run_fingerprints
-from emabench.spec.pretrain import GIVEN
+from emabench.spec.pretrain import EXTENDS, GIVEN
 from emabench.spec.revisions import EVALUATION, PRETRAINING, named
 from emabench.spec.scope import PROJECTOR
 from emabench.training.checkpoint import save_checkpoint, saved_states
+from emabench.training.extension import extended_state, take_over
 from emabench.training.given_weights import (
     NOTHING,
     Given,
@@ -276,6 +277,8 @@ def resolve(
         identity["also"] = dict(zip((each.title for each in also), hashes, strict=True))
     if revisions := _revisions(pretrain, method, options, backbone, dataset):
         identity[PRETRAINING] = revisions
+    if pretrain.extends.run is not None:
+        identity[EXTENDS] = [pretrain.extends.fingerprint, pretrain.extends.checkpoint]
     if evaluates and spec.evaluation.enabled:
         check_holdout(spec.evaluation.linear, evaluated)
         check_few_shot(spec.evaluation.few_shot, evaluated.train, evaluated.classes)
@@ -315,6 +318,7 @@ def pretrain(
     *,
     folder: Path,
     earlier: Sequence[Path] = (),
+    extended: Sequence[Path] = (),
     on_event: Listener,
     record: Callable[[Iterable[MetricPoint]], None],
     stop: Callable[[], bool],
@@ -330,6 +334,7 @@ def pretrain(
         folder: of this attempt; gets checkpoints and, at the end, the weights. The checkpoints
             are left to the caller: a result that was not recorded yet can be had again.
         earlier: folders of earlier attempts, newest first: training goes on from there.
+        extended: those of the attempts at the run that it extends.
         on_event: listens.
         record: given the metrics of every epoch.
         stop: asked after every step whether to stop.
@@ -341,6 +346,7 @@ def pretrain(
     Raises:
         TrainingError: the loss is not finite.
         InterruptedRunError: it was stopped; a checkpoint is there.
+        CheckpointError: the one that it is to go on from is gone, or another one.
     """
     device = bind_device(spec)
     with (
@@ -356,7 +362,7 @@ def pretrain(
         trainer = Trainer(spec, dataset, device, meter, world, given)
         revisions = _revisions_of(trainer, spec, dataset)
         on_event(RevisionsFound(tuple(revisions)))
-        owner = _owner(spec)
+        owner = training_owner(spec)
         resumed = False
         with meter.phase("checkpoint"):
             for state in saved_states(
@@ -376,6 +382,14 @@ def pretrain(
                 resumed = True
                 on_event(Notice(f"resumed after step {trainer.step} of {trainer.total_steps}"))
                 break
+            if not resumed and spec.extends.run is not None:
+                state = extended_state(
+                    spec.extends,
+                    extended,
+                    revisions=revisions,
+                    on_note=lambda text: on_event(Notice(text)),
+                )
+                on_event(Notice(take_over(trainer, state, spec.extends)))
 
         def save(state: dict[str, Any]) -> None:
             with meter.phase("checkpoint"):
@@ -533,7 +547,7 @@ def _plugins(spec: PretrainSpec, *evaluated_on: Mapping[str, Any]) -> list[Plugi
     )
 
 
-def _owner(spec: PretrainSpec) -> str:
+def training_owner(spec: PretrainSpec) -> str:
     """Return what tells the checkpoints of a training from those of other ones, or of other code.
 
     Its weights need no more than its spec: an evaluation does not have the method that made them.

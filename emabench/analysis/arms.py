@@ -13,6 +13,7 @@ from typing import Any
 from emabench.extensions.plugin_reference import PLUGINS, PluginKind, references_in
 from emabench.records import RunRecord
 from emabench.spec.paths import ADDED_LATER
+from emabench.spec.pretrain import EXTENDS
 from emabench.spec.revisions import EVALUATION, PRETRAINING, names_in
 from emabench.table import show_value
 
@@ -32,6 +33,10 @@ TOLD_BY_IDENTITY = {
     "teacher": ("pretrain.ema.teacher",),
 }
 """Fields that only say how the identity was chosen: ``auto`` and ``cpu`` may be the same device."""
+_OF_A_SEED = tuple(
+    f"pretrain.extends.{name}" for name in ("run", "fingerprint", "training", "checkpoint")
+)
+"""Fields that tell which of the seeds of an arm a run extends."""
 _PLUGIN = "plugins."
 """Begins the field that holds the digest of a plugin; its kind follows."""
 _BACKBONE = "pretrain.backbone.name"
@@ -85,7 +90,7 @@ def fields_of(run: RunRecord) -> dict[str, Any]:
     fields.update(
         (name, value)
         for name, value in run.identity.items()
-        if name not in (PRETRAINING, EVALUATION, PLUGINS)
+        if name not in (PRETRAINING, EVALUATION, PLUGINS, EXTENDS)
     )
     for reference in references_in(run.identity):
         field = f"{_PLUGIN}{reference.kind}"
@@ -94,6 +99,8 @@ def fields_of(run: RunRecord) -> dict[str, Any]:
         for path in TOLD_BY_IDENTITY.get(name, ()):
             fields.pop(path, None)
     fields.pop("evaluation.floors", None)  # figures beside the others, which it leaves as they are
+    for path in _OF_A_SEED:
+        fields.pop(path, None)
     return fields
 
 

@@ -29,6 +29,7 @@ _GO_ALONG = {
         "pretrain.ema.buffers",
         "pretrain.ema.every",
     ),
+    "pretrain.epochs": ("pretrain.extends.",),
     "device_kind": ("precision",),
 }
 """Fields, or beginnings of fields, that have another meaning under each value of a factor."""

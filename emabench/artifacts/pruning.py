@@ -42,7 +42,7 @@ def find_prunable(
     """Return the files that nobody needs; nothing of a running attempt is among them.
 
     Weights that an unfinished run is given, or an unfinished evaluation of its own is about, are
-    needed, whoever made them.
+    needed, whoever made them; so is the checkpoint that an unfinished run goes on from.
 
     Args:
         files: what lies in the folder. To be read before the runs: a job is in the store before
@@ -60,9 +60,14 @@ def find_prunable(
         if not run.state.is_finished
         for text in [value_at(run.spec, path) for path in ("weights", *GIVEN.values())]
     }
+    extended = {
+        value_at(run.spec, "pretrain.extends.run") for run in runs if not run.state.is_finished
+    }
     found = []
     for file in files:
         if file.job_id is None or _is_needed(file, needed):
+            continue
+        if file.kind is FileKind.CHECKPOINTS and file.job_id in extended:
             continue
         why = (
             _reasons(file, *jobs[file.job_id], superseded)

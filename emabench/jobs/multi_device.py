@@ -39,6 +39,7 @@ class _Order:
     spec: PretrainSpec
     folder: Path
     earlier: tuple[Path, ...]
+    extended: tuple[Path, ...]
     profile: bool
     given: Given
     pipe: Connection
@@ -78,6 +79,7 @@ def pretrain(
     *,
     folder: Path,
     earlier: Sequence[Path] = (),
+    extended: Sequence[Path] = (),
     on_event: Listener,
     record: Callable[[Iterable[MetricPoint]], None],
     stop: Callable[[], bool],
@@ -91,6 +93,7 @@ def pretrain(
         spec: the resolved spec; its device is the first one.
         folder: of this attempt.
         earlier: folders of earlier attempts, newest first.
+        extended: those of the attempts at the run that it extends.
         on_event: listens.
         record: given the metrics of every epoch, after ``readings`` took the costs.
         stop: asked often whether to stop.
@@ -103,7 +106,7 @@ def pretrain(
     """
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
-    order = _Order(spec, folder, tuple(earlier), profile, given, theirs)
+    order = _Order(spec, folder, tuple(earlier), tuple(extended), profile, given, theirs)
     launch = _Launch(order)
     launch.start()
     outcome: Outcome | _Failed | None = None
@@ -206,6 +209,7 @@ def _train(order: _Order) -> None:
                 spec.model_copy(update={"device": str(device.torch)}),
                 folder=order.folder,
                 earlier=order.earlier,
+                extended=order.extended,
                 on_event=tell,
                 record=lambda points: tell(_Recorded(tuple(points), meter.read())),
                 stop=stop,

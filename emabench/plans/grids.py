@@ -16,7 +16,7 @@ from emabench.events import Notice
 from emabench.spec.experiment import ExperimentSpec, load_fields
 from emabench.spec.grid import expand_values, product
 from emabench.spec.paths import SHORT_NAMES, field_value, full_path, is_text
-from emabench.spec.plain import shown
+from emabench.spec.plain import check_label, shown
 from emabench.spec.settings import DEFAULT_PRESET, experiment_at, parse_assignment
 
 if TYPE_CHECKING:
@@ -197,11 +197,8 @@ def resolve_all(
         DataError: the images cannot be read.
     """
     from emabench import experiment
-    from emabench.spec.plain import check_label
 
-    for what, label in (("--name", name), ("--study", study)):
-        if label is not None:
-            check_label(label, what=what)
+    check_labels(name, study)
     notes: dict[str, set[int]] = defaultdict(set)  # many runs may have the same to say
     plans = []
     try:
@@ -221,6 +218,17 @@ def resolve_all(
         for text, runs in notes.items():
             on_event(Notice(text if len(runs) == 1 else f"{text} ({len(runs)} runs)"))
     return plans
+
+
+def check_labels(name: str | None, study: str | None) -> None:
+    """Check the names that a user gives to runs.
+
+    Raises:
+        UsageError: one is empty, or has what is not shown.
+    """
+    for what, label in (("--name", name), ("--study", study)):
+        if label is not None:
+            check_label(label, what=what)
 
 
 def command_line(point: Mapping[str, Any], *, preset: str | None, file: Path | None) -> str:

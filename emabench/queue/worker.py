@@ -162,11 +162,14 @@ def _run(
     given = NOTHING
     if claim.kind is JobKind.PRETRAIN:
         given = experiment.given_weights(spec.pretrain, claim.given, artifacts=place.artifacts)
+    parent = spec.pretrain.extends.run
+    extended = [] if parent is None else attempt_folders(place.artifacts, parent)
     if isinstance(meter, multi_device.Readings):
         return multi_device.pretrain(
             spec.pretrain,
             folder=folder,
             earlier=earlier,
+            extended=extended,
             on_event=on_event,
             record=lambda points: writer.record(claim, points, meter.read()),
             stop=stop,
@@ -187,6 +190,7 @@ def _run(
             spec.pretrain,
             folder=folder,
             earlier=earlier,
+            extended=extended,
             on_event=on_event,
             record=lambda points: writer.record(claim, points, meter.read()),
             stop=stop,

@@ -58,6 +58,7 @@ def what_counts(fields: Mapping[str, Any]) -> dict[str, Any]:
     for group, name in ((copied, "profile"), (inner, "compile")):
         if not group.get(name):
             group.pop(name, None)
+    inner.get("extends", {}).pop("run", None)
     if inner.get("devices") == 1:
         del inner["devices"]
     saving = ("checkpoint_epochs", "checkpoint_steps", "checkpoint_minutes")

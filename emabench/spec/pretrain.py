@@ -16,11 +16,14 @@ from emabench.spec.model import Options, SpecModel
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32,64}$")]
 
 HUB = "timm"
 """Names the pretrained weights of timm's model, which the hub has."""
 GIVEN = {"init": "pretrain.init", "teacher": "pretrain.ema.teacher"}
 """The fields that name weights from elsewhere, by the name of their digest in an identity."""
+EXTENDS = "extends"
+"""The identity's name for the run that a training goes on from, and for its checkpoint."""
 
 SMALL_NETWORKS: dict[str, dict[str, Any]] = {
     "small-resnet": {
@@ -173,10 +176,38 @@ class MonitorSpec(SpecModel):
     """Training images whose embeddings are examined after each epoch; 0 switches it off."""
 
 
+class ExtendsSpec(SpecModel):
+    """The run that a training goes on from: what ``emabench run --extend`` writes, all or nothing.
+
+    The schedules are those of all ``epochs`` of the training, from ``step`` on.
+    """
+
+    run: Annotated[str, Field(pattern=r"^[0-9a-f]{1,32}$")] | None = None
+    """Id of the run, among whose files the checkpoint lies; no part of the identity."""
+    fingerprint: _Digest | None = None
+    """Fingerprint of the run."""
+    training: _Digest | None = None
+    """What tells its training from others: spec and plugins."""
+    checkpoint: _Digest | None = None
+    """SHA-256 of the checkpoint."""
+    earlier_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Epochs of the schedules before this one: of the run, after those of the runs that it extends
+    itself."""
+    step: Annotated[int, Field(ge=1)] | None = None
+    """Steps that were made under them."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        given = {value not in (None, ()) for value in dict(self).values()}
+        if len(given) > 1:
+            raise ValueError("a part of what tells the run to extend; use emabench run --extend")
+        return self
+
+
 class PretrainSpec(SpecModel):
     """One pretraining: method, network, data, optimisation, EMA, seed and device."""
 
-    added_later = ("init",)
+    added_later = ("init", "extends")
     method: MethodSpec = MethodSpec()
     backbone: BackboneSpec = BackboneSpec()
     init: str | None = None
@@ -187,6 +218,7 @@ class PretrainSpec(SpecModel):
     ema: EmaSpec = EmaSpec()
     epochs: Annotated[int, Field(ge=0)] = 100
     """Passes over the training images; 0 evaluates the untrained network."""
+    extends: ExtendsSpec = ExtendsSpec()
     max_steps: Annotated[int, Field(ge=1)] | None = None
     """Stops after this many steps, for smoke tests; the schedules end there too."""
     batch_size: Annotated[int, Field(ge=2)] = 256

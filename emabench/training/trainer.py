@@ -358,6 +358,20 @@ class Trainer:
             )
         return average.module
 
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def schedules_now(self) -> tuple[float, float]:
+        """Return the learning rate and the EMA decay of the next step."""
+        self._lr.set(self.step)
+        return self.learning_rate, self._decay(self.step)
+
+    def meter_state(self) -> dict[str, Any]:
+        """Return what has been measured of the steps of this run."""
+        return self._meter.state_dict()
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the rest of the training depends on: tensors and plain values."""
         return {

@@ -226,7 +226,8 @@ def test_weights_load_with_the_printed_code(emabench, folder, both_scopes):
     forced = ["weights", chosen, "-o", "online.safetensors", "--network", "target", "--force"]
     assert emabench(forced).code == 0
     assert (folder / "online.safetensors").read_bytes() == averaged
-    assert len(list(folder.glob("*.safetensors*"))) == 2
+    assert len(list(folder.glob("*.safetensors"))) == 2
+    assert not list(folder.glob(".*.safetensors*")), "no draft stays"
 
 
 def test_weights_of_what_is_not_there(emabench, both_scopes):

@@ -56,6 +56,8 @@ CHANGES = (
     # Sizes.
     Change(r"--seed 0\.\.", "one seed stands for all", (r"--seed 0\.\.\d", "--seed 0..0")),
     Change(r"--epochs [1-9]", "hours", append="--epochs 2"),
+    Change(r"run .*--keep checkpoints", "a run that exists leaves no checkpoint", append="--lr 0.01"),
+    Change(r"--extend", "more than the epochs of the others", append="--epochs 3"),
     Change(r"--data-dir photos", "no test images to take some of", append="--set data.test_subset=null"),
     Change(
         r"emabench (plot )?stability(?!.*(--quantity grad_(?!norm_cv)|--db))", "epochs of ten steps have no coefficient of variation",

@@ -119,6 +119,12 @@ def takes_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
     return _with_flags(command, {n: k for n, k in SPEC_FLAGS.items() if n not in _OF_THE_STUDY})
 
 
+def given_flags(ctx: typer.Context, *more: str) -> list[str]:
+    """Return the names of the ``SPEC_FLAGS`` that the user typed, and of more parameters."""
+    sources = {name: ctx.get_parameter_source(name) for name in (*SPEC_FLAGS, *more)}
+    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+
+
 def _with_flags(command: Callable[..., None], kinds: Mapping[str, Any]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True).parameters
     flags = [

@@ -139,3 +139,27 @@ def test_null_can_be_the_baseline():
     found = compared(runs, "ema.decay_batch", baseline="null")
     assert (found.baseline, [row.reference for row in found.rows]) == ("null", [None, 0])
     assert [row.is_baseline for row in found.rows] == [True, False]
+
+
+def test_extended_runs_are_compared_with_those_that_they_extend():
+    parents = [recorded(plan(seed=seed, epochs=10), top1=60 + seed) for seed in range(3)]
+    children = [
+        recorded(
+            plan(
+                seed=seed,
+                epochs=20,
+                pretrain__extends={
+                    "run": f"{seed}a", "fingerprint": f"{seed}" * 32, "training": "b" * 32,
+                    "checkpoint": f"{seed}" * 64, "earlier_epochs": [10], "step": 40,
+                },
+                identity={"extends": [f"{seed}" * 32, f"{seed}" * 64]},
+            ),
+            top1=62 + seed,
+        )
+        for seed in range(3)
+    ]  # fmt: skip
+    found = compared([*parents, *children], "epochs")
+    assert [row.n for row in found.rows] == [3, 3], "each seed extends a run of its own"
+    (child,) = [row for row in found.rows if row.value == 20]
+    assert found.rows[child.reference].value == 10
+    assert not [note for note in found.notes if "not compared" in note]
