@@ -36,7 +36,7 @@ def run_fingerprints(fields: Mapping[str, Any], identity: Mapping[str, Any]) -> 
 
 
 def without_places(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what decides the figures of an evaluation: not where its images lie, nor its floors."""
+    """Return what decides the figures of an evaluation: no places, no floors."""
     copied: dict[str, Any] = json.loads(json.dumps(evaluation))
     for data in (copied.get("data") or {}, *copied.get("also", ())):
         _forget_place(data)

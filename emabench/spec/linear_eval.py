@@ -9,7 +9,6 @@ from pydantic import Field, field_validator, model_validator
 from emabench.spec.data import DataSpec
 from emabench.spec.model import SpecModel
 
-
 FLOORS = ("pixels", "untrained")
 """What stands behind the @ in the figures of ``LinearEvalSpec.floors``."""
 

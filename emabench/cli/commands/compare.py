@@ -170,7 +170,19 @@ def command(
 
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
     if bench:
-        others = (metric, by, along, baseline, margin, name, study, columns, fail_if, report, across)
+        others = (
+            metric,
+            by,
+            along,
+            baseline,
+            margin,
+            name,
+            study,
+            columns,
+            fail_if,
+            report,
+            across,
+        )
         forms = (csv, markdown, latex)
         if any(others) or any(forms) or runs or smoke or published or anytime:
             raise UsageError("--bench takes only --where and --json", hint="leave the rest out")
