@@ -15,6 +15,7 @@ from emabench.data.sources.arrays import SplitArrays
 from emabench.data.sources.encoded import EncodedImages
 from emabench.data.sources.folder import read_folder
 from emabench.data.sources.requirements import native_size, require_two_of_each
+from emabench.data.sources.shards.hugging_face import HUB, read_hugging_face
 from emabench.data.sources.shards.webdataset import read_webdataset
 from emabench.data.sources.torchvision_sets import read_torchvision, torchvision_set_at
 from emabench.data.subset import held_out
@@ -111,6 +112,8 @@ def recognise(
 def _kind_of(place: str) -> tuple[str, str]:
     """Return the name of the kind, and where exactly the data set lies."""
     path = Path(place).expanduser()
+    if place.startswith(HUB):
+        return "hf", place
     if not path.exists():
         if "{" in place:
             return "webdataset", place
@@ -124,6 +127,8 @@ def _kind_of(place: str) -> tuple[str, str]:
         return "arrays", place
     if _holds(path, "*.tar", "*/*.tar"):
         return "webdataset", place
+    if _holds(path, "*.parquet", "*/*.parquet", "data-*.arrow", "*/data-*.arrow"):
+        return "hf", place
     return "folder", place
 
 
@@ -133,6 +138,8 @@ def _kind_of_file(file: Path) -> str:
         return "arrays"
     if suffix == ".tar":
         return "webdataset"
+    if suffix in (".parquet", ".arrow"):
+        return "hf"
     if suffix in _PICKLES:
         raise DataError(
             f"{file}: a pickle, which could run anything and is not read",
@@ -140,7 +147,7 @@ def _kind_of_file(file: Path) -> str:
         )
     raise DataError(
         f"{file}: no data set by itself",
-        hint="name a folder of class folders, an .npz or .npy file, or a .tar shard",
+        hint="name a folder of class folders, an .npz, .npy or Parquet file, or a .tar shard",
     )
 
 
@@ -160,6 +167,8 @@ def _read(
         return read_array_files(Path(data_dir).expanduser())
     if dataset == "webdataset":
         return read_webdataset(data_dir, None, cache, progress)
+    if dataset == "hf":
+        return read_hugging_face(data_dir, None, None, cache, progress)
     return read_torchvision(dataset, data_dir, cache, progress)
 
 
