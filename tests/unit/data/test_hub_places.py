@@ -13,6 +13,8 @@ from emabench.data.recognition import recognise
 from emabench.data.sources.shards.hugging_face import table_files
 from emabench.errors import DataError, EmabenchError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
+from emabench.spec.experiment import ExperimentSpec
+from emabench.spec.fingerprint import what_counts
 
 HEAD = "a" * 40
 
@@ -85,6 +87,15 @@ def test_files_of_which_one_is_missing_and_those_of_two_sets_are_refused(tmp_pat
     os.mkfifo(tmp_path / "pipe.parquet")
     with pytest.raises(DataError, match="not a regular file"):
         table_files(str(tmp_path / "pipe.parquet"))
+
+
+def test_where_the_columns_are_is_no_part_of_a_run():
+    def counted(**data: str) -> dict[str, object]:
+        fields = {"pretrain": {"data": {"dataset": "hf", **data}}}
+        return what_counts(ExperimentSpec.parse(fields).model_dump(mode="json"))
+
+    named = counted(image_column="img", label_column="fine_label", data_dir="some")
+    assert named == counted(data_dir="elsewhere")
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
