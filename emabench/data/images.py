@@ -15,6 +15,7 @@ from emabench.data.sources.arrays import load_embedded
 from emabench.data.sources.catalogue import DatasetInfo, built_in_datasets
 from emabench.data.sources.folder import load_folder
 from emabench.data.sources.plugged import DATASET_PLUGINS, list_datasets, load_plugged
+from emabench.data.sources.shards.hugging_face import load_hugging_face
 from emabench.data.sources.shards.webdataset import load_webdataset
 from emabench.data.sources.source import Source
 from emabench.data.sources.synthetic import load_synthetic
@@ -109,6 +110,8 @@ def load_dataset(
         source = load_array_files(spec, cache)
     elif spec.dataset == "webdataset":
         source = load_webdataset(spec, cache, progress)
+    elif spec.dataset == "hf":
+        source = load_hugging_face(spec, cache, progress)
     elif spec.dataset == "synthetic":
         source = load_synthetic(spec)
     elif spec.dataset == "fashion-mini":
@@ -118,10 +121,11 @@ def load_dataset(
     return _finish(spec, source)
 
 
+_ENCODED = ("folder", "webdataset", "hf", "flowers102", "eurosat")
 _READ_BY = {
-    "white": (("folder", "webdataset", "flowers102", "eurosat"), "16-bit grey images in files"),
-    "label_column": (("webdataset",), "labels that could be in several places"),
-    "image_column": ((), "images that could be in several columns"),
+    "white": (_ENCODED, "16-bit grey images in files"),
+    "label_column": (("webdataset", "hf"), "labels that could be in several places"),
+    "image_column": (("hf",), "images that could be in several columns"),
 }
 """Fields that only some data sets read, and what they are for."""
 

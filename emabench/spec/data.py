@@ -20,7 +20,7 @@ class DataSpec(SpecModel):
     """Name of the data set: see ``emabench datasets``."""
     data_dir: str | None = None
     """Where the files are: the tree of a ``folder``, the file or folder of ``arrays``, the shards
-    of a ``webdataset``, the download folder of the others."""
+    of a ``webdataset``, the files or the address of ``hf``, the download folder of the others."""
     image_column: Annotated[str, Field(min_length=1)] | None = None
     """The column that holds the images of ``hf``; None finds it."""
     label_column: Annotated[str, Field(min_length=1)] | None = None

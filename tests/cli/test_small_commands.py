@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
@@ -152,6 +153,24 @@ def test_datasets(emabench):
     text = emabench(["datasets"]).out
     assert all(name in text for name in found)
     assert "10,000" in text
+
+
+def test_datasets_looks_at_a_path(emabench, folder):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    names = np.array(["ape", "[red]bee"])
+    np.savez(
+        folder / "some of.npz", x=images, y=np.arange(20) % 2, classes=names, ids=np.arange(20)
+    )
+    found = read(emabench(["datasets", "some of.npz", "--json"]))
+    assert (found["dataset"], found["train"], found["test"]) == ("arrays", 16, 4)
+    assert (found["smallest"], found["image_size"]) == ([8, 8], 8)
+    assert found["command"] == "emabench run --dataset arrays --data-dir 'some of.npz'"
+    text = emabench(["datasets", "some of.npz"]).out
+    for words in (found["command"], "16 for training, 4 for testing", "[red]bee", "not used: ids"):
+        assert words in text
+    missing = emabench(["datasets", "nowhere"])
+    assert (missing.code, missing.out) == (3, "")
 
 
 def test_doctor_finds_this_machine_in_order_and_creates_no_store(emabench, folder):

@@ -77,6 +77,7 @@ CHANGES = (
     Change(r"(--dataset|dataset=) ?cifar\d|--dataset cifar", "needs a download", (r"cifar100?\b", "fashion-mini")),
     Change(r"run --preset cifar10", "needs a download", append="--dataset fashion-mini --set method.options.hidden_dim=64 --train-subset 40 --test-subset 40"),
     Change(r"stl10-unlabelled", "needs a download", (r"--preset stl10 .*", "--dataset folder --data-dir photos --set data.test_subset=null --set evaluation.enabled=false")),
+    Change(r"--dataset hf", "needs pyarrow", elsewhere="nowhere: tests/unit/data/test_hugging_face.py loads such files"),
     Change(r"studies run .*batch_size=512", "a batch of as many images", append="--train-subset 600"),
     Change(r"studies run .*--budget gpu", "needs a download", append="--dataset fashion-mini --dry-run"),
     Change(r"--device cuda", "needs a GPU", (r"cuda:\d(,cuda:\d)?", "cpu")),

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from emabench.data.cache.image_cache import ImageCache
-from emabench.data.sources.arrays import split_source
+from emabench.data.sources.arrays import SplitArrays, split_source
 from emabench.data.sources.requirements import require_trained_classes
 from emabench.data.sources.source import Source
 from emabench.errors import DataError, EmabenchError, NotFoundError, SpecError
@@ -103,22 +103,31 @@ def load_array_files(spec: DataSpec, cache: ImageCache) -> Source:
         raise SpecError(
             "dataset=arrays needs data_dir", hint="name an .npz file, or a folder of .npy files"
         )
-    found = find_arrays(Path(spec.data_dir).expanduser())
+    return split_source(read_array_files(Path(spec.data_dir).expanduser()), spec, cache)
+
+
+def read_array_files(place: Path) -> SplitArrays:
+    """Read the arrays in an archive, a folder or a file; a warning says what is left out.
+
+    Raises:
+        NotFoundError: there is no such place.
+        DataError: the arrays are damaged, hold Python objects, or make no data set.
+    """
+    found = find_arrays(place)
     for note in found.notes:
         warnings.warn(f"{found.place}: {note}", RuntimeWarning, stacklevel=2)
     pairs = [pair for pair in (found.train, found.test) if pair is not None]
     images = [_image_rows(_values(found, name)) for name, _ in pairs]
-    labels = [None if name is None else _label_values(found, name) for _, name in pairs]
-    numbers = [each for each in labels if each is not None]
-    names: tuple[str, ...] = ()
-    if numbers:
-        names, numbers = _as_classes(found, numbers)
-        require_trained_classes(names, numbers[0], str(found.place))
+    labels = [_label_values(found, name) for _, name in pairs if name is not None]
+    classes: tuple[str, ...] = ()
+    if labels:
+        classes, labels = _as_classes(found, labels)
+        require_trained_classes(classes, labels[0], str(place))
     else:
-        numbers = [np.zeros(len(images[0]), dtype=np.int64)]
-    splits = list(zip(images, numbers, strict=True))
+        labels = [np.zeros(len(images[0]), dtype=np.int64)]
+    splits = tuple(zip(images, labels, strict=True))
     split = "" if found.test is None else found.members[found.test[0]]
-    return split_source(names, splits, split, spec, cache)
+    return SplitArrays(classes, splits, split, str(place))
 
 
 def find_arrays(place: Path) -> ArraySet:

@@ -105,26 +105,36 @@ def array_source(arrays: ImageArrays, spec: DataSpec, cache: ImageCache) -> Sour
     )
 
 
-def split_source(
-    classes: tuple[str, ...],
-    splits: Sequence[tuple[np.ndarray, np.ndarray]],
-    split: str,
-    spec: DataSpec,
-    cache: ImageCache,
-) -> Source:
-    """Return arrays as a data set whose test images, where there are none, are held out.
+@dataclass(frozen=True)
+class SplitArrays:
+    """Arrays of any size, which may have no labels or no test images.
 
-    Args:
+    Attributes:
         classes: their names; none where there are no labels.
         splits: the training images and, where there are some, the test images: uint8 ``[N, H, W]``
             (grey) or ``[N, H, W, 3]``, and labels int64 ``[N]``. What is mapped stays mapped.
         split: how the test images came about; of no use without them.
+        place: where they lie, for messages.
+    """
+
+    classes: tuple[str, ...]
+    splits: tuple[tuple[np.ndarray, np.ndarray], ...]
+    split: str
+    place: str
+
+
+def split_source(arrays: SplitArrays, spec: DataSpec, cache: ImageCache) -> Source:
+    """Return arrays as a data set whose test images, where there are none, are held out.
+
+    Args:
+        arrays: the images and labels.
         spec: the size and crop of the images, and the seed that draws the split.
         cache: keeps images that had to be made.
 
     Raises:
         DataError: a class cannot be split, or the training images are of one colour.
     """
+    classes, splits, split = arrays.classes, arrays.splits, arrays.split
     identity = content_hash(classes, splits)
     sizes = {(images.shape[2], images.shape[1]) for images, _ in splits}
     names = ["train", "test"]
@@ -134,7 +144,7 @@ def split_source(
         parts = [(images, labels), (images[:0], labels[:0])]
         split = "no labels: all for training"
     elif len(splits) == 1:
-        require_two_of_each(classes, labels, str(spec.data_dir))
+        require_two_of_each(classes, labels, arrays.place)
         drawn = held_out(labels, spec.test_fraction, spec.subset_seed)
         parts = [(take(images, np.flatnonzero(part)), labels[part]) for part in (~drawn, drawn)]
         which = hashlib.blake2b(drawn.tobytes(), digest_size=16).hexdigest()

@@ -153,6 +153,16 @@ _DATASETS = (
         licence="that of the images",
         description="your own images in tar shards, a class with each",
     ),
+    DatasetInfo(
+        name="hf",
+        classes=None,
+        train=None,
+        test=None,
+        image_size=None,
+        source="data_dir",
+        licence="that of the images",
+        description="Parquet with a column of images, or a saved data set (extra hf)",
+    ),
 )
 
 

@@ -20,8 +20,8 @@ from torchvision.datasets.utils import check_integrity
 
 from emabench.data.cache.image_cache import ImageCache, locked
 from emabench.data.downloads import may_download, network_stalls_raise
-from emabench.data.sources.arrays import ImageArrays, array_source, split_source
-from emabench.data.sources.encoded import load_encoded
+from emabench.data.sources.arrays import ImageArrays, SplitArrays, array_source, split_source
+from emabench.data.sources.encoded import EncodedImages, load_encoded
 from emabench.data.sources.folder import read_folder
 from emabench.data.sources.manifest import Progress, read_facts
 from emabench.data.sources.shards.labelled import LabelledImage, as_encoded
@@ -69,12 +69,14 @@ class _TorchvisionSet:
 
     Attributes:
         read: called with the folder, and ``download=True``; returns its training and test part.
+        unpacked: a folder or file that is there once it is unpacked.
         archives: what is downloaded, below the folder, with its MD5: what is there is unpacked
             without a download.
         classes: their names, where torchvision has none.
     """
 
     read: _Read
+    unpacked: str
     archives: tuple[tuple[str, str], ...]
     classes: tuple[str, ...] | None = None
 
@@ -91,33 +93,40 @@ class _TorchvisionSet:
 _SETS = {
     "fashion_mnist": _TorchvisionSet(
         _parts(datasets.FashionMNIST, by="train", train=True, test=False),
+        "FashionMNIST/raw",
         tuple((f"FashionMNIST/raw/{name}", md5) for name, md5 in datasets.FashionMNIST.resources),
     ),
     "cifar10": _TorchvisionSet(
         _parts(datasets.CIFAR10, by="train", train=True, test=False),
+        "cifar-10-batches-py",
         ((datasets.CIFAR10.filename, datasets.CIFAR10.tgz_md5),),
     ),
     "cifar100": _TorchvisionSet(
         _parts(datasets.CIFAR100, by="train", train=True, test=False),
+        "cifar-100-python",
         ((datasets.CIFAR100.filename, datasets.CIFAR100.tgz_md5),),
     ),
     "svhn": _TorchvisionSet(
         _parts(datasets.SVHN, by="split", train="train", test="test"),
+        "train_32x32.mat",
         tuple((row[1], row[2]) for row in map(datasets.SVHN.split_list.__getitem__, _TRAIN_TEST)),
         _DIGITS,
     ),
     "stl10": _TorchvisionSet(
         _parts(datasets.STL10, by="split", train="train", test="test"),
+        "stl10_binary",
         ((datasets.STL10.filename, datasets.STL10.tgz_md5),),
         _STL10,
     ),
     "stl10-unlabelled": _TorchvisionSet(
         _whole(datasets.STL10, split="unlabeled"),
+        "stl10_binary",
         ((datasets.STL10.filename, datasets.STL10.tgz_md5),),
         (),
     ),
     "flowers102": _TorchvisionSet(
         _parts(datasets.Flowers102, by="split", train="train", test="test"),
+        "flowers-102",
         tuple(
             (f"flowers-102/{name}", md5) for name, md5 in datasets.Flowers102._file_dict.values()
         ),
@@ -125,6 +134,7 @@ _SETS = {
     ),
     "eurosat": _TorchvisionSet(
         _whole(datasets.EuroSAT),
+        "eurosat/2750",
         (("eurosat/EuroSAT.zip", "c8fa014336c82ac7804f0398fcb19387"),),
     ),
 }
@@ -136,42 +146,60 @@ def load_torchvision(spec: DataSpec, cache: ImageCache, progress: Progress | Non
     Raises:
         DataError: it is not there, cannot be downloaded, or its files are damaged.
     """
-    known = _SETS[spec.dataset]
-    folder = torchvision_folder(spec.data_dir, cache)
+    found = read_torchvision(spec.dataset, spec.data_dir, cache, progress)
+    if isinstance(found, EncodedImages):
+        return load_encoded(spec, found, cache, progress)
+    if len(found.splits) == 1:
+        return split_source(found, spec, cache)
+    return array_source(ImageArrays(found.classes, *found.splits), spec, cache)
+
+
+def read_torchvision(
+    name: str, data_dir: str | None, cache: ImageCache, progress: Progress | None = None
+) -> EncodedImages | SplitArrays:
+    """Read a data set of torchvision: arrays, or the files that it lists.
+
+    Raises:
+        DataError: it is not there, cannot be downloaded, or its files are damaged.
+    """
+    known = _SETS[name]
+    folder = cache.folder / "downloads" if data_dir is None else Path(data_dir).expanduser()
     try:
         parts = _read_quietly(known, folder)
     except _UNREADABLE as error:
-        raise _missing(spec.dataset, known, folder, error) from error
-    if spec.dataset == "eurosat":
-        return load_encoded(
-            spec,
-            read_folder(Path(parts[0].root, "eurosat", "2750"), cache, progress),
-            cache,
-            progress,
-        )
-    if spec.dataset == "flowers102":
-        return _flowers(spec, parts, folder, cache, progress)
+        raise _missing(name, known, folder, error) from error
+    if name == "eurosat":
+        return read_folder(folder / "eurosat" / "2750", cache, progress)
+    if name == "flowers102":
+        return _flowers(parts, folder, cache, progress)
     classes = tuple(parts[0].classes) if known.classes is None else known.classes
-    pixels = [_pixels(part) for part in parts]
-    for images, labels in pixels:
+    splits = tuple(map(_pixels, parts))
+    for images, labels in splits:
         expected = np.arange(len(classes)) if classes else -1
         if len(images) != len(labels) or not np.isin(labels, expected).all():
             raise DataError(
-                f"{spec.dataset} in {folder} is damaged: {len(images)} images, {len(labels)} "
+                f"{name} in {folder} is damaged: {len(images)} images, {len(labels)} "
                 f"labels in {len(classes)} classes",
                 hint=f"remove what was unpacked there and keep {known.place}, or let --download "
                 "fetch it again",
             )
     if not classes:
-        images = pixels[0][0]
-        unlabelled = (images, np.zeros(len(images), dtype=np.int64))
-        return split_source((), [unlabelled], "", spec, cache)
-    return array_source(ImageArrays(classes, *pixels), spec, cache)
+        splits = tuple((images, np.zeros_like(labels)) for images, labels in splits)
+    return SplitArrays(classes, splits, "official", str(folder))
 
 
-def torchvision_folder(given: str | None, cache: ImageCache) -> Path:
-    """Return where torchvision's data sets lie: ``data_dir``, or a folder in the cache."""
-    return Path(given).expanduser() if given is not None else cache.folder / "downloads"
+def torchvision_set_at(folder: Path) -> tuple[str, Path] | None:
+    """Return which data set lies in a folder, downloaded or unpacked, and torchvision's root of it.
+
+    The folder may be the root, or the one in it that torchvision makes; None: it is neither.
+    """
+    for name, known in _SETS.items():
+        if any((folder / place).exists() for place in (known.unpacked, *dict(known.archives))):
+            return name, folder
+        own = Path(known.unpacked)
+        if folder.name == own.parts[0] and (folder.parent / own).exists():
+            return name, folder.parent
+    return None
 
 
 def _missing(name: str, known: _TorchvisionSet, folder: Path, error: Exception) -> DataError:
@@ -220,12 +248,8 @@ def _pixels(split: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flowers(
-    spec: DataSpec,
-    parts: tuple[Any, ...],
-    folder: Path,
-    cache: ImageCache,
-    progress: Progress | None,
-) -> Source:
+    parts: tuple[Any, ...], folder: Path, cache: ImageCache, progress: Progress | None
+) -> EncodedImages:
     root = folder / "flowers-102"
     files = [path for part in parts for path in part._image_files]
     labels = [label for part in parts for label in part._labels]
@@ -235,5 +259,4 @@ def _flowers(
         for path, label, fact in zip(files, labels, facts, strict=True)
     ]
     first = len(parts[0]._labels)
-    encoded = as_encoded(str(root), [images[:first], images[first:]], "official (val not used)")
-    return load_encoded(spec, encoded, cache, progress)
+    return as_encoded(str(root), [images[:first], images[first:]], "official (val not used)")

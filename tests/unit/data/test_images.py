@@ -140,6 +140,6 @@ def test_listing_names_every_data_set() -> None:
     assert all(isinstance(info, DatasetInfo) for info in infos)
     names = [info.name for info in infos]
     downloaded = "fashion_mnist cifar10 cifar100 svhn stl10 stl10-unlabelled flowers102 eurosat"
-    own = "synthetic folder arrays webdataset"
+    own = "synthetic folder arrays webdataset hf"
     assert names == ["fashion-mini", *downloaded.split(), *own.split()]
     assert all(info.licence and info.source and info.description for info in infos)
