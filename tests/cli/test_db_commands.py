@@ -39,7 +39,7 @@ def test_an_old_store_is_upgraded_by_the_command_of_the_hint(emabench, folder):
     assert command == ["db", "upgrade", "results.db"]
     done = emabench([*command, "--json"])
     assert json.loads(done.out) == {
-        "schema_version": 1, "before": "0001", "after": "0006", "backup": "results.db.0001.bak",
+        "schema_version": 1, "before": "0001", "after": "0007", "backup": "results.db.0001.bak",
     }  # fmt: skip
     with (
         closing(sqlite3.connect(folder / "results.db.0001.bak")) as copy,
@@ -47,7 +47,7 @@ def test_an_old_store_is_upgraded_by_the_command_of_the_hint(emabench, folder):
     ):
         assert list(copy.iterdump()) == list(old.iterdump())
     assert len(json.loads(emabench(["list", "--smoke", "--json"]).out)["runs"]) == 4
-    assert emabench(["db", "upgrade"]).out == "results.db is up to date: schema 0006\n"
+    assert emabench(["db", "upgrade"]).out == "results.db is up to date: schema 0007\n"
 
 
 def test_a_sound_store_is_sound_and_unchanged(emabench, folder, runs):

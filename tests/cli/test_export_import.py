@@ -70,7 +70,7 @@ def test_what_is_exported_and_imported_is_the_same(emabench, runs):
     assert "1 unfinished runs were left out" in exported.err
     head, rest = lines("a.jsonl")
     assert (head["format"], head["version"], head["schema"], head["runs"]) == (
-        "emabench-runs", 1, "0006", 3,
+        "emabench-runs", 1, "0007", 3,
     )  # fmt: skip
     imported = emabench(["import", "a.jsonl", "--db", "other.db", "--json"])
     assert json.loads(imported.out)["imported"] == runs[:3]

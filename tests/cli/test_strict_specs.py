@@ -48,12 +48,12 @@ def test_the_environment_is_read_as_flags_are(emabench, folder, monkeypatch):
 
 
 def test_a_named_backbone_is_whole_and_what_a_run_should_know_is_said(emabench, folder):
-    arguments = [*SMOKE, "--backbone", "resnet18", "--set", "schedule.warmup_epochs=2"]
+    arguments = [*SMOKE, "--yaml", "--backbone", "resnet18", "--set", "schedule.warmup_epochs=2"]
     result = emabench(arguments)
     assert result.code == 0, result.err
     assert "as long as the run" in result.err
     assert "channels" not in result.out
-    small = emabench(SMOKE)
+    small = emabench([*SMOKE, "--yaml"])
     assert "channels" in small.out
 
 

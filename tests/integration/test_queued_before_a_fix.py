@@ -19,6 +19,7 @@ from emabench.spec import ExperimentSpec
 from emabench.spec.revisions import EVALUATION, PRETRAINING
 from emabench.store import RunStore
 from emabench.store.transfer.soundness import check
+from emabench.store.transfer.upgrade import upgrade
 
 BEFORE = Path(__file__).parents[1] / "assets" / "before_revisions"
 HALF_TRAINED, NOT_BEGUN, NOT_EVALUATED = range(3)
@@ -28,6 +29,7 @@ HALF_TRAINED, NOT_BEGUN, NOT_EVALUATED = range(3)
 @pytest.fixture
 def place(tmp_path):
     shutil.copytree(BEFORE, tmp_path / "before")
+    upgrade(str(tmp_path / "before" / "results.db"), backup=False)
     return Workplace(tmp_path / "before" / "files", device="cpu")
 
 

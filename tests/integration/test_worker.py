@@ -84,8 +84,8 @@ def test_what_fails_the_same_way_every_time_is_tried_once(tmp_path, plan, monkey
 @pytest.mark.parametrize(
     ("keep", "left"),
     [
-        (Keep.WEIGHTS, {"online.safetensors"}),
-        (Keep.CHECKPOINTS, {"online.safetensors", "checkpoint.pt"}),
+        (Keep.WEIGHTS, {"online.safetensors", "projector.safetensors"}),
+        (Keep.CHECKPOINTS, {"online.safetensors", "projector.safetensors", "checkpoint.pt"}),
         (Keep.NOTHING, set()),
     ],
 )
