@@ -400,7 +400,8 @@ class Comparison(ArmComparison):
             header
             for metric in self.metrics
             for header in table.headers
-            if header.startswith(f"{metric.name}_") and not header.endswith(("_values", "_verdict"))
+            if header.startswith(f"{metric.name}_")
+            and not header.endswith(("_values", "_verdict", "_verdict_corrected"))
         }
         return _frame(table, exact=set(table.headers) - numbers - {"more_seeds"})
 

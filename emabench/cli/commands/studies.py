@@ -296,7 +296,7 @@ def plan(
 
     Examples:
         emabench studies plan projector-vs-full --budget cpu --spread 0.5
-        emabench studies plan my-study.yaml --budget cpu --difference 0.3
+        emabench studies plan my-study.yaml --budget cpu --difference 0.3 --spread 0.5
     """
     from emabench.cli.show.study_outlook import print_outlook
     from emabench.plans.grids import axes
