@@ -396,12 +396,12 @@ class Comparison(ArmComparison):
             EmabenchError: pandas is not installed.
         """
         table = comparison_table.data_table(self)
+        texts = ("_values", "_verdict", "_verdict_corrected")
         numbers = {
             header
             for metric in self.metrics
             for header in table.headers
-            if header.startswith(f"{metric.name}_")
-            and not header.endswith(("_values", "_verdict", "_verdict_corrected"))
+            if header.startswith(f"{metric.name}_") and not header.endswith(texts)
         }
         return _frame(table, exact=set(table.headers) - numbers - {"more_seeds"})
 
