@@ -181,7 +181,8 @@ def held_rates(
 
     An optimiser gets them if it takes the same steps with them, bit for bit, as 20 steps of each
     show in the tests. They are in float64, as plain numbers are: AdamW corrects them for its first
-    steps. Only the fused kernels of a GPU read float32.
+    steps. LARS divides its trust by them, which is in float32, and the fused kernels of a GPU read
+    nothing else.
 
     Args:
         spec: the optimiser.
@@ -190,10 +191,10 @@ def held_rates(
     """
     told = optimizer.defaults
     fused = spec.name in _FUSED and bool(told.get("fused"))
-    plain_lars = spec.name == "lars" and told.get("foreach") is None and not told.get("trust_clip")
-    if not (fused or plain_lars):
+    trusts = spec.name in ("lars", "larc") and told.get("foreach") is None
+    if not (fused or trusts):
         return None
-    dtype = torch.float32 if fused and device.kind == "cuda" else torch.float64
+    dtype = torch.float32 if trusts or device.kind == "cuda" else torch.float64
     held = [device.hold(group["lr"]) for group in optimizer.param_groups]
     return [each.to(dtype) for each in held if each is not None] or None
 
