@@ -149,6 +149,7 @@ def resumed(arguments: argparse.Namespace) -> Figures:
         rest = trained(spec, folder / "two", earlier=[folder / "one"])
     return {
         "stopped after step": _STOPPED_AFTER,
+        "epochs ended since": len(rest[0]),
         "loss, resumed": difference(whole[0][-1:], rest[0][-1:]),
         "loss, two equal runs": difference(whole[0][-1:], again[0][-1:]),
         "weights, resumed": difference(whole[1], rest[1]),

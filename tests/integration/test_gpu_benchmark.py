@@ -36,6 +36,7 @@ def test_every_measurement_says_what_it_found(tmp_path):
         assert figures[name]["kernels a step"] > 500
     assert 1 < figures["bench"]["projector ÷ none by FLOPs"] < 1.05
     assert 1.3 < figures["bench"]["full ÷ none by FLOPs"] < 1.4
+    assert figures["resumed"]["epochs ended since"] == 2, "of 3 epochs of 4 steps, after step 6"
     for name in ("resumed", "held"):
         differences = {k: v for k, v in figures[name].items() if ", " in k}
         assert len(differences) >= 4
