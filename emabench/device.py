@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 import torch
+from torch import Tensor
 
 from emabench.errors import UnknownNameError, UsageError
 from emabench.records import Environment
@@ -35,10 +36,14 @@ class Device:
     Attributes:
         torch: the device that tensors live on.
         precision: ``fp32`` or ``bf16`` (autocast).
+        captures_steps: whether training steps are captured once and replayed, so that the numbers
+            that change between them lie on the device. No device does so by itself yet, and none
+            of it has been run on a GPU.
     """
 
     torch: torch.device
     precision: str
+    captures_steps: bool = False
 
     @property
     def kind(self) -> str:
@@ -60,6 +65,15 @@ class Device:
     def works_ahead(self) -> bool:
         """Whether the program goes on while the device still computes."""
         return self.kind != "cpu"
+
+    def hold(self, value: float) -> Tensor | None:
+        """Return a float64 on the device, to be filled before every step; None: use plain numbers.
+
+        A step that is captured reads it anew whenever it is replayed; a plain one would stay.
+        """
+        if not self.captures_steps:
+            return None
+        return torch.tensor(value, dtype=torch.float64, device=self.torch)
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""

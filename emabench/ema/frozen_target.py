@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
+from torch import Tensor
+
 from emabench.ema.target import TargetNetwork
 from emabench.networks.encoder import Encoder
 from emabench.spec import EmaScope
@@ -27,7 +29,7 @@ class FrozenTarget(TargetNetwork):
         """Stay in eval mode."""
         return super().train(False)
 
-    def update(self, decay: float) -> None:
+    def update(self, decay: float | Tensor) -> None:
         """Leave the copies alone."""
 
     @property

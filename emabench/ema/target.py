@@ -136,21 +136,33 @@ class TargetNetwork(nn.Module):
         return activation
 
     @torch.no_grad()
-    def update(self, decay: float) -> None:
+    def update(self, decay: float | Tensor) -> None:
         """Move the copies towards the online blocks: copy ← decay · copy + (1 - decay) · online.
 
         To be called once per optimiser step, after it. Decay 1 freezes the copies, 0 makes them
         equal to the online blocks, and every value in between stays between old and online.
 
+        Args:
+            decay: a number, or a tensor without dimensions that holds it, so that a captured graph
+                reads it anew. In float64 it gives float32 and float64 copies the bits that the
+                number gives them. Its value is not checked: that would wait for the device.
+
         Raises:
-            UsageError: the decay is not within 0 and 1.
+            UsageError: the decay is a number that is not within 0 and 1, or a tensor of another
+                shape.
         """
-        if not 0 <= decay <= 1:
+        if isinstance(decay, Tensor):
+            if decay.ndim:
+                raise UsageError(
+                    f"the decay has the shape {tuple(decay.shape)}, and is one for all copies",
+                    hint="give a number, or a tensor without dimensions",
+                )
+        elif not 0 <= decay <= 1:
             raise UsageError(f"decay {decay} is not within 0 and 1", hint="0.99 is common")
         averaged, copied = self._pairs()
         if averaged:
             mine, theirs = zip(*averaged, strict=True)
-            torch._foreach_lerp_(mine, theirs, 1 - decay)
+            torch._foreach_lerp_(mine, theirs, _weights(1 - decay, mine))
         for old, new in copied:
             old.copy_(new)
 
@@ -206,6 +218,15 @@ def _copied(name: str, block: nn.Module) -> nn.Module:
             hint="put torch.nn.utils.parametrizations.weight_norm in the place of "
             "torch.nn.utils.weight_norm, and keep computed tensors out of attributes",
         ) from error
+
+
+def _weights(weight: float | Tensor, tensors: Sequence[Tensor]) -> float | list[Tensor]:
+    """Return what an average takes of the new: one number, or as a tensor beside every other."""
+    if not isinstance(weight, Tensor):
+        return weight
+    kinds = dict.fromkeys((each.device, each.dtype) for each in tensors)
+    cast = {(device, dtype): weight.to(device, dtype) for device, dtype in kinds}
+    return [cast[each.device, each.dtype] for each in tensors]
 
 
 def _is_whole(tensor: Tensor) -> bool:

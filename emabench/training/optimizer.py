@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.scheduler import CosineLRScheduler
-from torch import nn
+from torch import Tensor, nn
 
+from emabench.device import Device
 from emabench.errors import SpecError, UnknownNameError, first_line
 from emabench.spec import OptimizerSpec, ScheduleSpec
 from emabench.spec.scope import PROJECTOR
@@ -173,6 +174,31 @@ def _block_of(parameter: str) -> str | None:
     return parameter.removeprefix(start).partition(".")[0] if inside else None
 
 
+def held_rates(
+    spec: OptimizerSpec, optimizer: torch.optim.Optimizer, device: Device
+) -> list[Tensor] | None:
+    """Return tensors for the learning rates of the groups; None: they are plain numbers.
+
+    An optimiser gets them if it takes the same steps with them, bit for bit, as 20 steps of each
+    show in the tests. They are in float64, as plain numbers are: AdamW corrects them for its first
+    steps. LARS divides its trust by them, which is in float32, and the fused kernels of a GPU read
+    nothing else.
+
+    Args:
+        spec: the optimiser.
+        optimizer: of ``build_optimizer``.
+        device: says whether its steps are captured.
+    """
+    told = optimizer.defaults
+    fused = spec.name in _FUSED and bool(told.get("fused"))
+    trusts = spec.name in ("lars", "larc") and told.get("foreach") is None
+    if not (fused or trusts):
+        return None
+    dtype = torch.float32 if trusts or device.kind == "cuda" else torch.float64
+    held = [device.hold(group["lr"]) for group in optimizer.param_groups]
+    return [each.to(dtype) for each in held if each is not None] or None
+
+
 class WeightDecay:
     """Half a cosine from the first penalty to the last one, over the global step, without state.
 
@@ -207,6 +233,7 @@ class LearningRate:
         optimizer: of ``build_optimizer``; its groups with ``constant_lr`` stay at the peak.
         steps_per_epoch: optimiser steps of an epoch.
         total_steps: optimiser steps of the whole run.
+        held: of ``held_rates``: filled in place and never replaced.
     """
 
     def __init__(
@@ -215,8 +242,9 @@ class LearningRate:
         optimizer: torch.optim.Optimizer,
         steps_per_epoch: int,
         total_steps: int,
+        held: Sequence[Tensor] | None = None,
     ) -> None:
-        self._optimizer = optimizer
+        self._optimizer, self._held = optimizer, held
         self._peak = optimizer.param_groups[0]["lr"]
         warmup = min(round(spec.warmup_epochs * steps_per_epoch), total_steps)
         self._schedule = CosineLRScheduler(
@@ -235,3 +263,6 @@ class LearningRate:
         for group in self._optimizer.param_groups:  # a loaded state brings new ones
             if group["constant_lr"]:
                 group["lr"] = self._peak * group.get("lr_scale", 1.0)
+        if self._held is not None:  # the schedule and a loaded state put numbers of their own there
+            for group, rate in zip(self._optimizer.param_groups, self._held, strict=True):
+                group["lr"] = rate.fill_(group["lr"])

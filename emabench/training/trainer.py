@@ -30,7 +30,12 @@ from emabench.spec.streams import derive
 from emabench.training.checkpoint import CheckpointClock
 from emabench.training.given_weights import NOTHING, Given
 from emabench.training.learner import Learner, StepOutput
-from emabench.training.optimizer import LearningRate, WeightDecay, build_optimizer
+from emabench.training.optimizer import (
+    LearningRate,
+    WeightDecay,
+    build_optimizer,
+    held_rates,
+)
 from emabench.training.step_flops import step_flops
 from emabench.training.watched import WatchedImages
 from emabench.training.world import ALONE, World
@@ -98,10 +103,15 @@ class Trainer:
         if spec.max_steps is not None:
             self.total_steps = min(self.total_steps, spec.max_steps)
         self._decay = DecaySchedule(spec.ema, self.total_steps, spec.batch_size)
+        self._held_decay = device.hold(spec.ema.decay)
         every = spec.ema.every
         self._ema_every = self.steps_per_epoch if every == "epoch" else every
         self._lr = LearningRate(
-            spec.schedule, self._optimizer, self.steps_per_epoch, self.total_steps
+            spec.schedule,
+            self._optimizer,
+            self.steps_per_epoch,
+            self.total_steps,
+            held_rates(spec.optimizer, self._optimizer, device),
         )
         self._weight_decay = WeightDecay(spec.optimizer, self._optimizer, self.total_steps)
         with torch.random.fork_rng(devices=[]):
@@ -243,7 +253,8 @@ class Trainer:
             self._optimizer.zero_grad(set_to_none=True)
         with phase("ema_update"):
             if (self.step + 1) % self._ema_every == 0:
-                self.learner.target.update(self._decay(self.step))
+                decay, held = self._decay(self.step), self._held_decay
+                self.learner.target.update(decay if held is None else held.fill_(decay))
             if self.learner.average is not None:
                 self.learner.average.update()
         self.learner.method.remember(output.targets)
@@ -301,7 +312,7 @@ class Trainer:
         first = self._optimizer.param_groups[0]
         values = {
             "loss": loss,
-            "lr": first["lr"] / first.get("lr_scale", 1.0),
+            "lr": self.learning_rate / first.get("lr_scale", 1.0),
             "decay": self._decay(self.step - 1),
         }
         if self._spec.probe_images and self._world.is_first:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,7 +30,8 @@ SMALL = {
 def parser(text: str | None) -> argparse.ArgumentParser:
     """Return the flags that every benchmark of training has."""
     result = argparse.ArgumentParser(description=(text or "").partition("\n")[0])
-    result.add_argument("--data-dir", type=Path, help="image folder; fashion-mini unless given")
+    result.add_argument("--data-dir", type=Path, help="image folder, in the place of --dataset")
+    result.add_argument("--dataset", default="fashion-mini")
     result.add_argument("--small", action="store_true", help="a small ResNet, not the ResNet-18")
     result.add_argument("--batch-size", type=int, default=128)
     result.add_argument("--precision", default="auto")
@@ -38,14 +40,20 @@ def parser(text: str | None) -> argparse.ArgumentParser:
 
 
 def spec_of(arguments: argparse.Namespace, **fields: object) -> PretrainSpec:
-    """Return a resolved SimCLR over the recipe of cifar10, without watching and checkpoints."""
+    """Return the resolved pretraining of ``raw_spec_of``."""
+    plan = experiment.resolve(raw_spec_of(arguments, **fields), command="")
+    return ExperimentSpec.parse(plan.spec).pretrain
+
+
+def raw_spec_of(arguments: argparse.Namespace, **fields: object) -> ExperimentSpec:
+    """Return a SimCLR over the recipe of cifar10, without watching and checkpoints."""
     point = {
         "pretrain.method.name": "simclr",
         "pretrain.ema.scope": "none",
         "pretrain.batch_size": arguments.batch_size,
         "pretrain.precision": arguments.precision,
         "pretrain.threads": arguments.threads,
-        "pretrain.data.dataset": "fashion-mini",
+        "pretrain.data.dataset": arguments.dataset,
         "pretrain.data.image_size": 32,
         "pretrain.checkpoint_epochs": None,
         **(SMALL if arguments.small else {}),
@@ -54,13 +62,14 @@ def spec_of(arguments: argparse.Namespace, **fields: object) -> PretrainSpec:
     if arguments.data_dir is not None:
         point |= {"pretrain.data.dataset": "folder"}
         point |= {"pretrain.data.data_dir": str(arguments.data_dir)}
-    raw = experiment_at(point, preset="cifar10")
-    return ExperimentSpec.parse(experiment.resolve(raw, command="").spec).pretrain
+    return experiment_at(point, preset="cifar10")
 
 
-def trainer_of(spec: PretrainSpec) -> tuple[Trainer, CostMeter, Device]:
+def trainer_of(
+    spec: PretrainSpec, *, captures_steps: bool = False
+) -> tuple[Trainer, CostMeter, Device]:
     """Return a trainer of a resolved spec with its meter and device."""
-    device = experiment.bind_device(spec)
+    device = replace(experiment.bind_device(spec), captures_steps=captures_steps)
     meter = CostMeter(device)
     return Trainer(spec, load_dataset(spec.data), device, meter), meter, device
 

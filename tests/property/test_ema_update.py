@@ -13,15 +13,22 @@ from emabench.networks.encoder import Encoder
 weights = st.lists(st.floats(-1e6, 1e6, width=32), min_size=3, max_size=3)
 
 
-@given(old=weights, new=weights, decay=st.floats(0, 1))
-def test_an_update_lies_between_old_and_online(old, new, decay):
+def in_tensor(decay):
+    return torch.tensor(decay, dtype=torch.double)
+
+
+decays = st.sampled_from([float, in_tensor])
+
+
+@given(old=weights, new=weights, decay=st.floats(0, 1), kind=decays)
+def test_an_update_lies_between_old_and_online(old, new, decay, kind):
     layer = nn.Linear(3, 1, bias=False)
     layer.weight.data = torch.tensor([old])
     target = TargetNetwork({"projector": layer}, "full")
     before = target.copies["projector"].weight.clone()
     online = layer.weight
     online.data = torch.tensor([new])
-    target.update(decay)
+    target.update(kind(decay))
     after = target.copies["projector"].weight
     assert torch.all(after >= torch.minimum(before, online))
     assert torch.all(after <= torch.maximum(before, online))
@@ -29,6 +36,25 @@ def test_an_update_lies_between_old_and_online(old, new, decay):
         assert torch.equal(after, before)
     if decay == 0:
         assert torch.equal(after, online)
+
+
+@given(
+    old=weights,
+    new=weights,
+    decay=st.floats(0, 1),
+    kind=st.sampled_from([torch.float, torch.double]),
+)
+def test_a_decay_in_a_tensor_gives_the_bits_of_a_number(old, new, decay, kind):
+    """Also in the tail of a vectorised loop: seven times three weights."""
+    copies = []
+    for given_decay in (decay, in_tensor(decay)):
+        layer = nn.Linear(21, 1, bias=False, dtype=kind)
+        layer.weight.data = torch.tensor([old * 7], dtype=kind)
+        target = TargetNetwork({"projector": layer}, "full")
+        layer.weight.data = torch.tensor([new * 7], dtype=kind)
+        target.update(given_decay)
+        copies.append(target.copies["projector"].weight)
+    assert torch.equal(*copies)
 
 
 def block(kind):
@@ -59,6 +85,7 @@ def test_the_targets_of_any_blocks_are_those_of_the_whole_mixed_network(data):
     target = TargetNetwork(blocks, "+".join(averaged) or "none")
     textbook = copy.deepcopy({name: blocks[name] for name in averaged})
     weights = {id(each): each for each in encoder.parameters() if each.requires_grad}
+    kind = data.draw(decays)
     for decay in data.draw(st.lists(st.floats(0, 1), max_size=3)):
         with torch.no_grad():
             for weight in weights.values():
@@ -67,7 +94,7 @@ def test_the_targets_of_any_blocks_are_those_of_the_whole_mixed_network(data):
             theirs = {id(p): p for name in textbook for p in blocks[name].parameters()}
             for old, new in zip(mine.values(), theirs.values(), strict=True):
                 old.copy_(decay * old + (1 - decay) * new)
-        target.update(decay)
+        target.update(kind(decay))
     views = torch.randn(5, 4, dtype=torch.double)
     expected = views
     for name, online in blocks.items():

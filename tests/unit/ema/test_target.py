@@ -58,8 +58,8 @@ def test_every_scope_gives_the_targets_of_the_naive_implementation(family, scope
     averaged = {name: copy.deepcopy(block) for name, block in target.copies.items()}
     for step in range(3):
         perturb(encoder)
-        decay = 0.5 + step / 10
-        target.update(decay)
+        decay = (4 + step) / 8  # exact in any precision
+        target.update(decay if step == 1 else torch.tensor(decay))
         for name, block in averaged.items():
             pairs = zip(block.parameters(), encoder.blocks[name].parameters(), strict=True)
             for mine, online in pairs:
@@ -182,6 +182,12 @@ def test_ema_bytes_are_those_of_the_copies():
 def test_a_scope_of_another_encoder_is_refused():
     with pytest.raises(UsageError, match="the scope is of blocks"):
         TargetNetwork(make_encoder("resnet"), EmaScope.parse("full", BLOCKS["vit"]))
+
+
+def test_a_decay_for_each_copy_is_refused():
+    target = make_target(make_encoder("resnet"), "projector")
+    with pytest.raises(UsageError, match="has the shape"):
+        target.update(torch.tensor([0.5, 0.9]))
 
 
 def test_the_decay_follows_the_global_step():
