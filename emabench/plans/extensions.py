@@ -54,6 +54,7 @@ def extension_plan(
         DataError: the images, or the weights that it was given, are others now.
     """
     from emabench import experiment
+    from emabench.resolution.identity import training_owner
     from emabench.training.checkpoint import load_checkpoint
     from emabench.training.extension import checkpoint_digest, kept_checkpoint
 
@@ -67,7 +68,7 @@ def extension_plan(
             hint="only a run with --keep checkpoints keeps the last one: "
             f"{run.command or 'emabench run …'} --force --keep checkpoints",
         )
-    training = experiment.training_owner(before.pretrain)
+    training = training_owner(before.pretrain)
     revisions = names_in(run.identity, PRETRAINING)
     state = load_checkpoint(
         file,

@@ -13,7 +13,7 @@ from emabench import experiment
 from emabench.analysis.statistics import paired_ratio
 from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
-from emabench.device import Device
+from emabench.device import Device, bind_device
 from emabench.spec import ExperimentSpec, PretrainSpec
 from emabench.spec.settings import experiment_at
 from emabench.training.trainer import Trainer
@@ -60,7 +60,7 @@ def spec_of(arguments: argparse.Namespace, **fields: object) -> PretrainSpec:
 
 def trainer_of(spec: PretrainSpec) -> tuple[Trainer, CostMeter, Device]:
     """Return a trainer of a resolved spec with its meter and device."""
-    device = experiment.bind_device(spec)
+    device = bind_device(spec)
     meter = CostMeter(device)
     return Trainer(spec, load_dataset(spec.data), device, meter), meter, device
 
