@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,15 @@ def expand_values(text: str, *, what: str, as_text: bool = False) -> list[Any]:
         else:
             values.append(parse_scalar(part, what=what))
     return values
+
+
+def typed(value: Any, *, as_text: bool = False) -> str:
+    """Write a value such that ``expand_values`` reads the same one back."""
+    plain = json.dumps(value, ensure_ascii=False)
+    if not as_text or not isinstance(value, str) or value == "null":
+        return plain
+    special = value[:1] in ("", *_QUOTES) or value != value.strip() or set(value) & set(",[]{}()")
+    return plain if special else value
 
 
 def product(axes: Sequence[tuple[str, list[Any]]]) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,6 @@ names is looked up twice: when the run is planned, and when its job starts.
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from emabench.methods._method import Method
 from emabench.networks.backbone import Backbone, build_backbone
 from emabench.networks.hub import hub_file
 from emabench.spec import BackboneSpec, EmaScope, PretrainSpec, SpecModel
+from emabench.spec.grid import typed
 from emabench.spec.pretrain import GIVEN, HUB
 from emabench.spec.scope import PROJECTOR
 from emabench.training.weights import weights_file
@@ -97,7 +97,7 @@ class Given:
             ("ema.teacher", spec.ema.teacher, self.teacher),
         ):
             if given is not None and given.reference != asked:
-                value = f"{field}={_quoted(given.reference)}"
+                value = f"{field}={typed(given.reference, as_text=True)}"
                 command = f"{command} --set {shlex.quote(value)}"
         return command
 
@@ -298,8 +298,3 @@ def _found(text: str, kept: KeptWeights | None, field: str) -> GivenWeights:
 def _with_projector(found: GivenWeights) -> GivenWeights:
     file = found.backbone.with_name(PROJECTOR_FILE)
     return replace(found, projector=file) if file.is_file() else found
-
-
-def _quoted(reference: str) -> str:
-    """Return a reference as ``--set`` takes it for one text."""
-    return reference if set(reference).isdisjoint(" ,[]{}()'\"") else json.dumps(reference)

@@ -12,7 +12,7 @@ class MirrorTeller:
 
     Args:
         tracker: that is written.
-        json: whether JSON is printed: with ``follow`` an object a line.
+        json: whether JSON is printed: with ``follow`` one object per line.
         follow: whether there will be several looks.
 
     Attributes:

@@ -10,7 +10,7 @@ from emabench.analysis.pace import TimeEstimate, estimate_time
 from emabench.records import PlannedRun, RunRecord
 from emabench.report.tables.comparison_columns import field_headers
 from emabench.spec.paths import SHORT_NAMES, value_at
-from emabench.table import UNKNOWN, Table, duration, show_value
+from emabench.table import UNKNOWN, Table, duration, show_known, show_value
 
 _SEED = SHORT_NAMES["seed"]
 _HEADERS = ("method", "ema_scope")
@@ -36,7 +36,7 @@ def plan_table(plans: Sequence[PlannedRun], earlier: Sequence[RunRecord]) -> Tab
     rows = [
         (
             *(str(fields[places[0]].get(path)) for path in (METHOD, SCOPE)),
-            *(_shown(fields[places[0]].get(path)) for path in differing),
+            *(show_known(fields[places[0]].get(path)) for path in differing),
             _seeds([value_at(plans[place].spec, _SEED) for place in places]),
             str(len(places)),
             _steps(plans[places[0]]),
@@ -95,7 +95,3 @@ def _steps(plan: PlannedRun) -> str:
 
 def _time(estimate: TimeEstimate) -> str:
     return "done" if estimate.runs == 0 else duration(estimate.seconds)
-
-
-def _shown(value: Any) -> str:
-    return UNKNOWN if value is None else show_value(value)
