@@ -200,6 +200,11 @@ def significant(value: float | None, digits: int = 4) -> str:
     return f"{value:.{min(max(decimals, 0), 12)}f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: ``1 run``, ``3 runs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def scaled(value: float | None, unit: float) -> str:
     """Write a number in a unit, ``1e9`` for billions, as ``significant`` does."""
     return significant(None if value is None else value / unit)

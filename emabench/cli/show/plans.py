@@ -57,9 +57,10 @@ def print_yaml(plans: Sequence[PlannedRun]) -> None:
     """Print resolved runs as YAML documents, each with its command."""
     from emabench.cli.app.console import out
     from emabench.spec.experiment import complete_yaml
+    from emabench.table import counted
 
     console = out()
-    console.print(f"# {len(plans)} {'run' if len(plans) == 1 else 'runs'}")
+    console.print(f"# {counted(len(plans), 'run')}")
     for plan in plans:
         console.print(f"---\n# {plan.command}\n{complete_yaml(plan.spec)}", end="", soft_wrap=True)
 

@@ -195,8 +195,9 @@ def _check_hardware(
 
 
 def _announced(questions: Sequence[Any], pairs: Sequence[int]) -> str:
-    count = "1 question" if len(questions) == 1 else f"{len(questions)} questions"
-    return f"{count}, looks at {', '.join(map(str, pairs))} pairs"
+    from emabench.table import counted
+
+    return f"{counted(len(questions), 'question')}, looks at {', '.join(map(str, pairs))} pairs"
 
 
 def _in_words(look: StudyLook) -> list[str]:
