@@ -77,9 +77,12 @@ def product(axes: Sequence[tuple[str, list[Any]]]) -> Iterator[dict[str, Any]]:
 
 def _split(text: str) -> list[str]:
     """Split at the commas that stand outside brackets, braces and quoted values."""
-    parts, depth, quote, start = [], 0, "", 0
+    parts, depth, quote, escaped, start = [], 0, "", False, 0
     for position, letter in enumerate(text):
-        if quote:
+        if escaped:
+            escaped = False
+        elif quote:
+            escaped = quote == '"' and letter == "\\"
             quote = "" if letter == quote else quote
         elif letter in _QUOTES and (depth > 0 or not text[start:position].strip()):
             quote = letter
