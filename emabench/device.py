@@ -26,6 +26,7 @@ from torch import Tensor
 
 from emabench.errors import UnknownNameError, UsageError
 from emabench.records import Environment
+from emabench.spec import PretrainSpec
 from emabench.version import __version__
 
 
@@ -177,6 +178,12 @@ def choose_precision(device: torch.device, asked: str = "auto") -> str:
     if asked != "auto":
         return asked
     return "bf16" if has_native_bf16(device) else "fp32"
+
+
+def bind_device(spec: PretrainSpec) -> Device:
+    """Return the device and the precision that a spec asks for."""
+    chosen = choose(spec.device)
+    return Device(chosen, choose_precision(chosen, spec.precision))
 
 
 def describe(device: torch.device) -> str:

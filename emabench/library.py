@@ -42,7 +42,7 @@ from emabench.spec.paths import SHORT_NAMES, full_path, value_at
 from emabench.store import RunStore
 from emabench.store.connection.location import Location
 from emabench.store.runs.run_query import run_query
-from emabench.table import Table, visible
+from emabench.table import Table, counted, visible
 
 if TYPE_CHECKING:
     import pandas
@@ -181,7 +181,7 @@ class Runs(Sequence[RunRecord]):
         return iter(self._shown)
 
     def __repr__(self) -> str:
-        count = "1 run" if len(self) == 1 else f"{len(self)} runs"
+        count = counted(len(self), "run")
         return f"<{count} of {', '.join([self._place.label, *self._query.words()])}>"
 
     def _repr_html_(self) -> str:

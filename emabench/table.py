@@ -140,6 +140,11 @@ def show_value(value: Any) -> str:
     return visible(value) if isinstance(value, str) else json.dumps(value, default=str)
 
 
+def show_known(value: Any) -> str:
+    """Write the value of a field for people, as ``show_value`` does; None is unknown."""
+    return UNKNOWN if value is None else show_value(value)
+
+
 def visible(text: str) -> str:
     """Return text with what a terminal would obey, or hide, as escapes like those of ``ascii``.
 
@@ -193,6 +198,16 @@ def significant(value: float | None, digits: int = 4) -> str:
         return "0"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     return f"{value:.{min(max(decimals, 0), 12)}f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: ``1 run``, ``3 runs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def scaled(value: float | None, unit: float) -> str:
+    """Write a number in a unit, ``1e9`` for billions, as ``significant`` does."""
+    return significant(None if value is None else value / unit)
 
 
 def fixed(value: float | None, decimals: int = 2) -> str:

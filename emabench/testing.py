@@ -27,7 +27,7 @@ from torch import Tensor
 from emabench import experiment
 from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
-from emabench.device import Device
+from emabench.device import Device, bind_device
 from emabench.errors import InterruptedRunError, SpecError
 from emabench.extensions.named_plugins import named_plugins, with_plugins
 from emabench.methods import load_method
@@ -112,7 +112,7 @@ def check_steps(spec: ExperimentSpec, copied: frozenset[str]) -> FirstStep:
     Returns:
         What the first step was.
     """
-    device = experiment.bind_device(spec.pretrain)
+    device = bind_device(spec.pretrain)
     trainer = Trainer(spec.pretrain, load_dataset(spec.pretrain.data), device, CostMeter(device))
     learner = trainer.learner
     assert set(learner.target.copies) == copied

@@ -9,7 +9,7 @@ from typing import Any
 from emabench.analysis.arms import flat_fields
 from emabench.analysis.statistics import Packed, image_error
 from emabench.records import RunRecord
-from emabench.table import UNKNOWN, Table, fixed, show_value, signed, significant
+from emabench.table import Table, fixed, show_known, signed, significant
 
 SCHEMA_VERSION = 1
 _ABSENT = object()
@@ -119,8 +119,10 @@ def diff_runs(
 def diff_tables(diff: RunDiff) -> list[tuple[str, Table]]:
     """Return a table for every part that differs, with its title."""
     pair = (f"{diff.first.id} (a)", f"{diff.second.id} (b)")
-    spec = [(each.name, _text(each.first), _text(each.second)) for each in diff.spec]
-    where = [(each.name, _text(each.first), _text(each.second)) for each in diff.environment]
+    spec = [(each.name, show_known(each.first), show_known(each.second)) for each in diff.spec]
+    where = [
+        (each.name, show_known(each.first), show_known(each.second)) for each in diff.environment
+    ]
     results = [
         (each.name, fixed(each.first, 4), fixed(each.second, 4), signed(each.change, 4))
         for each in diff.results
@@ -195,7 +197,3 @@ def _minus(one: float | None, other: float | None) -> float | None:
 
 def _over(one: float | None, other: float | None) -> float | None:
     return None if one is None or not other else one / other
-
-
-def _text(value: Any) -> str:
-    return UNKNOWN if value is None else show_value(value)

@@ -45,6 +45,7 @@ from emabench.analysis.factor import EMA_SCOPE, Factor
 from emabench.errors import NotFoundError
 from emabench.records import JobState, RunRecord
 from emabench.spec.revisions import EVALUATION, changed_metrics, names_in
+from emabench.table import counted
 
 Purpose = Literal["compare", "draw"]
 """What the arms are for, in the words of the error that says that there are none."""
@@ -157,7 +158,7 @@ def select(
         raise _nothing(to, left_out, counts)
     notes = [f"{counts} left out"] if counts else []
     if smokes := sum(each.why == "smoke" for each in left_out):
-        notes.append(f"{smokes} smoke {'run' if smokes == 1 else 'runs'} left out, see --smoke")
+        notes.append(f"{counted(smokes, 'smoke run')} left out, see --smoke")
     if repeated:
         return Arms((), tuple(chosen), (), tuple(left_out), tuple(notes))
     arms, outdated = _without_outdated(group(chosen, by.fields_of))

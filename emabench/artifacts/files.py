@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -74,6 +75,12 @@ class Deletion:
 
     files: tuple[JobFile, ...]
     failures: tuple[str, ...]
+
+
+def file_digest(file: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def scan_files(root: Path, job_ids: Collection[str] | None = None) -> list[JobFile]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from emabench.artifacts.files import file_digest
 from emabench.artifacts.layout import WEIGHTS
 from emabench.artifacts.weights_digest import check_digest
 from emabench.errors import EmabenchError, WeightsError
@@ -105,8 +105,8 @@ def digest(file: Path) -> str:
     Raises:
         WeightsError: it cannot be read.
     """
-    with _readable(file), file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    with _readable(file):
+        return file_digest(file)
 
 
 def load_weights(file: Path, model: nn.Module, *, backbone: str, network: str = "online") -> str:

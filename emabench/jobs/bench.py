@@ -23,10 +23,10 @@ from emabench.cost.meter import CostMeter
 from emabench.data.images import Dataset
 from emabench.data.load_with_progress import load_data
 from emabench.data.loader import Batch
-from emabench.device import Device
+from emabench.device import Device, bind_device
 from emabench.errors import EmabenchError, InterruptedRunError, SpecError
 from emabench.events import Listener, PhaseProgress
-from emabench.experiment import Outcome, bind_device, resolve
+from emabench.experiment import Outcome, resolve
 from emabench.jobs.peak_memory import tell_alone
 from emabench.records import MetricPoint, PlannedRun
 from emabench.spec import BenchSpec, EmaSpec, ExperimentSpec, PretrainSpec, fingerprint

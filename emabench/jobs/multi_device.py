@@ -21,7 +21,7 @@ import torch.distributed as dist
 
 from emabench import errors, experiment
 from emabench.cost.meter import CostMeter
-from emabench.device import Device
+from emabench.device import Device, bind_device
 from emabench.errors import EmabenchError
 from emabench.events import Listener
 from emabench.experiment import Outcome
@@ -181,7 +181,7 @@ def _train(order: _Order) -> None:
     from emabench.training.distributed import ProcessGroup
 
     spec, pipe = order.spec, order.pipe
-    device = experiment.bind_device(spec)
+    device = bind_device(spec)
     dist.init_process_group("gloo" if device.kind == "cpu" else "cpu:gloo,cuda:nccl")
     rank = dist.get_rank()
     if device.kind != "cpu":

@@ -14,8 +14,7 @@ from emabench.cost.energy import EnergyCounter
 from emabench.cost.meter import CostMeter
 from emabench.data.load_with_progress import load_data
 from emabench.data.loader import Batch
-from emabench.device import Device
-from emabench.experiment import bind_device
+from emabench.device import Device, bind_device
 from emabench.spec import PretrainSpec
 from emabench.training.trainer import Trainer
 

@@ -17,23 +17,23 @@ import torch
 from emabench import device as devices
 from emabench.data.load_with_progress import load_data
 from emabench.data.sources.plugged import DATASET_PLUGINS
+from emabench.device import bind_device
 from emabench.errors import NotFoundError, SpecError, UsageError
 from emabench.evaluation.few_shot import check_few_shot
 from emabench.evaluation.foreign_weights.backbone_in import account_of, find_backbone
-from emabench.evaluation.resolve_evaluation import (
-    check_holdout,
-    knn_revisions,
-    settle_also,
-    settle_evaluation,
-)
 from emabench.evaluation.weights_file import digest, read_header
 from emabench.events import Listener, Notice
-from emabench.experiment import bind_device
 from emabench.extensions.plugin_reference import PLUGINS
 from emabench.extensions.plugins_at_hand import command_with, expect_plugins, plugins_used
 from emabench.networks.backbone import Backbone, build_backbone, chosen_stem
 from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.records import PlannedRun, RunRecord
+from emabench.resolution.evaluation import (
+    check_holdout,
+    knn_revisions,
+    settle_also,
+    settle_evaluation,
+)
 from emabench.spec import DataSpec, EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.fingerprint import without_places
 from emabench.spec.paths import SHORT_NAMES, nest, value_at

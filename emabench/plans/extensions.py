@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emabench.artifacts.files import file_digest
 from emabench.artifacts.layout import attempt_folders
 from emabench.errors import DataError, NotFoundError, SpecError, UsageError
 from emabench.events import Notice
@@ -54,8 +55,9 @@ def extension_plan(
         DataError: the images, or the weights that it was given, are others now.
     """
     from emabench import experiment
+    from emabench.resolution.identity import training_owner
     from emabench.training.checkpoint import load_checkpoint
-    from emabench.training.extension import checkpoint_digest, kept_checkpoint
+    from emabench.training.extension import kept_checkpoint
 
     check_labels(name, study)
     _check(run)
@@ -67,7 +69,7 @@ def extension_plan(
             hint="only a run with --keep checkpoints keeps the last one: "
             f"{run.command or 'emabench run …'} --force --keep checkpoints",
         )
-    training = experiment.training_owner(before.pretrain)
+    training = training_owner(before.pretrain)
     revisions = names_in(run.identity, PRETRAINING)
     state = load_checkpoint(
         file,
@@ -80,13 +82,13 @@ def extension_plan(
         run=run.id,
         fingerprint=run.fingerprint,
         training=training,
-        checkpoint=checkpoint_digest(file),
+        checkpoint=file_digest(file),
         earlier_epochs=earlier,
         step=state["step"],
     )
     if epochs <= before.pretrain.epochs:
         raise UsageError(
-            f"{run.title} was trained with epochs={before.pretrain.epochs}: {epochs} is no more",
+            f"{run.title} was trained with epochs={before.pretrain.epochs}: {epochs} is not more",
             hint="--epochs says how many there are in all",
         )
     changes = {"epochs": epochs, "max_steps": None, "extends": extends}
@@ -115,7 +117,7 @@ def _check(run: RunRecord) -> None:
         raise UsageError(f"{run.title} is no run: it trained nothing", hint="extend a run")
     if run.state is not JobState.DONE:
         raise UsageError(
-            f"{run.title} is {run.state}: it has its own epochs before it",
+            f"{run.title} is {run.state}: its own epochs come first",
             hint="extend it when it is done; 'emabench retry' and the same command go on with it",
         )
 
@@ -130,7 +132,7 @@ def _check_the_same(run: RunRecord, identity: Mapping[str, object], revisions: o
     for key, what in {"data": "images", "init": "weights", "teacher": "weights"}.items():
         if identity.get(key) != run.identity.get(key):
             raise DataError(
-                f"{run.title} was trained with other {what} than lie there now",
+                f"{run.title} was trained with other {what} than are there now",
                 hint=f"put its {what} back; 'emabench show' has the digest of their content",
             )
     if names_in(identity, PRETRAINING) != revisions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from emabench.errors import SpecError, UsageError
 from emabench.events import Notice
 from emabench.spec.experiment import ExperimentSpec, load_fields
-from emabench.spec.grid import expand_values, product
+from emabench.spec.grid import expand_values, product, typed
 from emabench.spec.paths import SHORT_NAMES, field_value, full_path, is_text
 from emabench.spec.plain import check_label, shown
 from emabench.spec.settings import DEFAULT_PRESET, experiment_at, parse_assignment
@@ -254,19 +253,7 @@ def flag_words(path: str, values: Sequence[Any]) -> list[str]:
         if len(values) == 1 and values[0] is not None:
             return ["--data-dir", values[0]]
         del short[path]
-    text = ",".join(_typed(value, as_text=is_text(path)) for value in values)
+    text = ",".join(typed(value, as_text=is_text(path)) for value in values)
     if path in short:
         return [f"--{short[path]}", text]
     return ["--set", f"{path.removeprefix('pretrain.')}={text}"]
-
-
-def _typed(value: Any, *, as_text: bool) -> str:
-    """Write a value such that ``expand_values`` reads the same one back."""
-    if as_text and isinstance(value, str) and value != "null":
-        special = value[:1] in ("", '"', "'") or value != value.strip()
-        return (
-            json.dumps(value, ensure_ascii=False)
-            if special or set(value) & set(",[]{}()")
-            else value
-        )
-    return json.dumps(value, ensure_ascii=False)

@@ -36,7 +36,7 @@ from emabench.queue.attempt_writer import AttemptWriter
 from emabench.queue.heartbeat import Heartbeat
 from emabench.records import Claim, JobKind
 from emabench.spec import ExperimentSpec
-from emabench.training.given_weights import NOTHING
+from emabench.training.given_weights import NOTHING, given_weights
 from emabench.training.weights import weights_file
 
 Meter = CostMeter | multi_device.Readings
@@ -92,7 +92,7 @@ def work(
         raise
     try:
         spec = _spec_of(claim, place)
-        device = experiment.bind_device(spec.pretrain)
+        device = devices.bind_device(spec.pretrain)
         threads = claim.threads or spec.pretrain.threads or 1
         compiled = spec.pretrain.compile and claim.kind is not JobKind.LINEAR_EVAL
         count = spec.pretrain.devices if claim.kind is JobKind.PRETRAIN else 1
@@ -161,7 +161,7 @@ def _run(
     earlier = [f for f in attempt_folders(place.artifacts, claim.job_id) if f != folder]
     given = NOTHING
     if claim.kind is JobKind.PRETRAIN:
-        given = experiment.given_weights(spec.pretrain, claim.given, artifacts=place.artifacts)
+        given = given_weights(spec.pretrain, claim.given, artifacts=place.artifacts)
     parent = spec.pretrain.extends.run
     extended = [] if parent is None else attempt_folders(place.artifacts, parent)
     if isinstance(meter, multi_device.Readings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,15 @@ def expand_values(text: str, *, what: str, as_text: bool = False) -> list[Any]:
     return values
 
 
+def typed(value: Any, *, as_text: bool = False) -> str:
+    """Write a value such that ``expand_values`` reads the same one back."""
+    plain = json.dumps(value, ensure_ascii=False)
+    if not as_text or not isinstance(value, str) or value == "null":
+        return plain
+    special = value[:1] in ("", *_QUOTES) or value != value.strip() or set(value) & set(",[]{}()")
+    return plain if special else value
+
+
 def product(axes: Sequence[tuple[str, list[Any]]]) -> Iterator[dict[str, Any]]:
     """Yield every combination of the axes; the last axis runs fastest.
 
@@ -67,9 +77,12 @@ def product(axes: Sequence[tuple[str, list[Any]]]) -> Iterator[dict[str, Any]]:
 
 def _split(text: str) -> list[str]:
     """Split at the commas that stand outside brackets, braces and quoted values."""
-    parts, depth, quote, start = [], 0, "", 0
+    parts, depth, quote, escaped, start = [], 0, "", False, 0
     for position, letter in enumerate(text):
-        if quote:
+        if escaped:
+            escaped = False
+        elif quote:
+            escaped = quote == '"' and letter == "\\"
             quote = "" if letter == quote else quote
         elif letter in _QUOTES and (depth > 0 or not text[start:position].strip()):
             quote = letter

@@ -200,7 +200,9 @@ class ExtendsSpec(SpecModel):
     def _is_whole(self) -> Self:
         given = {value not in (None, ()) for value in dict(self).values()}
         if len(given) > 1:
-            raise ValueError("a part of what tells the run to extend; use emabench run --extend")
+            raise ValueError(
+                "this names only a part of the run to extend; use emabench run --extend"
+            )
         return self
 
 

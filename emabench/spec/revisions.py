@@ -3,7 +3,7 @@
 A run's identity names those that concern it: ``revisions`` of its pretraining, and
 ``evaluation_revisions`` of its evaluation. A run that no fix concerns has neither, and keeps the
 fingerprint that it always had. Who finds out whether a run is concerned stands beside what changed:
-in a method, in ``experiment.py``, in ``evaluation/resolve_evaluation.py``.
+in a method, or in ``resolution``: ``identity.py`` and ``evaluation.py``.
 """
 
 from __future__ import annotations

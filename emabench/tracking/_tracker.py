@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
@@ -113,3 +115,8 @@ class Tracker(ABC):
             f"cannot write to {self.place}: {error.strerror}",
             hint="choose another place with -o",
         )
+
+
+def digest_of(values: Any) -> str:
+    """Return the SHA-256 of plain values: what a tracker keeps to see that nothing is new."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

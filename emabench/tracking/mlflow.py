@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import math
 import os
 import re
@@ -18,7 +16,7 @@ from typing import Any
 from emabench.errors import EmabenchError, UsageError, first_line
 from emabench.records import JobState
 from emabench.tracking._mirrored_run import MirroredRun
-from emabench.tracking._tracker import Tracker
+from emabench.tracking._tracker import Tracker, digest_of
 
 RUN_TAG = "emabench.run"
 """Holds the id of the run in the store."""
@@ -84,7 +82,7 @@ class MLflow(Tracker):
 
     def _write(self, run: MirroredRun) -> int:
         wanted, params, tags = _values(run), _params(run), _tags(run)
-        digest = _digest([sorted(wanted), params, tags])
+        digest = digest_of([sorted(wanted), params, tags])
         known = self._find_run(run)
         if known is not None and known.data.tags.get(_DIGEST_TAG) == digest:
             return 0
@@ -199,10 +197,6 @@ def _tags(run: MirroredRun) -> Mapping[str, str]:
 
 def _name(name: str) -> str:
     return re.sub(r"[^\w\-. /]", "_", name)
-
-
-def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _milliseconds(moment: Any) -> int:

@@ -1,8 +1,7 @@
-"""Weights & Biases, offline: a segment an invocation, of what lies above a mark of each run."""
+"""Weights & Biases, offline: each invocation writes what is new of a run as a segment."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -12,7 +11,7 @@ from typing import Any
 from emabench.errors import EmabenchError, first_line
 from emabench.records import JobState
 from emabench.tracking._mirrored_run import MirroredRun
-from emabench.tracking._tracker import Tracker
+from emabench.tracking._tracker import Tracker, digest_of
 
 _PROJECT = "emabench"
 _BEFORE = {"step": -1, "digest": ""}
@@ -65,7 +64,7 @@ class WeightsAndBiases(Tracker):
     def _write(self, run: MirroredRun) -> int:
         self._move_mark(run.id)
         mark = self._mark(run.id)
-        digest = _digest([run.settings, run.about, run.figures])
+        digest = digest_of([run.settings, run.about, run.figures])
         new = [each for each in run.steps if each[0] > mark["step"]]
         if not new and mark["digest"] == digest:
             return 0
@@ -134,7 +133,3 @@ class WeightsAndBiases(Tracker):
 
 def _about(run: MirroredRun) -> dict[str, str]:
     return {f"emabench/{name}": text for name, text in run.about.items()}
-
-
-def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

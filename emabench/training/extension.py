@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from emabench.artifacts.files import file_digest
 from emabench.artifacts.layout import CHECKPOINTS
 from emabench.errors import CheckpointError
 from emabench.spec.pretrain import ExtendsSpec
@@ -18,12 +18,6 @@ def kept_checkpoint(folders: Iterable[Path]) -> Path | None:
     """Return the newest checkpoint in the folders of a run's attempts, newest first, if any."""
     places = (folder / name for folder in folders for name in CHECKPOINTS)
     return next((place for place in places if place.is_file()), None)
-
-
-def checkpoint_digest(file: Path) -> str:
-    """Return the SHA-256 of a checkpoint."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def extended_state(
@@ -46,7 +40,7 @@ def extended_state(
     """
     for folder in folders:
         for file in (folder / name for name in CHECKPOINTS):
-            if file.is_file() and checkpoint_digest(file) == extends.checkpoint:
+            if file.is_file() and file_digest(file) == extends.checkpoint:
                 return load_checkpoint(
                     file, owner=extends.training, revisions=revisions, on_note=on_note
                 )

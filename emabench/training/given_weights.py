@@ -7,9 +7,8 @@ names is looked up twice: when the run is planned, and when its job starts.
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +19,12 @@ from torch import nn
 from emabench.artifacts.layout import PROJECTOR_FILE
 from emabench.errors import NotFoundError, SpecError, WeightsError
 from emabench.evaluation.weights_file import digest, load_weights, read_header
+from emabench.methods._method import Method
 from emabench.networks.backbone import Backbone, build_backbone
 from emabench.networks.hub import hub_file
-from emabench.spec import BackboneSpec, EmaScope, PretrainSpec
-from emabench.spec.pretrain import HUB
+from emabench.spec import BackboneSpec, EmaScope, PretrainSpec, SpecModel
+from emabench.spec.grid import typed
+from emabench.spec.pretrain import GIVEN, HUB
 from emabench.spec.scope import PROJECTOR
 from emabench.training.weights import weights_file
 
@@ -96,12 +97,71 @@ class Given:
             ("ema.teacher", spec.ema.teacher, self.teacher),
         ):
             if given is not None and given.reference != asked:
-                value = f"{field}={_quoted(given.reference)}"
+                value = f"{field}={typed(given.reference, as_text=True)}"
                 command = f"{command} --set {shlex.quote(value)}"
         return command
 
 
 NOTHING: Given = Given()
+
+
+def find_given(
+    spec: PretrainSpec,
+    method: type[Method],
+    options: SpecModel,
+    backbone: Backbone,
+    image_size: int,
+    scope: EmaScope,
+    kept: KeptWeights | None,
+) -> Given:
+    """Find the weights that a pretraining is given, and find out whether they fit.
+
+    Raises:
+        SpecError: the scope has no frozen teacher.
+        NotFoundError: they are not there.
+        WeightsError: they do not fit.
+    """
+    init = teacher = None
+    if spec.init is not None:
+        init = find_init(spec.init, backbone.name, kept)
+        load_weights(init.backbone, backbone.model, backbone=backbone.name)
+    if spec.ema.teacher is not None:
+        with torch.random.fork_rng(devices=[]):
+            projector = method.build_projector(options, backbone.feature_dim)
+        check_scope(scope, backbone, projector)
+        projects = bool(projector.state_dict())
+        teacher = find_teacher(spec.ema.teacher, kept, projects=projects)
+        blocks = nn.ModuleDict({**backbone.blocks, PROJECTOR: projector})
+        load_teacher(teacher, spec.backbone, image_size, blocks)
+    return Given(init, teacher)
+
+
+def given_weights(spec: PretrainSpec, digests: Mapping[str, str], *, artifacts: Path) -> Given:
+    """Return the weights that a resolved spec names, if they are still those of its identity.
+
+    Args:
+        spec: the resolved spec.
+        digests: of ``init`` and ``teacher``, as its identity has them.
+        artifacts: the folder of all artefacts.
+
+    Raises:
+        WeightsError: they are gone, or others.
+    """
+    name = spec.backbone.name
+    init = teacher = None
+    if spec.init is not None:
+        init = given_at(spec.init, artifacts, backbone=name)
+    if spec.ema.teacher is not None:
+        teacher = given_at(spec.ema.teacher, artifacts, backbone=name, whole=True)
+    given = Given(init, teacher)
+    for what, found in given.digests().items():
+        if found != digests.get(what):
+            raise WeightsError(
+                f"{GIVEN[what].removeprefix('pretrain.')}: the weights are not those that the run "
+                "was queued for",
+                hint="the command of the run, given again, takes what is there now",
+            )
+    return given
 
 
 def find_init(text: str, backbone: str, kept: KeptWeights | None) -> GivenWeights:
@@ -238,8 +298,3 @@ def _found(text: str, kept: KeptWeights | None, field: str) -> GivenWeights:
 def _with_projector(found: GivenWeights) -> GivenWeights:
     file = found.backbone.with_name(PROJECTOR_FILE)
     return replace(found, projector=file) if file.is_file() else found
-
-
-def _quoted(reference: str) -> str:
-    """Return a reference as ``--set`` takes it for one text."""
-    return reference if set(reference).isdisjoint(" ,[]{}()'\"") else json.dumps(reference)

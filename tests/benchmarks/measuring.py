@@ -14,7 +14,7 @@ from emabench import experiment
 from emabench.analysis.statistics import paired_ratio
 from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
-from emabench.device import Device
+from emabench.device import Device, bind_device
 from emabench.spec import ExperimentSpec, PretrainSpec
 from emabench.spec.settings import experiment_at
 from emabench.training.trainer import Trainer
@@ -69,7 +69,7 @@ def trainer_of(
     spec: PretrainSpec, *, captures_steps: bool = False
 ) -> tuple[Trainer, CostMeter, Device]:
     """Return a trainer of a resolved spec with its meter and device."""
-    device = replace(experiment.bind_device(spec), captures_steps=captures_steps)
+    device = replace(bind_device(spec), captures_steps=captures_steps)
     meter = CostMeter(device)
     return Trainer(spec, load_dataset(spec.data), device, meter), meter, device
 

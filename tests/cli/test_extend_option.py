@@ -57,7 +57,7 @@ def test_it_plans_the_spec_of_the_run_with_more_epochs(emabench, run, monkeypatc
         (["--epochs", "3", "--profile"], 2, "--profile cannot change it", "--epochs alone"),
         ([], 2, "one number of epochs", "--epochs"),
         (["--epochs", "3,4"], 2, "one number of epochs", "--epochs"),
-        (["--epochs", "1"], 2, "epochs=1: 1 is no more", "in all"),
+        (["--epochs", "1"], 2, "epochs=1: 1 is not more", "in all"),
         (["--epochs", "3", "--artifacts", "none"], 3, "kept no checkpoint in none",
          "--force --keep checkpoints"),
     ],

@@ -20,9 +20,10 @@ from emabench.data import loader
 from emabench.data.augmentation.augment import Augmenter
 from emabench.data.images import load_dataset
 from emabench.data.loader import EpochLoader
+from emabench.device import bind_device
 from emabench.errors import InterruptedRunError
 from emabench.events import EpochProgress
-from emabench.experiment import bind_device, pretrain, resolve
+from emabench.experiment import pretrain, resolve
 from emabench.methods import load_method, method_names
 from emabench.methods._masked import MaskedMethod
 from emabench.spec import ExperimentSpec

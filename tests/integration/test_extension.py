@@ -186,7 +186,7 @@ def test_another_checkpoint_at_its_place_fails_it(store, place):
 @pytest.mark.slow
 def test_what_cannot_be_extended_says_why(store, place):
     parent = store.run("@last")
-    with pytest.raises(UsageError, match="with epochs=1: 1 is no more"):
+    with pytest.raises(UsageError, match="with epochs=1: 1 is not more"):
         extension_plan(parent, 1, artifacts=place / "files")
     store.add_run(planned(1, pretrain__seed=5))
     with pytest.raises(UsageError, match="is queued") as caught:

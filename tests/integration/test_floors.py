@@ -4,7 +4,7 @@ import pytest
 
 from emabench import experiment
 from emabench.cost.meter import CostMeter
-from emabench.device import Device
+from emabench.device import Device, bind_device
 from emabench.errors import SpecError
 from emabench.spec import ExperimentSpec
 from emabench.spec.linear_eval import FLOORS
@@ -21,7 +21,7 @@ def planned(preset="smoke", **fields):
 
 def results_of(plan, folder):
     spec = ExperimentSpec.parse(plan.spec)
-    device = Device(experiment.bind_device(spec.pretrain).torch, "fp32")
+    device = Device(bind_device(spec.pretrain).torch, "fp32")
     job = {"on_event": lambda event: None, "meter": CostMeter(device)}
     experiment.pretrain(spec.pretrain, folder=folder, record=list, stop=lambda: False, **job)
     return experiment.evaluate(spec, weights=folder / "online.safetensors", **job).results

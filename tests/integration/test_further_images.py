@@ -9,7 +9,7 @@ from PIL import Image
 from emabench import experiment
 from emabench.analysis.metrics import parse_metric
 from emabench.cost.meter import CostMeter
-from emabench.device import Device
+from emabench.device import Device, bind_device
 from emabench.errors import SpecError, UnknownNameError
 from emabench.evaluation import accuracies
 from emabench.report.tables.run_table import reading_table
@@ -41,7 +41,7 @@ def planned(**evaluation):
 
 def outcome(plan, folder):
     spec = ExperimentSpec.parse(plan.spec)
-    device = Device(experiment.bind_device(spec.pretrain).torch, "fp32")
+    device = Device(bind_device(spec.pretrain).torch, "fp32")
     experiment.pretrain(
         spec.pretrain, folder=folder, on_event=lambda event: None, record=list,
         stop=lambda: False, meter=CostMeter(device),

@@ -15,6 +15,7 @@ import gc, json, sys
 from pathlib import Path
 import psutil, torch
 from emabench import experiment
+from emabench.device import bind_device
 from emabench.cost.meter import CostMeter
 from emabench.events import EpochProgress
 from emabench.spec import ExperimentSpec
@@ -57,7 +58,7 @@ outcome = experiment.pretrain(
     on_event=on_event,
     record=lambda points: None,
     stop=lambda: False,
-    meter=CostMeter(experiment.bind_device(spec)),
+    meter=CostMeter(bind_device(spec)),
 )
 print(json.dumps({"resident": resident, "tensors": tensors, "ema": outcome.cost.ema_bytes}))
 """

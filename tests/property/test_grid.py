@@ -1,13 +1,13 @@
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emabench.errors import SpecError
-from emabench.spec.grid import expand_values, product
+from emabench.spec.grid import expand_values, product, typed
 
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"])).filter(
+SHOWN = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]))
+SPECIAL = st.text("ab \\,[]{}()\"'")
+WORDS = SHOWN.filter(
     lambda word: word and word == word.strip() and not set(word) & set(",[]{}()\"'")
 )
 PLAIN = (
@@ -24,9 +24,14 @@ def test_text_is_kept_as_it_was_typed(words):
 
 
 @given(st.lists(PLAIN, min_size=1))
-def test_plain_values_read_back_from_json(values):
-    text = ",".join(json.dumps(value) for value in values)
-    assert expand_values(text, what="x") == values
+def test_plain_values_are_read_back_as_they_were_written(values):
+    assert expand_values(",".join(map(typed, values)), what="x") == values
+
+
+@given(st.lists(st.none() | st.just("null") | SHOWN | SPECIAL, min_size=1))
+def test_texts_are_read_back_as_they_were_written(texts):
+    text = ",".join(typed(each, as_text=True) for each in texts)
+    assert expand_values(text, what="x", as_text=True) == texts
 
 
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1), min_size=1))

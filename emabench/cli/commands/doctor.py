@@ -117,6 +117,7 @@ def _store(db: str) -> Check:
     from emabench.records import RunQuery
     from emabench.store import RunStore
     from emabench.store.connection.location import Location
+    from emabench.table import counted
 
     try:
         shown = Location.parse(db).label  # without a password
@@ -129,4 +130,4 @@ def _store(db: str) -> Check:
         return Check("store", "ok", f"none at {shown} yet: 'emabench run' creates it")
     except EmabenchError as error:
         return Check("store", "fail", error.message, error.hint)
-    return Check("store", "ok", f"{shown}: {count} {'run' if count == 1 else 'runs'}")
+    return Check("store", "ok", f"{shown}: {counted(count, 'run')}")

@@ -45,7 +45,7 @@ def command(
     study: StudyOption = None,
     csv: Annotated[
         bool,
-        typer.Option("--csv", help="Write the metrics of the training instead, a line a value."),
+        typer.Option("--csv", help="Write the training's metrics instead, one value per line."),
     ] = False,
     force: OverwriteOption = False,
     json: JsonOption = False,

@@ -153,7 +153,9 @@ def _execute(
 ) -> None:
     from emabench.cli.app.console import print_json
     from emabench.cli.show.execution import execute
+    from emabench.cli.show.tables import print_table
     from emabench.engines.local import raise_unless_done
+    from emabench.report.tables.finished_table import finished_table
 
     outcomes, runs = execute(plans, db=db, place=place, force=force)
     existed = {outcome.run.id for outcome in outcomes if outcome.run.existed}
@@ -161,71 +163,23 @@ def _execute(
         rows = [_as_json(run, existed=run.id in existed) for run in runs.values()]
         print_json({"schema_version": 1, "runs": rows})
     else:
-        _print_table(list(runs.values()))
+        print_table(finished_table(list(runs.values())))
     raise_unless_done(outcomes, what="runs")
 
 
-def _print_table(runs: Sequence[RunRecord]) -> None:
-    from emabench.cli.show.tables import print_table
-    from emabench.table import Table
-
-    results = ("top1", "knn_top1", "online_top1")
-    numbers = (*(f"{name.replace('_', ' ')} %" for name in results), "images/s", "total")
-    rows = [
-        (
-            run.id,
-            *(str(_field(run, name)) for name in ("method", "ema_scope", "seed")),
-            *(_figure(run.results.get(name), ".2f") for name in results),
-            _figure(run.cost.throughput, ",.0f"),
-            _figure(run.cost.total_s, ".1f", " s"),
-        )
-        for run in runs
-    ]
-    rows += _floors(runs, results, blanks=2)
-    headers = ("run", "method", "ema scope", "seed", *numbers)
-    print_table(Table(headers, tuple(rows), frozenset(numbers), spare=("online top1 %", "total")))
-
-
-def _floors(
-    runs: Sequence[RunRecord], results: Sequence[str], *, blanks: int
-) -> list[tuple[str, ...]]:
-    """Return a line for each floor that was measured: what the runs have to beat, seed by seed."""
-    from emabench.spec.linear_eval import FLOORS
-    from emabench.table import UNKNOWN
-
-    lines: dict[tuple[str, ...], None] = {}
-    for floor in FLOORS:
-        for run in runs:
-            figures = [run.results.get(f"{name}@{floor}") for name in results]
-            if any(figure is not None for figure in figures):
-                shown = (_figure(figure, ".2f") for figure in figures)
-                what = "raw pixels" if floor == "pixels" else floor
-                seed = str(_field(run, "seed"))
-                lines[(UNKNOWN, what, UNKNOWN, seed, *shown, *[UNKNOWN] * blanks)] = None
-    return list(lines)
-
-
 def _as_json(run: RunRecord, *, existed: bool) -> dict[str, Any]:
+    from emabench.report.tables.run_table import spec_value
+
     return {
         "id": run.id,
         "name": run.name,
         "state": run.state.value,
         "existed": existed,
-        "method": _field(run, "method"),
-        "ema_scope": _field(run, "ema_scope"),
-        "seed": _field(run, "seed"),
+        "method": spec_value(run, "method"),
+        "ema_scope": spec_value(run, "ema_scope"),
+        "seed": spec_value(run, "seed"),
         "results": dict(run.results),
         "cost": run.cost.as_dict(),
         "fingerprint": run.fingerprint,
         "command": run.command,
     }
-
-
-def _field(run: RunRecord, name: str) -> Any:
-    from emabench.spec.paths import SHORT_NAMES, value_at
-
-    return value_at(run.spec, SHORT_NAMES[name])
-
-
-def _figure(value: float | None, form: str, unit: str = "") -> str:
-    return "–" if value is None else f"{value:{form}}{unit}"  # noqa: RUF001

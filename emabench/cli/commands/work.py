@@ -184,10 +184,11 @@ def _note_what_is_left(store: RunStore, slots: Sequence[Slot]) -> None:
 def _raise_if_failed(tally: Tally) -> None:
     from emabench.errors import JobsFailedError
     from emabench.records import JobState
+    from emabench.table import counted
 
     failed = [end for end in tally.ends.values() if end.state is JobState.FAILED]
     if failed:
-        jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
+        jobs = counted(len(failed), "job")
         raise JobsFailedError(
             f"{jobs} failed for good; the first is {failed[0].claim.job_id}: {failed[0].reason}",
             hint="emabench logs ID says more; emabench retry --failed queues them again",

@@ -101,7 +101,8 @@ def named_runs(
     if bool(ids) == is_chosen:
         hint = "for example @last, or --where method=moco"
         if is_chosen:
-            raise UsageError("runs are named, and chosen by options too", hint="leave out one")
+            message = "runs are named, and chosen by options too"
+            raise UsageError(message, hint="leave out one or the other")
         raise UsageError("no runs are named", hint=hint)
     found = store.runs(run_query(where, ids=ids, name=name, study=study, smoke=True))
     if not found:

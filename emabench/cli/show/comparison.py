@@ -107,17 +107,19 @@ def print_comparison(
 def print_across(comparison: Comparison, across: AcrossTasks, form: Format) -> None:
     """Print a comparison over several tasks to stdout, and its warnings to stderr."""
     from emabench.report.tables.across_table import across_table
+    from emabench.table import counted
 
     if form == "json":
         print_json({"schema_version": 1, "by": comparison.factor.name, **across.to_json()})
     else:
         print_table(across_table(across, exact=form == "csv"), form=form)
     count = len(across.left_out)
-    lacking = "1 other arm" if count == 1 else f"{count} other arms"
+    verbs = ("lacks", "is") if count == 1 else ("lack", "are")
+    lacking = f"{counted(count, 'other arm')} {verbs[0]} a task and {verbs[1]}"
     tasks = f"{len(across.tasks)} tasks: {', '.join(across.tasks)}"
     notes = [
         f"{tasks}; {len(across.seeds)} seeds that all have; nothing is normalised",
-        *([f"{lacking} lack a task, and are left out"] if across.left_out else []),
+        *([f"{lacking} left out"] if across.left_out else []),
     ]
     about_pairs = ("unpaired", "no-baseline", "few-pairs", "skewed", "unknown-values", "no-spread")
     cautions = [each for each in comparison.cautions if each.code not in about_pairs]

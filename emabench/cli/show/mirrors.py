@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emabench.cli.app.console import err, print_json, print_json_line
+from emabench.table import counted
 from emabench.tracking._mirror import MirrorPass
 from emabench.tracking._tracker import Tracker
 
@@ -12,7 +13,7 @@ class MirrorTeller:
 
     Args:
         tracker: that is written.
-        json: whether JSON is printed: with ``follow`` an object a line.
+        json: whether JSON is printed: with ``follow`` one object per line.
         follow: whether there will be several looks.
 
     Attributes:
@@ -36,9 +37,9 @@ class MirrorTeller:
         place = self._tracker.place
         changed = sum(new > 0 for _, new in brought.written)
         new = f"{brought.new_values} new values in {changed} of them"
-        err().print(f"{_runs(len(brought.written))} in {place}: {new}")
+        err().print(f"{counted(len(brought.written), 'run')} in {place}: {new}")
         if brought.waiting:
-            self.note(f"not begun yet: {_runs(len(brought.waiting))}")
+            self.note(f"not begun yet: {counted(len(brought.waiting), 'run')}")
         if brought.unreadable:
             self.note(f"unreadable runs were left out: {', '.join(brought.unreadable)}")
         if self.smoke:
@@ -71,7 +72,3 @@ class MirrorTeller:
             "waiting": list(brought.waiting),
             "unreadable": list(brought.unreadable),
         }
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"

@@ -13,6 +13,7 @@ from emabench.records import DEFAULT_MAX_ATTEMPTS
 if TYPE_CHECKING:
     from emabench.plans.grids import GridPoint
     from emabench.records import PlannedRun, QueuedRun, RunRecord
+    from emabench.store import RunStore
 
 
 def resolve_points(
@@ -56,9 +57,10 @@ def print_yaml(plans: Sequence[PlannedRun]) -> None:
     """Print resolved runs as YAML documents, each with its command."""
     from emabench.cli.app.console import out
     from emabench.spec.experiment import complete_yaml
+    from emabench.table import counted
 
     console = out()
-    console.print(f"# {len(plans)} {'run' if len(plans) == 1 else 'runs'}")
+    console.print(f"# {counted(len(plans), 'run')}")
     for plan in plans:
         console.print(f"---\n# {plan.command}\n{complete_yaml(plan.spec)}", end="", soft_wrap=True)
 
@@ -84,23 +86,39 @@ def add_all(
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
 ) -> list[QueuedRun]:
     """Queue runs, in this order; the store is created if it is not there."""
-    from emabench.artifacts.layout import artifacts_folder, lacks_weights
     from emabench.store import RunStore
 
-    place = artifacts_folder(db, None)
     with RunStore.open(db, mode="write") as store:
-        runs = [
-            store.add_run(
-                plan,
-                force=force,
-                priority=priority,
-                max_attempts=max_attempts,
-                weights_gone=lambda run: lacks_weights(place, run),
-            )
-            for plan in plans
-        ]
+        runs = add_to(
+            store, plans, db=db, force=force, priority=priority, max_attempts=max_attempts
+        )
     say_what_is_not_done(plans, runs)
     return runs
+
+
+def add_to(
+    store: RunStore,
+    plans: Sequence[PlannedRun],
+    *,
+    db: str,
+    force: bool = False,
+    priority: int,
+    max_attempts: int,
+) -> list[QueuedRun]:
+    """Queue runs in an open store, in this order; ``db`` is its location."""
+    from emabench.artifacts.layout import artifacts_folder, lacks_weights
+
+    place = artifacts_folder(db, None)
+    return [
+        store.add_run(
+            plan,
+            force=force,
+            priority=priority,
+            max_attempts=max_attempts,
+            weights_gone=lambda run: lacks_weights(place, run),
+        )
+        for plan in plans
+    ]
 
 
 def say_what_is_not_done(plans: Sequence[PlannedRun], runs: Sequence[QueuedRun]) -> None:

@@ -67,8 +67,8 @@ def settle_study(
         JobsFailedError: runs failed, so that a question cannot be looked at.
         EmabenchError: the study would mix kinds of hardware.
     """
-    from emabench.artifacts.layout import artifacts_folder, lacks_weights
     from emabench.cli.app.console import err, print_json
+    from emabench.cli.show.plans import add_to
     from emabench.engines.settling import settle
     from emabench.errors import JobsFailedError
     from emabench.plans.study_questions import question_of, study_questions, study_terms
@@ -78,7 +78,6 @@ def settle_study(
         order.choice.check(order.artifacts)
     plans, looks, seeds = resolved_for_looks(study, budget, changes, order.db)
     questions = study_questions(study, plans)
-    place = artifacts_folder(order.db, None)
     last: StudyLook | None = None
     told = []
     with RunStore.open(order.db, mode="write") as store:
@@ -93,15 +92,13 @@ def settle_study(
         )
 
         def add(some: Sequence[PlannedRun]) -> list[QueuedRun]:
-            return [
-                store.add_run(
-                    each,
-                    priority=order.priority,
-                    max_attempts=order.max_attempts,
-                    weights_gone=lambda run: lacks_weights(place, run),
-                )
-                for each in some
-            ]
+            return add_to(
+                store,
+                some,
+                db=order.db,
+                priority=order.priority,
+                max_attempts=order.max_attempts,
+            )
 
         def work(runs: Sequence[QueuedRun]) -> None:
             if order.choice is not None:
@@ -198,8 +195,9 @@ def _check_hardware(
 
 
 def _announced(questions: Sequence[Any], pairs: Sequence[int]) -> str:
-    count = "1 question" if len(questions) == 1 else f"{len(questions)} questions"
-    return f"{count}, looks at {', '.join(map(str, pairs))} pairs"
+    from emabench.table import counted
+
+    return f"{counted(len(questions), 'question')}, looks at {', '.join(map(str, pairs))} pairs"
 
 
 def _in_words(look: StudyLook) -> list[str]:

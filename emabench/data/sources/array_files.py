@@ -181,8 +181,9 @@ def _parts(
         )
     for pairs in (train, test, validation):
         if len(pairs) > 1:
+            found = " and ".join(names[images] for images, _ in pairs)
             raise DataError(
-                f"{place}: {' and '.join(names[images] for images, _ in pairs)} could both be it",
+                f"{place}: {found} could both be the images",
                 hint="keep one of them",
             )
     if train[0][1] is None:
@@ -255,7 +256,7 @@ def _check_labels(header: ArrayHeader, place: str) -> None:
         )
     if len(shape) == 2 and shape[1] > 1:
         raise DataError(
-            f"{place}: {shape[1]} labels an image",
+            f"{place}: {shape[1]} labels per image",
             hint="an image has one label here: keep one column, or leave the labels out",
         )
     if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):

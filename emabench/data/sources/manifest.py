@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
@@ -29,8 +30,23 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class _Known:
-    stamp: tuple[int, int, int]
+    stamp: list[int]
     facts: FileFacts
+
+
+def stamp_of(status: os.stat_result) -> list[int]:
+    """Return what a file had when it was read: its length, modification time and status time."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def is_settled(stamp: Sequence[int], read_at: int) -> bool:
+    """Whether no second change of a file can have left the same times.
+
+    Args:
+        stamp: of the file.
+        read_at: when it was read, in nanoseconds of ``time.time_ns``.
+    """
+    return max(stamp[1:]) < read_at - SETTLED_NS
 
 
 def read_facts(
@@ -67,7 +83,7 @@ def read_facts(
     settled = {
         name: entry
         for name, entry in fresh.items()
-        if max(entry.stamp[1:]) < now - SETTLED_NS or known.get(name) == entry
+        if is_settled(entry.stamp, now) or known.get(name) == entry
     }
     if settled != known:
         _write_manifest(manifest, settled)
@@ -81,7 +97,7 @@ def _look(path: Path, known: _Known | None) -> _Known:
         raise DataError(
             f"{path}: cannot be read ({error.strerror})", hint="is it a link to a missing file?"
         ) from error
-    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    stamp = stamp_of(status)
     if known is not None and known.stamp == stamp:
         return known
     return _Known(stamp, inspect(path))
@@ -93,7 +109,7 @@ def _read_manifest(path: Path) -> dict[str, _Known]:
         if content["format"] != _FORMAT:
             return {}
         return {
-            name: _Known((size, mtime, ctime), FileFacts(*facts))
+            name: _Known([size, mtime, ctime], FileFacts(*facts))
             for name, (size, mtime, ctime, *facts) in content["files"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

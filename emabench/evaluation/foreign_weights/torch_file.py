@@ -193,7 +193,7 @@ def _archive(file: Path) -> tuple[Pickle, _StorageOf]:
         if not top:
             raise ValueError("an archive that torch.save did not write")
         if f"{top}byteorder" in entries and archive.read(f"{top}byteorder") != b"little":
-            raise WeightsError(f"the weights {file} are of a big-endian machine", hint=_SAVE)
+            raise WeightsError(f"the weights {file} come from a big-endian machine", hint=_SAVE)
         root = read_pickle(BytesIO(archive.read(ends[0])))
 
     @lru_cache(maxsize=1)  # tensors may share it
@@ -220,7 +220,7 @@ def _row_of_pickles(file: Path) -> tuple[Pickle, _StorageOf]:
         if (magic, protocol) != (_MAGIC, _PROTOCOL):
             raise ValueError("another form than torch.save ever wrote")
         if not machine["little_endian"]:
-            raise WeightsError(f"the weights {file} are of a big-endian machine", hint=_SAVE)
+            raise WeightsError(f"the weights {file} come from a big-endian machine", hint=_SAVE)
         root = read_pickle(stream)
         sizes = {key: dtype.itemsize for dtype, key, *_ in map(_claim, root.outside)}
         for key in read_pickle(stream).value:

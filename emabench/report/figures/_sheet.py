@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from emabench.errors import EmabenchError, UsageError
 from emabench.output_file import check_output
 from emabench.records import RunRecord
+from emabench.table import counted
 from emabench.version import __version__
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def source_line(runs: Sequence[RunRecord], store: str, choice: Iterable[str] = (
     commits = sorted({commit for run in runs if (commit := _commit(run))})
     parts = [
         ", ".join([store, *choice]),
-        "1 run" if len(runs) == 1 else f"{len(runs)} runs",
+        counted(len(runs), "run"),
         *_shortened(list(places)),
         *_shortened([f"commit {commit}" for commit in commits]),
         f"drawn by emabench {__version__}",
@@ -171,7 +172,7 @@ def seeds_in_words(counts: Iterable[int]) -> str:
     """Return how many seeds the arms have: ``n = 3 seeds an arm`` or ``n = 2 to 5``."""
     few, many = min(known := list(counts)), max(known)
     if few == many:
-        return f"n = {few} seed{'' if few == 1 else 's'} an arm"
+        return f"n = {counted(few, 'seed')} an arm"
     return f"n = {few} to {many} seeds an arm"
 
 
@@ -212,7 +213,7 @@ def _place(run: RunRecord) -> str | None:
     where = run.environment
     if where is None:
         return None
-    threads = f"{where.threads} thread" + ("" if where.threads == 1 else "s")
+    threads = counted(where.threads, "thread")
     compiled = ", compiled" if where.compiled else ""
     return f"{where.device}, {where.precision}, {threads}{compiled}"
 

@@ -11,7 +11,7 @@ from emabench.analysis.statistics import Paired, paired_ratio
 from emabench.records import MetricPoint, RunRecord
 from emabench.report.tables.cost_table import OWN_PASS
 from emabench.spec.paths import SHORT_NAMES, value_at
-from emabench.table import UNKNOWN, Table, significant
+from emabench.table import UNKNOWN, Table, scaled, significant
 
 PHASES = (
     "augment",
@@ -139,9 +139,9 @@ def bench_tables(rows: Sequence[BenchRow]) -> list[tuple[str, Table]]:
             significant(row.step_ms),
             _ratio(row),
             significant(row.predicted_ratio),
-            _scaled(row.flops_per_step, 1e9),
-            _scaled(row.peak_memory_bytes, _MIB),
-            _scaled(row.ema_bytes, _MIB),
+            scaled(row.flops_per_step, 1e9),
+            scaled(row.peak_memory_bytes, _MIB),
+            scaled(row.ema_bytes, _MIB),
         )
         for label, row in zip(labels, rows, strict=True)
     ]
@@ -182,10 +182,6 @@ def _rest(row: BenchRow) -> str:
     if not row.phases_ms:
         return UNKNOWN
     return significant(max(0.0, row.step_ms - sum(row.phases_ms.values())), 3)
-
-
-def _scaled(value: float | None, unit: float) -> str:
-    return UNKNOWN if value is None else significant(value / unit)
 
 
 def bench_title(bench: RunRecord) -> str:

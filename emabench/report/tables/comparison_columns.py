@@ -12,7 +12,7 @@ from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.verdicts import paired_in_words
 from emabench.errors import SpecError, UnknownNameError, UsageError
 from emabench.spec.paths import SHORT_NAMES, full_path, value_at
-from emabench.table import UNKNOWN, fixed, show_value, significant
+from emabench.table import UNKNOWN, fixed, show_known, show_value, significant
 
 Part = tuple[str, Callable[[ArmRow], Any]]
 """Header and value of a column in full precision."""
@@ -130,7 +130,7 @@ def _fields(comparison: ArmComparison) -> list[Column]:
             Column(
                 path,
                 header,
-                lambda row, path=path: _shown(row.differing[path]),  # type: ignore[misc]
+                lambda row, path=path: show_known(row.differing[path]),  # type: ignore[misc]
                 ((path, lambda row, path=path: row.differing[path]),),  # type: ignore[misc]
             )
         )
@@ -149,7 +149,7 @@ def _field_column(name: str, known: Mapping[str, Column]) -> Column:
 
 
 def _plain(key: str, header: str, read: Callable[[ArmRow], Any]) -> Column:
-    return Column(key, header, lambda row: _shown(read(row)), ((key, read),))
+    return Column(key, header, lambda row: show_known(read(row)), ((key, read),))
 
 
 def _count() -> Column:
@@ -284,7 +284,3 @@ def _of_paired(metric: MetricInfo, attribute: str) -> Callable[[ArmRow], Any]:
         return None if paired is None else getattr(paired, attribute)
 
     return read
-
-
-def _shown(value: Any) -> str:
-    return UNKNOWN if value is None else show_value(value)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emabench.analysis.pace import Pace
-from emabench.table import UNKNOWN, Table, duration, significant
+from emabench.table import UNKNOWN, Table, duration, scaled, significant
 
 OWN_PASS = (
     "the target has a pass of its own in every scope, so with this method EMA costs memory and its "
@@ -65,12 +65,12 @@ def cost_table(rows: Sequence[CostRow]) -> Table:
     """Return the rows for a terminal; the columns of a prediction only where there is one."""
     columns: dict[str, list[str]] = {
         "ema scope": [row.ema_scope for row in rows],
-        "GFLOP/step": [_scaled(row.flops_per_step, 1e9) for row in rows],
-        "PFLOP/run": [_scaled(row.flops, 1e15) for row in rows],
+        "GFLOP/step": [scaled(row.flops_per_step, 1e9) for row in rows],
+        "PFLOP/run": [scaled(row.flops, 1e15) for row in rows],
         "÷ none": [significant(row.ratio_to_none) for row in rows],
         "÷ full": [significant(row.ratio_to_full) for row in rows],
-        "copied M": [_scaled(row.copied_parameters, 1e6) for row in rows],
-        "EMA MiB": [_scaled(row.ema_bytes, 2**20) for row in rows],
+        "copied M": [scaled(row.copied_parameters, 1e6) for row in rows],
+        "EMA MiB": [scaled(row.ema_bytes, 2**20) for row in rows],
     }
     if any(row.train_s is not None for row in rows):
         columns["training"] = [duration(row.train_s) for row in rows]
@@ -103,7 +103,3 @@ def _source(measured: int | None) -> str:
     if measured is None:
         return UNKNOWN
     return f"{measured} measured" if measured else "operations"
-
-
-def _scaled(value: float | None, unit: float) -> str:
-    return UNKNOWN if value is None else significant(value / unit)

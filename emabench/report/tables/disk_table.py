@@ -9,7 +9,7 @@ from emabench.artifacts.disk_usage import DiskUsage, Sizes
 from emabench.artifacts.files import FileKind
 from emabench.artifacts.pruning import Prunable, Surplus
 from emabench.report.tables.queue_table import what
-from emabench.table import UNKNOWN, Table
+from emabench.table import UNKNOWN, Table, counted
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -21,7 +21,7 @@ def usage_table(usage: DiskUsage) -> Table:
         for run, sizes in usage.runs
     ]
     if usage.orphans:
-        jobs = "1 job" if len(usage.orphans) == 1 else f"{len(usage.orphans)} jobs"
+        jobs = counted(len(usage.orphans), "job")
         sizes = _readable_sizes(usage.orphaned)
         rows.append((UNKNOWN, f"{jobs} not in the store", UNKNOWN, *sizes))
     if any(usage.strangers.values()):
@@ -58,7 +58,7 @@ def pruning_summary(found: Sequence[Prunable]) -> str:
     """Return number and size of the files."""
     if not found:
         return "nothing"
-    count = "1 file" if len(found) == 1 else f"{len(found)} files"
+    count = counted(len(found), "file")
     return f"{count}, {readable_size(sum(each.file.size for each in found))}"
 
 

@@ -10,7 +10,7 @@ from emabench.analysis.metrics import state_in_words
 from emabench.records import RunRecord
 from emabench.report.tables.run_table import on_other_images, run_values, spec_value
 from emabench.spec.paths import value_at
-from emabench.table import UNKNOWN, Table, fixed
+from emabench.table import Table, fixed, show_known
 
 _OF_WEIGHTS = ("method", "ema_scope", "seed")
 _RESULTS = ("top1", "top5", "knn_top1")
@@ -23,7 +23,7 @@ def evaluation_table(evaluations: Sequence[RunRecord]) -> Table:
         (
             evaluation.id,
             _weights(evaluation),
-            *(_shown(spec_value(evaluation, name)) for name in _OF_WEIGHTS),
+            *(show_known(spec_value(evaluation, name)) for name in _OF_WEIGHTS),
             *_own(evaluation, figures),
         )
         for evaluation in evaluations
@@ -94,9 +94,9 @@ def _own(evaluation: RunRecord, figures: tuple[str, ...]) -> tuple[str, ...]:
     found = evaluated(evaluation.spec)
     subset = found["train_subset"]
     return (
-        _shown(found["network"]),
-        _shown(found["dataset"]) + ("" if subset is None else f" ({subset})"),
-        _shown(found["knn_k"]),
+        show_known(found["network"]),
+        show_known(found["dataset"]) + ("" if subset is None else f" ({subset})"),
+        show_known(found["knn_k"]),
         state_in_words(evaluation),
         *(fixed(evaluation.results.get(name)) for name in figures),
     )
@@ -105,7 +105,3 @@ def _own(evaluation: RunRecord, figures: tuple[str, ...]) -> tuple[str, ...]:
 def _weights(evaluation: RunRecord) -> str:
     """Return the id of the run, or the name of the file."""
     return Path(str(evaluation.spec.get("weights"))).name
-
-
-def _shown(value: Any) -> str:
-    return UNKNOWN if value is None else str(value)

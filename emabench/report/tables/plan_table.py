@@ -10,7 +10,7 @@ from emabench.analysis.pace import TimeEstimate, estimate_time
 from emabench.records import PlannedRun, RunRecord
 from emabench.report.tables.comparison_columns import field_headers
 from emabench.spec.paths import SHORT_NAMES, value_at
-from emabench.table import UNKNOWN, Table, duration, show_value
+from emabench.table import UNKNOWN, Table, counted, duration, show_known, show_value
 
 _SEED = SHORT_NAMES["seed"]
 _HEADERS = ("method", "ema_scope")
@@ -36,7 +36,7 @@ def plan_table(plans: Sequence[PlannedRun], earlier: Sequence[RunRecord]) -> Tab
     rows = [
         (
             *(str(fields[places[0]].get(path)) for path in (METHOD, SCOPE)),
-            *(_shown(fields[places[0]].get(path)) for path in differing),
+            *(show_known(fields[places[0]].get(path)) for path in differing),
             _seeds([value_at(plans[place].spec, _SEED) for place in places]),
             str(len(places)),
             _steps(plans[places[0]]),
@@ -55,10 +55,10 @@ def plan_summary(plans: Sequence[PlannedRun], estimate: TimeEstimate | None) -> 
         plans: the runs.
         estimate: None without a store.
     """
-    runs = "1 run" if len(plans) == 1 else f"{len(plans)} runs"
+    runs = counted(len(plans), "run")
     jobs = sum(len(plan.kinds) for plan in plans)
     steps = sum(plan.steps for plan in plans if plan.steps is not None)
-    parts = [runs, "1 job" if jobs == 1 else f"{jobs} jobs", f"{steps:,} steps"]
+    parts = [runs, counted(jobs, "job"), f"{steps:,} steps"]
     return ", ".join([*parts, _in_words(estimate)])
 
 
@@ -68,7 +68,7 @@ def _in_words(found: TimeEstimate | None) -> str:
     if found is None or found.seconds is None:
         return "no estimate: the store has no finished run like these"
     which = "" if found.estimated == found.runs else f" for {found.estimated} of {found.runs} runs"
-    by = "1 earlier run" if found.sources == 1 else f"{found.sources} earlier runs"
+    by = counted(found.sources, "earlier run")
     return f"about {duration(found.seconds)}{which}, one after the other, judged by {by}"
 
 
@@ -95,7 +95,3 @@ def _steps(plan: PlannedRun) -> str:
 
 def _time(estimate: TimeEstimate) -> str:
     return "done" if estimate.runs == 0 else duration(estimate.seconds)
-
-
-def _shown(value: Any) -> str:
-    return UNKNOWN if value is None else show_value(value)

@@ -12,7 +12,16 @@ from emabench.analysis.metrics import state_in_words
 from emabench.records import TITLES, CostReading, JobKind, MetricPoint, RunRecord
 from emabench.report.tables.evaluation_table import evaluated, own_table
 from emabench.report.tables.run_table import PERCENT, evaluated_network, last_points, spec_value
-from emabench.table import UNKNOWN, Table, duration, fixed, price_of, significant, sparkline
+from emabench.table import (
+    UNKNOWN,
+    Table,
+    duration,
+    fixed,
+    price_of,
+    show_known,
+    significant,
+    sparkline,
+)
 
 _BYTES = (
     "ema_bytes",
@@ -67,7 +76,7 @@ def _about(run: RunRecord) -> Table:
         *([] if run.note is None else [("note", run.note)]),
         ("state", state_in_words(run) + (" (smoke)" if run.smoke else "")),
         *_of_evaluation(run),
-        *((name, _shown(spec_value(run, name))) for name in _names(run)),
+        *((name, show_known(spec_value(run, name))) for name in _names(run)),
         *([] if run.is_evaluation or network is None else [("network", network)]),
         *((name, _as_words(value)) for name, value in run.identity.items()),
         ("fingerprint", run.fingerprint),
@@ -89,7 +98,7 @@ def _of_evaluation(run: RunRecord) -> list[tuple[str, str]]:
         return []
     weights = str(run.spec.get("weights"))
     values = {"file" if Path(weights).is_absolute() else "run": weights, **evaluated(run.spec)}
-    return [(name, _shown(value)) for name, value in values.items()]
+    return [(name, show_known(value)) for name, value in values.items()]
 
 
 def _as_words(value: Any) -> str:
@@ -97,10 +106,6 @@ def _as_words(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {each}" for name, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _shown(value: Any) -> str:
-    return UNKNOWN if value is None else str(value)
 
 
 def _results(run: RunRecord) -> Table:

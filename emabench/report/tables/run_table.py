@@ -16,7 +16,16 @@ from emabench.records import AttemptRecord, JobKind, JobRecord, JobState, Metric
 from emabench.spec.linear_eval import FLOORS
 from emabench.spec.paths import SHORT_NAMES, value_at
 from emabench.store.runs.run_field import RunField
-from emabench.table import UNKNOWN, Table, duration, fixed, price_of, show_value, significant
+from emabench.table import (
+    UNKNOWN,
+    Table,
+    duration,
+    fixed,
+    price_of,
+    show_known,
+    show_value,
+    significant,
+)
 
 _SPEC_COLUMNS = ("method", "ema_scope", "backbone", "dataset", "epochs", "seed")
 DESCRIBED = ("id", "name", "state", "smoke", *_SPEC_COLUMNS, "network", "created_at")
@@ -47,8 +56,8 @@ def reading_table(runs: Sequence[RunRecord]) -> Table:
             run.id,
             run.name or UNKNOWN,
             state_in_words(run),
-            *(_shown(spec_value(run, name)) for name in _SPEC_COLUMNS),
-            _shown(evaluated_network(run)),
+            *(show_known(spec_value(run, name)) for name in _SPEC_COLUMNS),
+            show_known(evaluated_network(run)),
             *(fixed(run.results.get(name)) for name in figures),
             significant(run.cost.throughput),
             duration(run.cost.total_s),
@@ -209,10 +218,6 @@ def evaluated_network(run: RunRecord) -> str | None:
     """Return whose accuracies a run has; None where nothing is evaluated."""
     is_evaluated = any(job.kind is JobKind.LINEAR_EVAL for job in run.jobs)
     return value_at(run.spec, NETWORK) if is_evaluated else None
-
-
-def _shown(value: Any) -> str:
-    return UNKNOWN if value is None else str(value)
 
 
 def _environment(run: RunRecord) -> dict[str, Any] | None:

@@ -129,7 +129,7 @@ def test_images_alone_have_no_labels(tmp_path, images):
         ({"x": np.zeros((24, 64), np.uint8)}, "24 x 64: not images"),
         ({"x": np.zeros((0, 8, 8), np.uint8)}, "no images"),
         ({"x": np.full((24, 8, 8), 7, np.uint8)}, "has the same colour"),
-        ({"y": np.zeros((24, 14), np.uint8)}, "14 labels an image"),
+        ({"y": np.zeros((24, 14), np.uint8)}, "14 labels per image"),
         ({"y": np.linspace(0, 1, 24)}, "labels of type float64, not whole numbers"),
         ({"y": LABELS[:20]}, "24 images, but 20 labels in y"),
         ({"y": LABELS - 1}, "-1 is no class"),
@@ -138,7 +138,7 @@ def test_images_alone_have_no_labels(tmp_path, images):
         ({"classes": np.array(["ape", "bee"])}, "2 names, but a label is 2"),
         ({"classes": np.array(["ape", "ape", "bee"])}, "names that stand twice"),
         ({"classes": np.arange(3)}, "not a list of names"),
-        ({"images": np.zeros((24, 8, 8), np.uint8)}, "images and x could both be it"),
+        ({"images": np.zeros((24, 8, 8), np.uint8)}, "images and x could both be the images"),
         ({"X": np.zeros((24, 8, 8), np.uint8)}, "one name but for capitals"),
         ({"x_test": np.zeros((2, 8, 8), np.uint8)}, "x_test has no labels"),
         (

@@ -16,6 +16,7 @@ from PIL import Image
 
 from emabench.data.images import Dataset, load_dataset
 from emabench.data.recognition import recognise
+from emabench.data.sources import manifest
 from emabench.data.sources.shards import table_files
 from emabench.errors import DataError
 from emabench.spec.data import DataSpec
@@ -161,7 +162,7 @@ def test_a_table_is_copied_once(tmp_path, pictures, monkeypatch):
     copied = []
     inside = table_files._copied
     monkeypatch.setattr(table_files, "_copied", lambda *a: copied.append(1) or inside(*a))
-    monkeypatch.setattr(table_files, "SETTLED_NS", -(10**10))
+    monkeypatch.setattr(manifest, "SETTLED_NS", -(10**10))
     first = load(place)
     assert load(place).content_hash == first.content_hash
     assert len(copied) == 1
@@ -169,7 +170,7 @@ def test_a_table_is_copied_once(tmp_path, pictures, monkeypatch):
     pack.write_bytes(pack.read_bytes()[:-1])
     assert load(place).content_hash == first.content_hash
     assert len(copied) == 2
-    monkeypatch.setattr(table_files, "SETTLED_NS", 2 * 10**9)
+    monkeypatch.setattr(manifest, "SETTLED_NS", 2 * 10**9)
     save(place, table(rows(pictures, range(21))))
     assert load(place).content_hash != first.content_hash
 
@@ -183,7 +184,7 @@ IMAGE = {"bytes": b"", "path": "/etc/passwd"}
         ({"image": [IMAGE] * 6}, "row 0: no bytes, and a path is not followed"),
         ({"image": [{"bytes": b"no image", "path": None}] * 6}, "row 0: cannot be decoded"),
         ({"image": ["a.png"] * 6}, "no column holds the bytes of images"),
-        ({"label": [[0, 1]] * 6}, "row 0: several labels an image"),
+        ({"label": [[0, 1]] * 6}, "row 0: several labels for one image"),
         ({"label": [0, 1, -1, 0, 1, 2]}, "row 2: -1 is no class"),
         ({"label": [0, 1, 3, 0, 1, 2]}, "row 2: 3 is no class"),
         ({"label": [0, 1, None, 0, 1, 2]}, "row 2: its label is None"),

@@ -14,6 +14,7 @@ from conftest_images import tinted
 from PIL import Image
 
 from emabench.data.images import Dataset, load_dataset
+from emabench.data.sources import manifest
 from emabench.data.sources.shards import tar_members, webdataset
 from emabench.data.sources.shards.webdataset import shards_of
 from emabench.errors import DataError, EmabenchError, NotFoundError, SpecError
@@ -136,7 +137,7 @@ def test_a_shard_is_read_once_and_again_when_it_changes(tmp_path, cache, picture
     assert load(shard, cache).content_hash == first.content_hash
     assert len(read) == 2  # it had just been written
     os.utime(shard, (10**9, 10**9))
-    monkeypatch.setattr(webdataset, "SETTLED_NS", -(10**10))
+    monkeypatch.setattr(manifest, "SETTLED_NS", -(10**10))
     load(shard, cache)
     assert load(shard, cache).content_hash == first.content_hash
     assert len(read) == 3
@@ -234,7 +235,7 @@ def test_a_sparse_member_is_refused(tmp_path):
         ([("a.cls", b"1")], "sample a has no image"),
         ([("a.png", None), ("a.jpg", None)], "two images of one sample"),
         ([("a.png", None), ("a.cls", b"1"), ("b.png", None)], "has no label, and others have one"),
-        ([("a.png", None), ("a.json", b'{"label": [1, 2]}')], "several labels an image"),
+        ([("a.png", None), ("a.json", b'{"label": [1, 2]}')], "several labels for one image"),
         ([("a.png", None), ("a.json", b'{"label": 0.5}')], "its label is 0.5"),
         ([("a.png", None), ("a.json", b'{"label": true}')], "its label is True"),
         ([("a.png", None), ("a.json", b'{"label": 1, "label": 2}')], "the key 'label' twice"),

@@ -19,7 +19,7 @@ from emabench.networks import hub
 from emabench.spec import BenchSpec, EmaSpec, ExperimentSpec
 from emabench.spec.pretrain import given_runs
 from emabench.spec.settings import experiments
-from emabench.training.given_weights import KeptWeights
+from emabench.training.given_weights import KeptWeights, given_weights
 from emabench.training.trainer import Trainer
 
 CPU = Device(torch.device("cpu"), "fp32")
@@ -82,7 +82,7 @@ def planned(root):
 
 def trainer_of(plan, root):
     spec = ExperimentSpec.parse(plan.spec).pretrain
-    given = experiment.given_weights(spec, plan.identity, artifacts=root)
+    given = given_weights(spec, plan.identity, artifacts=root)
     return Trainer(spec, load_dataset(spec.data), CPU, CostMeter(CPU), given=given)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,24 @@ class LabelledImage:
     label: str | None
     place: str
     facts: FileFacts
+
+
+def plain_label(value: Any, where: str) -> int | str:
+    """Return the one label of an image.
+
+    Raises:
+        DataError: there are several, or it is neither a whole number nor a name.
+    """
+    if isinstance(value, list | dict):
+        raise DataError(
+            f"{where}: several labels for one image",
+            hint="an image has one label here: a whole number or a name",
+        )
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise DataError(
+            f"{where}: its label is {shown(value)}", hint="a label is a whole number or a name"
+        )
+    return value
 
 
 def as_encoded(place: str, parts: Sequence[Sequence[LabelledImage]], split: str) -> EncodedImages:

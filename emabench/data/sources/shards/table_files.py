@@ -18,8 +18,8 @@ from typing import Any
 from emabench.data.cache.image_cache import write_atomically
 from emabench.data.decode import MOST_BYTES, FileFacts, inspect_content
 from emabench.data.places import stretch
-from emabench.data.sources.manifest import SETTLED_NS
-from emabench.data.sources.shards.labelled import LabelledImage
+from emabench.data.sources.manifest import is_settled, stamp_of
+from emabench.data.sources.shards.labelled import LabelledImage, plain_label
 from emabench.errors import DataError, EmabenchError
 from emabench.spec.plain import shown
 
@@ -114,7 +114,7 @@ def read_table(file: Path, columns: TableColumns, folder: Path) -> list[Labelled
             several labels, or the folder cannot be written.
     """
     status = file.stat()
-    stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    stamp = stamp_of(status)
     text = json.dumps([_FORMAT, str(file.resolve()), stamp, *astuple(columns)])
     pack = folder / f"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}.pack"
     record = pack.with_suffix(".json")
@@ -125,8 +125,7 @@ def read_table(file: Path, columns: TableColumns, folder: Path) -> list[Labelled
         limit = max(_SMALL, _LARGEST_GROWTH * status.st_size)
         try:
             write_atomically(pack, _copied(file, columns, rows, limit))
-            # Of a file that was changed just now a second change could leave the same times.
-            if max(stamp[1:]) < read_at - SETTLED_NS:
+            if is_settled(stamp, read_at):
                 content = {"pack": _stamp(pack), "rows": rows}
                 write_atomically(record, [json.dumps(content).encode()])
         except OSError as error:
@@ -176,24 +175,19 @@ def _image_bytes(value: Any, where: str) -> tuple[str, bytes]:
 
 
 def _class_of(value: Any, names: tuple[str, ...] | None, where: str) -> str:
-    if isinstance(value, list | dict):
+    label = plain_label(value, where)
+    if isinstance(label, str):
+        if names is None:
+            return label
         raise DataError(
-            f"{where}: several labels an image",
-            hint="an image has one label here: a whole number or a name",
+            f"{where}: its label is {shown(label)}", hint="the file says that labels are numbers"
         )
-    if isinstance(value, str) and names is None:
-        return value
-    if isinstance(value, bool) or not isinstance(value, int):
+    if label < 0 or (names is not None and label >= len(names)):
         raise DataError(
-            f"{where}: its label is {shown(value)}",
-            hint="a label is a whole number or a name, in every row",
-        )
-    if value < 0 or (names is not None and value >= len(names)):
-        raise DataError(
-            f"{where}: {value} is no class",
+            f"{where}: {label} is no class",
             hint="rows without a class are of no use here: leave their file out",
         )
-    return str(value) if names is None else names[value]
+    return str(label) if names is None else names[label]
 
 
 def _values(file: Path, columns: TableColumns) -> Iterator[tuple[Any, Any]]:

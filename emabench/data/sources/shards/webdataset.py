@@ -1,4 +1,4 @@
-"""Data sets in shards: tar archives as WebDataset writes them, an image and its class a sample.
+"""Data sets in shards: tar archives as WebDataset writes them, each sample an image and its class.
 
 A shard is never unpacked. Its headers are read once, each image's bytes once for their digest, and
 what was found is remembered until the shard changes; images are decoded where they lie.
@@ -16,15 +16,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from emabench.data.cache.image_cache import ImageCache, write_atomically
 from emabench.data.decode import FileFacts, inspect, read_bytes
 from emabench.data.places import stretch
 from emabench.data.pool import in_pieces
 from emabench.data.sources.encoded import EncodedImages, load_encoded
-from emabench.data.sources.manifest import SETTLED_NS, Progress
-from emabench.data.sources.shards.labelled import LabelledImage, as_encoded
+from emabench.data.sources.manifest import Progress, is_settled, stamp_of
+from emabench.data.sources.shards.labelled import LabelledImage, as_encoded, plain_label
 from emabench.data.sources.shards.split_words import chosen_splits, split_of
 from emabench.data.sources.shards.tar_members import TarMember, read_members
 from emabench.data.sources.source import Source
@@ -166,7 +165,7 @@ class _Shard:
                 f"{file}: there is no such shard ({error.strerror})", hint="check data_dir"
             ) from error
         self._file = file
-        self._stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        self._stamp = stamp_of(status)
         self._read_at = time.time_ns()
         key = hashlib.blake2b(f"{file.resolve()}\0{label_key}".encode(), digest_size=16)
         self._record = folder / f"{key.hexdigest()}.shard.json"
@@ -187,8 +186,8 @@ class _Shard:
     def finish(self, images: list[LabelledImage]) -> None:
         """Take the images that were read, and remember them."""
         self.images = images
-        if max(self._stamp[1:]) >= self._read_at - SETTLED_NS:
-            return  # a second change could leave the same times
+        if not is_settled(self._stamp, self._read_at):
+            return
         rows = [
             [member.name, member.offset, member.size, label, *astuple(image.facts)]
             for (member, label), image in zip(self.members, images, strict=True)
@@ -258,7 +257,7 @@ def _samples(
             if sample.image is not None:
                 raise DataError(
                     f"{file}: {sample.image.name} and {member.name}: two images of one sample",
-                    hint="one image a sample; what follows the first dot of a name is its kind",
+                    hint="a sample has one image; what follows the first dot of a name is its kind",
                 )
             sample.image = member
         elif suffix == "cls":
@@ -299,20 +298,7 @@ def _class_of(file: Path, sample: _Sample, label_key: str | None) -> str | None:
             f"{called}: {' and '.join(named)} could both be its class",
             hint=f"say which: --set data.label_column={named[0]}",
         )
-    return _plain_class(called, values[named[0]]) if named else None
-
-
-def _plain_class(called: str, value: Any) -> str:
-    if isinstance(value, list | dict):
-        raise DataError(
-            f"{called}: several labels an image",
-            hint="an image has one label here: a whole number or a name",
-        )
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise DataError(
-            f"{called}: its label is {shown(value)}", hint="a label is a whole number or a name"
-        )
-    return str(value)
+    return str(plain_label(values[named[0]], called)) if named else None
 
 
 def _text(file: Path, member: TarMember) -> str:

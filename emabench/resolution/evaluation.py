@@ -6,25 +6,13 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from emabench.data.images import Dataset
 from emabench.data.load_with_progress import load_data
-from emabench.errors import SpecError, WeightsError
-from emabench.evaluation.backbone_fit import check_fit
+from emabench.errors import SpecError
 from emabench.evaluation.few_shot import check_few_shot
 from emabench.events import Listener
-from emabench.networks.backbone import build_backbone, chosen_stem
-from emabench.spec import (
-    AlsoSpec,
-    DataSpec,
-    ExperimentSpec,
-    KnnSpec,
-    LinearEvalSpec,
-    LinearSpec,
-    PretrainSpec,
-)
+from emabench.spec import AlsoSpec, DataSpec, KnnSpec, LinearEvalSpec, LinearSpec
 
 _TOP = 5
 _MANY_NEIGHBOURS = 200
@@ -135,53 +123,3 @@ def knn_revisions(spec: KnnSpec, images: Dataset) -> dict[str, bool]:
         "knn-top5-few": bool(possible and not many),
         "knn-top5": bool(possible and many),
     }
-
-
-def evaluated_images(
-    spec: ExperimentSpec, trained_on: Dataset, on_event: Listener
-) -> tuple[DataSpec | None, Dataset]:
-    """Return the images that a run is evaluated on; None and the training's own if it is these."""
-    data = spec.evaluation.data
-    if data is None:
-        return None, trained_on
-    size = trained_on.image_size
-    data = data.model_copy(update={"image_size": data.image_size or size})
-    if data == spec.pretrain.data.model_copy(update={"image_size": size}):
-        return None, trained_on
-    return data, load_data(data, on_event)
-
-
-def check_size(
-    spec: PretrainSpec,
-    trained: nn.Module,
-    trained_on: Dataset,
-    evaluated: Dataset,
-    field: str = "evaluation.data",
-) -> None:
-    """Find out before the training whether its backbone takes the images of the evaluation.
-
-    Args:
-        spec: the pretraining.
-        trained: its backbone.
-        trained_on: its images.
-        evaluated: those of the evaluation.
-        field: that names them.
-
-    Raises:
-        UsageError: it does not.
-    """
-    if evaluated.image_size == trained_on.image_size:
-        return
-    stem = chosen_stem(spec.backbone, trained_on.image_size)
-    with torch.random.fork_rng(devices=[]):
-        other = build_backbone(
-            spec.backbone.model_copy(update={"stem": stem}), evaluated.image_size
-        )
-    try:
-        shapes = {name: value.shape for name, value in trained.state_dict().items()}
-        check_fit(shapes, other.model, what="the pretraining", backbone=spec.backbone.name)
-    except WeightsError as error:
-        raise SpecError(
-            f"{field}.image_size={evaluated.image_size}: {error.message}",
-            hint=f"set it to {trained_on.image_size}, the size of the pretraining",
-        ) from None
