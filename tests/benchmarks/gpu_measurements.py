@@ -40,12 +40,12 @@ from emabench import device as devices
 from emabench.analysis.statistics import paired_ratio
 from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
-from emabench.device import Device
+from emabench.device import Device, bind_device
 from emabench.errors import InterruptedRunError, first_line
 from emabench.evaluation.features import extract_features
 from emabench.evaluation.knn import correct_at, knn_scores
 from emabench.events import EpochProgress, Event
-from emabench.experiment import bind_device, pretrain
+from emabench.experiment import pretrain
 from emabench.jobs.bench import measure, resolve_bench
 from emabench.records import MetricPoint
 from emabench.spec import BenchSpec, ExperimentSpec, KnnSpec, PretrainSpec
