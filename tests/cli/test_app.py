@@ -162,9 +162,9 @@ def test_version(emabench):
         (["run", "--seed"], "error: option '--seed' requires an argument", "--help"),
         (["weights"], "error: missing argument 'RUN'", "'emabench weights --help'"),
         (
-            ["datasets", "spare"],
+            ["doctor", "spare"],
             "error: got unexpected extra argument",
-            "'emabench datasets --help'",
+            "'emabench doctor --help'",
         ),
         (["backbones", "--image-size", "x"], "error: invalid value for '--image-size'", "--help"),
         (["run", "none.yaml", "--set", "a=1"], "error: unknown field 'a'", "hint: "),
