@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from emabench.errors import SpecError, UsageError
 from emabench.events import Notice
 from emabench.spec.experiment import ExperimentSpec, load_fields
+from emabench.spec.fingerprint import fingerprint
 from emabench.spec.grid import expand_values, product, typed
 from emabench.spec.paths import SHORT_NAMES, field_value, full_path, is_text
 from emabench.spec.plain import check_label, shown
@@ -216,7 +217,24 @@ def resolve_all(
     finally:
         for text, runs in notes.items():
             on_event(Notice(text if len(runs) == 1 else f"{text} ({len(runs)} runs)"))
-    return plans
+    return _with_floors_once(plans)
+
+
+def _with_floors_once(plans: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """Leave the floors to the first run of the same images and backbone."""
+    seen: set[str] = set()
+    found = []
+    for plan in plans:
+        evaluation = dict(plan.spec["evaluation"])
+        if evaluation.get("floors"):
+            backbone = plan.spec["pretrain"]["backbone"]
+            key = fingerprint([backbone, evaluation, plan.identity["data"]])
+            if key in seen:
+                del evaluation["floors"]
+                plan = replace(plan, spec={**plan.spec, "evaluation": evaluation})
+            seen.add(key)
+        found.append(plan)
+    return found
 
 
 def check_labels(name: str | None, study: str | None) -> None:

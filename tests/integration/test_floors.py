@@ -6,6 +6,7 @@ from emabench import experiment
 from emabench.cost.meter import CostMeter
 from emabench.device import Device, bind_device
 from emabench.errors import SpecError
+from emabench.plans.grids import GridPoint, resolve_all
 from emabench.spec import ExperimentSpec
 from emabench.spec.linear_eval import FLOORS
 from emabench.spec.settings import experiment_at
@@ -49,3 +50,15 @@ def test_the_first_run_of_a_user_has_floors_and_images_cannot_take_their_names()
     assert "floors" not in planned().spec["evaluation"]
     with pytest.raises(SpecError, match="pixels is the name of a floor"):
         planned(**{"evaluation.also": [{"dataset": "synthetic", "name": "pixels"}]})
+
+
+def test_the_first_of_several_runs_measures_the_floors_for_all_of_them():
+    points = [
+        GridPoint(experiment_at(FIELDS | {"pretrain.seed": seed} | more, preset="quick"), "")
+        for more in ({}, {"pretrain.backbone.name": "tiny-resnet"})
+        for seed in (0, 1)
+    ]
+    plans = resolve_all(points, on_event=lambda event: None)
+    assert ["floors" in plan.spec["evaluation"] for plan in plans] == [True, False, True, False]
+    alone = experiment.resolve(points[1].spec, command="")
+    assert alone.fingerprint == plans[1].fingerprint
