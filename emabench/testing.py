@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,10 +23,12 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from emabench import experiment
 from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
+from emabench.data.loader import Batch
 from emabench.device import Device, bind_device
 from emabench.errors import InterruptedRunError, SpecError
 from emabench.extensions.named_plugins import named_plugins, with_plugins
@@ -53,6 +55,13 @@ MASKED_SCOPES: Mapping[str, frozenset[str]] = {
 }
 """The same for masked methods, whose backbone there is a ViT and whose projector is none."""
 
+_READS = (
+    torch.ops.aten._local_scalar_dense.default,
+    torch.ops.aten.is_nonzero.default,
+    torch.ops.aten.nonzero.default,
+    torch.ops.aten.masked_select.default,
+)
+"""What a device has to be waited for: a number, a truth value, a size that depends on values."""
 _CPU = Device(torch.device("cpu"), "fp32")
 _STOPPED_AFTER = 6
 
@@ -105,6 +114,8 @@ def _scopes(method: str) -> Mapping[str, frozenset[str]]:
 def check_steps(spec: ExperimentSpec, copied: frozenset[str]) -> FirstStep:
     """Make three steps: losses and gradients are finite, and just the right blocks are copied.
 
+    From the forward pass on a step reads no value of a tensor: a GPU would have to wait for it.
+
     Args:
         spec: the resolved spec.
         copied: the blocks that its scope averages.
@@ -118,16 +129,16 @@ def check_steps(spec: ExperimentSpec, copied: frozenset[str]) -> FirstStep:
     assert set(learner.target.copies) == copied
     before = {name: p.detach().clone() for name, p in learner.named_parameters()}
     gradients: dict[str, Tensor | None] = {}
-    norms: list[float] = []
+    norms: list[Tensor] = []
 
     def keep_gradients(*_: Any) -> None:
         gradients.update({name: p.grad for name, p in trainer.online.named_parameters()})
         of_encoder = [p.grad for p in learner.encoder.parameters() if p.grad is not None]
-        norms.append(torch.nn.utils.get_total_norm(of_encoder).item())
+        norms.append(torch.nn.utils.get_total_norm(of_encoder))
 
     trainer._optimizer.register_step_pre_hook(keep_gradients)
     batches = trainer.loader.epoch(0)
-    losses = [trainer.train_step(next(batches)).item() for _ in range(3)]
+    losses = [_step_without_reads(trainer, next(batches)).item() for _ in range(3)]
     assert all(map(math.isfinite, losses)), losses
     for name, gradient in gradients.items():
         assert gradient is not None, f"{name} has no gradient"
@@ -138,7 +149,29 @@ def check_steps(spec: ExperimentSpec, copied: frozenset[str]) -> FirstStep:
     moved = {name for name, p in learner.named_parameters() if not torch.equal(p, before[name])}
     for block in copied:
         assert any(name.startswith(f"target.copies.{block}.") for name in moved), block
-    return FirstStep(losses[0], norms[0])
+    return FirstStep(losses[0], norms[0].item())
+
+
+def _step_without_reads(trainer: Trainer, batch: Batch) -> Tensor:
+    """Make a step; once its draws are made, on the CPU, nothing may ask for a value."""
+    with ExitStack() as rest_of_the_step:
+
+        def after_the_draws(*_: Any) -> None:
+            rest_of_the_step.enter_context(_NothingIsRead())  # type: ignore[no-untyped-call]
+
+        begin = trainer.learner.register_forward_pre_hook(after_the_draws)
+        rest_of_the_step.callback(begin.remove)
+        return trainer.train_step(batch)
+
+
+class _NothingIsRead(TorchDispatchMode):
+    """Inside it Python learns no value of a tensor, nor a shape that depends on values."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        assert func not in _READS, f"a step asks for values by {func}: a GPU would have to wait"
+        return func(*args, **(kwargs or {}))
 
 
 def check_resumption(spec: ExperimentSpec, folder: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from emabench.cost.steps import StepClock
-from emabench.ema import FrozenTarget, TargetNetwork, WeightAverage
+from emabench.ema import FrozenTarget, TargetNetwork
 from emabench.evaluation.weights_file import load_weights
 from emabench.methods import load_method
 from emabench.methods._masked import MaskedMethod
@@ -68,7 +68,7 @@ class Learner(nn.Module):
         given: the weights that the spec names.
 
     Attributes:
-        average: of the backbone's weights, for the evaluation alone; None where none is kept.
+        average: of the whole backbone, for the evaluation alone; None where none is kept.
         masks: whether the blocks pass on tokens [N, T, D], of which the method hides some from the
             online network; ``pooled`` makes features of them.
         sizes: the views of an image that a step needs, with their side in pixels: 0 is the first
@@ -114,7 +114,9 @@ class Learner(nn.Module):
             if given.teacher is not None:
                 load_teacher(given.teacher, spec.backbone, image_size, self.target.copies)
         decay = spec.ema.evaluation_decay
-        self.average = None if decay is None else WeightAverage(backbone.model, decay)
+        self.average = None
+        if decay is not None:
+            self.average = TargetNetwork({"backbone": backbone.model}, "full", buffers="copy")
         self._both_roles = detach and not method.stop_gradient
         # Without batch statistics one pass over all views is the same as one for each, only faster.
         joint = spec.views == "joint" or not has_batch_statistics(self.encoder, self.method)
@@ -135,7 +137,7 @@ class Learner(nn.Module):
     @property
     def ema_bytes(self) -> int:
         """Bytes that all averages hold, parameters and buffers."""
-        return self.target.ema_bytes + (0 if self.average is None else self.average.nbytes)
+        return self.target.ema_bytes + (0 if self.average is None else self.average.ema_bytes)
 
     def update_bytes(self, every: int) -> int:
         """Bytes that the averages move per step, where the target moves every so many steps."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from emabench.cost.meter import CostMeter
 from emabench.data.augmentation.augment import Augmenter, normalize
@@ -256,7 +257,8 @@ class Trainer:
                 decay, held = self._decay(self.step), self._held_decay
                 self.learner.target.update(decay if held is None else held.fill_(decay))
             if self.learner.average is not None:
-                self.learner.average.update()
+                assert self._spec.ema.evaluation_decay is not None
+                self.learner.average.update(self._spec.ema.evaluation_decay if self.step else 0.0)
         self.learner.method.remember(output.targets)
         if self._spec.probe_images:
             features = output.features[: part.stop - part.start]
@@ -362,12 +364,16 @@ class Trainer:
         order = torch.randperm(len(images), generator=generator).numpy()
         rows = (order[start : start + size] for start in range(0, len(images) - size + 1, size))
         mean, std = self._dataset.mean, self._dataset.std
+        backbone = average.block("backbone")
         with self._device.autocast():
-            average.settle_statistics(
-                normalize(torch.from_numpy(batch).to(self._device.torch), mean, std)
-                for batch in read_batches(images.images, rows)
+            update_bn(
+                (
+                    normalize(torch.from_numpy(batch).to(self._device.torch), mean, std)
+                    for batch in read_batches(images.images, rows)
+                ),
+                backbone,
             )
-        return average.module
+        return backbone
 
     @property
     def learning_rate(self) -> float:

@@ -114,17 +114,19 @@ def check_readable(path: Path, label: str) -> None:
     through SQLite.
 
     Raises:
-        NotFoundError: nothing is there.
+        NotFoundError: nothing is there, or an empty file.
         StoreError: a folder is there, or a file too small or forbidden to read.
     """
     try:
         size = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"there is no store at {label}", hint=MISSING_HINT) from None
+        raise no_store(label) from None
     except OSError as error:
         raise StoreError(f"cannot reach {label}: {error.strerror}", hint=_OTHER_HINT) from None
     if path.is_dir():
         raise StoreError(f"{label} is a folder, not a store", hint=_OTHER_HINT)
+    if not size:  # also while another process begins a store there
+        raise no_store(label)
     if size < _SMALLEST_SQLITE_FILE:
         raise not_a_store(label)
 
@@ -161,6 +163,11 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino)
+
+
+def no_store(label: str) -> NotFoundError:
+    """Return the error for a place where no store is."""
+    return NotFoundError(f"there is no store at {label}", hint=MISSING_HINT)
 
 
 def not_a_store(label: str) -> StoreError:

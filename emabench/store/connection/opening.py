@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Engine
 
-from emabench.errors import NotFoundError
 from emabench.store.connection.database import Database, readable_errors
-from emabench.store.connection.location import MISSING_HINT, Location, check_readable, not_a_store
+from emabench.store.connection.location import Location, check_readable, no_store, not_a_store
 from emabench.store.connection.postgresql import lock_schema, server_engine
 from emabench.store.connection.sqlite import reading_engine, writable_file
 from emabench.store.schema.version import Contents, check_version, contents, migrate
@@ -84,11 +83,11 @@ def check_contents(connection: Connection, place: Location) -> None:
     """Raise unless a store is there, of whatever schema version.
 
     Raises:
-        NotFoundError: a server has an empty database there.
+        NotFoundError: an empty database is there.
         StoreError: something else is there.
     """
     found = contents(connection)
-    if found is Contents.NOTHING and place.url is not None:
-        raise NotFoundError(f"there is no store at {place.label}", hint=MISSING_HINT)
+    if found is Contents.NOTHING:  # also while another process makes its tables
+        raise no_store(place.label)
     if found is not Contents.STORE:
         raise not_a_store(place.label)

@@ -69,12 +69,19 @@ def test_the_database_of_another_program_is_refused_and_left_alone(tmp_path, mod
     assert path.read_bytes() == before
 
 
-def test_an_empty_file_is_no_store_to_read_but_a_place_to_write(tmp_path):
+@pytest.mark.parametrize("begun", [False, True])
+def test_where_nothing_was_written_yet_is_no_store_to_read_but_a_place_to_write(tmp_path, begun):
+    """So it looks to whoever reads while another process makes a store."""
     path = tmp_path / "empty.db"
     path.touch()
-    with pytest.raises(StoreError):
+    if begun:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+    before = path.read_bytes()
+    assert bool(before) == begun
+    with pytest.raises(NotFoundError, match="there is no store at"):
         RunStore.open(str(path), mode="read")
-    assert path.stat().st_size == 0
+    assert path.read_bytes() == before
     with RunStore.open(str(path), mode="write") as store:
         assert store.runs() == []
 

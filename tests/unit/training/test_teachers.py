@@ -20,6 +20,7 @@ from emabench.networks.backbone import build_backbone
 from emabench.spec import EmaSpec, ExperimentSpec
 from emabench.spec.settings import experiments
 from emabench.spec.streams import derive
+from emabench.testing import check_steps
 from emabench.training.trainer import Trainer
 
 CPU = Device(torch.device("cpu"), "fp32")
@@ -129,6 +130,9 @@ def test_an_average_for_evaluation_is_torchs_and_changes_no_bit_of_the_training(
     assert equal(weights_of(plain.learner.target), weights_of(trainer.learner.target))
     average = trainer.average()
     assert equal(weights_of(average), weights_of(oracle.module))
+    kept = planned(**{f"pretrain__{name}": value for name, value in fields.items()},
+                   pretrain__ema__evaluation_decay=0.6)  # fmt: skip
+    check_steps(ExperimentSpec.parse(kept.spec), frozenset(trainer.learner.target.copies))
 
     # Its statistics are those of the training images in whole batches: each counts the same.
     data, size = load_dataset(trainer._spec.data), trainer._spec.batch_size
