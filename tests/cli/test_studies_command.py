@@ -64,6 +64,7 @@ def test_without_a_command_the_studies_are_listed(emabench):
     found = json.loads(emabench(["studies", "--json"]).out)
     assert found == json.loads(emabench(["studies", "list", "--json"]).out)
     assert {each["name"]: each["runs"]["cpu"] for each in found["studies"]} == {
+        "atlas": 360,
         "averaged-weights": 60,
         "decay-and-batch": 40,
         "decay-sweep": 27,

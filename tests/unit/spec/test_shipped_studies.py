@@ -15,6 +15,7 @@ from emabench.spec.study import load_study, study_names
 BLOCKS = ["stem", "layer1", "layer2", "layer3", "layer4", "projector"]
 BUDGETS = ("smoke", "cpu", "gpu")
 RUNS = {
+    "atlas": (45, 360, 225),
     "projector-vs-full": (14, 56, 35),
     "momentum-free-boost": (12, 36, 60),
     "which-block": (13, 39, 65),
