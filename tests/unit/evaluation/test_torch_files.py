@@ -236,14 +236,37 @@ def test_a_bomb_is_refused_before_it_is_unpacked(file):
         tracemalloc.stop()
 
 
-def test_a_pickle_of_too_many_steps_is_refused(file, monkeypatch):
+PAIRS = b"((U\x01aK\x01tq\x02" + b"h\x02" * 90
+TEXT = b"X" + struct.pack("<I", 91) + b"a" * 91
+
+
+@pytest.mark.parametrize(
+    ("callee", "taken"),
+    [
+        (b"collections\nOrderedDict", PAIRS + b"l"),
+        (b"collections\nOrderedDict", PAIRS + b"t"),
+        (b"torch\nSize", b"(" + b"N" * 91 + b"t"),
+        (b"torch._utils\n_rebuild_parameter", TEXT),
+    ],
+    ids=["list", "tuple", "size", "text"],
+)
+def test_a_pickle_of_too_many_steps_is_refused(monkeypatch, callee, taken):
     monkeypatch.setattr("emabench.evaluation.foreign_weights.pickled_values._MOST_STEPS", 1000)
-    pair = b"(U\x01aK\x01tq\x02"
-    pairs = b"(" + pair + b"h\x02" * 90 + b"lq\x01"
-    often = b"ccollections\nOrderedDict\nq\x00" + pairs + b"h\x00h\x01\x85R0" * 20  # all of it
+    often = b"c" + callee + b"\nq\x00" + taken + b"q\x01" + b"h\x00h\x01\x85R0" * 20
     for text in (b"(" + b"N" * 1001 + b"t.", often + b"00N."):
         with pytest.raises(ValueError, match="a pickle of more than 1000 steps"):
             read_pickle(io.BytesIO(b"\x80\x02" + text))
+
+
+@pytest.mark.parametrize("callee", [b"collections\nOrderedDict", b"torch\nSize"])
+@pytest.mark.parametrize(
+    "taken",
+    [b"X\x02\x00\x00\x00ab", b"(U\x02abNd", b"K\x05"],
+    ids=["text", "dictionary", "number"],
+)
+def test_what_is_no_row_is_not_taken_for_one(callee, taken):
+    with pytest.raises(ValueError, match="a row of values that is none"):
+        read_pickle(io.BytesIO(b"\x80\x02c" + callee + b"\n" + taken + b"\x85R."))
 
 
 def test_dictionaries_that_hold_each_other_end(file):
