@@ -264,7 +264,7 @@ def evaluate(
             backbone = build_backbone(spec.pretrain.backbone, shown.image_size)
             load_weights(weights, backbone.model, backbone=name, network=network)
             score(title, shown, backbone.model, on_event)
-        if spec.evaluation.floors and spec.pretrain.epochs and spec.weights is None:
+        if spec.evaluation.floors:
             for title, floor in floors(spec.pretrain, dataset.image_size).items():
                 on_event(PhaseProgress(f"floor: {title}"))
                 score(title, dataset, floor, lambda event: None)

@@ -83,6 +83,11 @@ def resolve_evaluation(
     spec = _spec(source, changes)
     if not spec.evaluation.enabled:
         raise SpecError("evaluation.enabled=false leaves nothing to do", hint="leave it out")
+    if spec.evaluation.floors:
+        raise SpecError(
+            "evaluation.floors: these weights are finished, and a run measures its own floors",
+            hint="emabench run with --set evaluation.floors=true",
+        )
     if "pretrain.device" not in changes:
         spec = _on_this_machine(spec, on_event)
     device = bind_device(spec.pretrain)
@@ -203,7 +208,7 @@ def _source(weights: RunRecord | Path) -> _Source:
         title=f"run {weights.id}",
         file=None,
         pretrain=weights.spec["pretrain"],
-        evaluation=without(weights.spec.get("evaluation", {}), ("enabled",)),
+        evaluation=without(weights.spec.get("evaluation", {}), ("enabled", "floors")),
         name=weights.name,
         smoke=weights.smoke,
     )

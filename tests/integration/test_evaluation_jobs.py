@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from safetensors.torch import load_file, save_file
 from emabench import experiment
 from emabench.artifacts.layout import Keep, attempt_folder
 from emabench.data.images import load_dataset
-from emabench.errors import EmabenchError, InterruptedRunError, NotFoundError, WeightsError
+from emabench.errors import (
+    EmabenchError,
+    InterruptedRunError,
+    NotFoundError,
+    SpecError,
+    WeightsError,
+)
 from emabench.evaluation import accuracies
 from emabench.events import Notice, PhaseProgress
 from emabench.jobs.reevaluation import resolve_evaluation
@@ -228,6 +235,17 @@ def test_a_target_that_was_deleted_is_not_replaced_by_the_online_network(store, 
     with pytest.raises(NotFoundError, match="no weights of its target"):
         resolve(evaluation__network="target")
     resolve()
+
+
+def test_it_has_no_floors_and_takes_over_none(store, place, resolve):
+    run = store.run("@last")
+    floors = {"evaluation": run.spec["evaluation"] | {"floors": True}}
+    again = resolve(replace(run, spec=run.spec | floors))
+    assert "floors" not in again.spec["evaluation"]
+    assert again.fingerprint == resolve().fingerprint
+    for weights in (run, weights_file(place / "files", run.id)):
+        with pytest.raises(SpecError, match="a run measures its own floors"):
+            resolve(weights, evaluation__floors=True)
 
 
 def test_keep_nothing_does_not_mean_the_weights_of_another_run(store, place, resolve):
