@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from emabench.spec.data import DataSpec
 from emabench.spec.model import SpecModel
 
+Network = Literal["online", "target", "average"]
+"""Whose backbone gives the features."""
 FLOORS = ("pixels", "untrained")
 """What stands behind the @ in the figures of ``LinearEvalSpec.floors``."""
 
@@ -54,7 +56,7 @@ class LinearEvalSpec(SpecModel):
 
     enabled: bool = True
     """Whether the weights are evaluated at all; they cannot be where no image has a label."""
-    network: Literal["online", "target", "average"] = "online"
+    network: Network = "online"
     """Network whose backbone gives the features; ``ema.evaluation_decay`` keeps the ``average``."""
     data: DataSpec | None = None
     """Images to evaluate on: every field of ``data``; None: those of the pretraining. A field that

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from emabench import experiment
-from emabench.artifacts.layout import Keep, attempt_folder
+from emabench.artifacts.layout import PROJECTOR_FILE, Keep, attempt_folder
 from emabench.data.images import load_dataset
 from emabench.errors import (
     EmabenchError,
@@ -140,6 +140,23 @@ def test_a_copy_of_the_weights_is_the_same_evaluation(store, place, resolve, tmp
     queued = store.add_run(resolve(copy, **same))
     done = work_on(store, queued, place / "files")
     assert done.results["top1"] == store.run("@last").results["top1"]
+
+
+def test_a_file_of_a_run_is_of_the_network_that_it_says(store, place, resolve, tmp_path):
+    same = {"evaluation__data__train_subset": 150}
+    for network, other in (("online", "target"), ("target", "online")):
+        file = weights_file(place / "files", store.run("@last").id, network)
+        copy = shutil.copy(file, tmp_path / "copy.safetensors")
+        of_run = resolve(evaluation__network=network)
+        assert resolve(copy, **same).fingerprint == of_run.fingerprint
+        assert (
+            resolve(copy, **same, evaluation__network=network).spec["evaluation"]
+            == (of_run.spec["evaluation"])
+        )
+        with pytest.raises(SpecError, match=f"of the {network} network, not of the {other} one"):
+            resolve(copy, evaluation__network=other)
+    with pytest.raises(WeightsError, match="does not fit"):
+        resolve(file.with_name(PROJECTOR_FILE))
 
 
 @pytest.mark.slow
