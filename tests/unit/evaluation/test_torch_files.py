@@ -12,6 +12,8 @@ import struct
 import tracemalloc
 import warnings
 import zipfile
+from pkgutil import resolve_name
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ import timm
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from emabench.errors import WeightsError
 from emabench.evaluation.foreign_weights.pickled_values import read_pickle
@@ -92,6 +95,24 @@ def test_it_gives_what_torch_gives(file, model, is_zip):
     for name, tensor in expected.items():
         assert found[name].dtype == tensor.dtype, name
         assert torch.equal(found[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("write", "reader"),
+    [
+        (torch.save, "emabench.evaluation.foreign_weights.torch_file.zipfile.ZipFile"),
+        (save_file, "emabench.evaluation.weights_file.safe_open"),
+    ],
+)
+def test_a_file_is_opened_once_for_all_its_tensors(file, monkeypatch, write, reader):
+    content = {str(number): torch.full((2,), float(number)) for number in range(20)}
+    write(content, file)
+    module, _, name = reader.rpartition(".")
+    opens = Mock(wraps=getattr(resolve_name(module), name))
+    monkeypatch.setattr(reader, opens)
+    found = read(file)
+    assert all(torch.equal(found[name], tensor) for name, tensor in content.items())
+    assert opens.call_count == 1
 
 
 def test_ordered_dictionaries_of_python_2_are_read():
