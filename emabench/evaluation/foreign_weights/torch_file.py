@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from emabench.errors import WeightsError
+from emabench.evaluation.backbone_fit import printed
 from emabench.evaluation.foreign_weights.pickled_values import (
     Call,
     Global,
@@ -87,7 +88,7 @@ def open_torch_file(file: Path) -> TensorFile:
     """Find the tensors in a file of ``torch.save``.
 
     Raises:
-        WeightsError: it is code (TorchScript, a whole module), or has no tensors.
+        WeightsError: it is code (TorchScript, a whole module), has no tensors, or two of one name.
         Exception: of some kind, where it is damaged.
     """
     with file.open("rb") as stream:
@@ -97,6 +98,10 @@ def open_torch_file(file: Path) -> TensorFile:
     others: dict[str, str] = {}
     for name, value in _named(content.value):
         if isinstance(value, StoredTensor):
+            if name in tensors:
+                raise WeightsError(
+                    f"the weights {file} have two tensors of one name: {printed(name)}", hint=_SAVE
+                )
             tensors[name] = _found(value, storage_of(value.storage), name)
         else:
             others[name] = value.name

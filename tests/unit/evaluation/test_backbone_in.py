@@ -165,6 +165,14 @@ def test_numbers_stand_for_children_in_their_places_alone(trained, tmp_path):
     kept = [child for child in trained.children() if not isinstance(child, torch.nn.ReLU)]
     with pytest.raises(WeightsError):
         loaded(under(torch.nn.Sequential(*kept), "backbone."), tmp_path)
+    other = {
+        f"backbone.00.{name.rpartition('.')[2]}": value + 1
+        for name, value in state.items()
+        if name.startswith("backbone.0.")
+    }
+    model, said = loaded(state | other, tmp_path)
+    assert same(model, trained)
+    assert "left: backbone.00.weight" in said
     spare = state | {"backbone.7.0.se.weight": torch.ones(1)}
     with pytest.raises(WeightsError, match=r"layer4\.0\.se\.weight is not part of it"):
         loaded(spare, tmp_path)

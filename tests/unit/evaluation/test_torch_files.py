@@ -201,6 +201,12 @@ def test_code_is_refused_with_words(file, model):
     assert "no tensors under names" in refusal(file)
 
 
+@pytest.mark.parametrize("nested", [{"m": {"w": torch.ones(1)}}, {"": {"m.w": torch.ones(1)}}])
+def test_two_tensors_of_one_name_are_refused(file, nested):
+    torch.save({"m.w": torch.zeros(1)} | nested, file)
+    assert refusal(file).endswith("have two tensors of one name: m.w")
+
+
 @BOTH
 def test_a_file_that_is_cut_off_is_refused(file, is_zip):
     content = save({"a": torch.ones(2000)}, file, is_zip).read_bytes()
