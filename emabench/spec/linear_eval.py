@@ -78,8 +78,8 @@ class LinearEvalSpec(SpecModel):
     floors: bool = False
     """Whether the raw pixels and the untrained network of the same seed are evaluated too, so that
     nobody takes for learned what was there before: gives ``top1@pixels``, ``top1@untrained`` and so
-    on. Of several runs that one command plans for the same images and backbone, the first has them.
-    Part of no fingerprint, since it changes no other figure."""
+    on. Of the runs that one command trains on the same images with the same backbone, the first has
+    them. Part of no fingerprint, since it changes no other figure."""
     batch_size: Annotated[int, Field(ge=1)] = 512
     """Images per forward pass of the feature extraction."""
 
