@@ -34,7 +34,7 @@ from emabench.methods import METHOD_PLUGINS
 from emabench.networks.backbone import build_backbone
 from emabench.records import CostReading, MetricPoint, PlannedRun
 from emabench.resolution.evaluation import knn_revisions
-from emabench.resolution.identity import resolved_revisions, run_plugins, training_owner
+from emabench.resolution.identity import run_plugins, training_owner, training_revisions
 from emabench.resolution.own_evaluation import settle_own_evaluation
 from emabench.resolution.pretraining import settle_pretraining
 from emabench.spec import ExperimentSpec, PretrainSpec
@@ -175,7 +175,7 @@ def pretrain(
             return Trainer(spec, dataset, device, meter, world, given)
 
         trainer = fresh()
-        revisions = resolved_revisions(spec, trainer.learner.backbone[0], dataset)
+        revisions = training_revisions(spec, trainer.learner.backbone[0], dataset)
         on_event(RevisionsFound(tuple(revisions)))
         owner = training_owner(spec)
         with meter.phase("checkpoint"):
@@ -264,7 +264,7 @@ def evaluate(
             backbone = build_backbone(spec.pretrain.backbone, shown.image_size)
             load_weights(weights, backbone.model, backbone=name, network=network)
             score(title, shown, backbone.model, on_event)
-        if spec.evaluation.floors and spec.pretrain.epochs and spec.weights is None:
+        if spec.evaluation.floors:
             for title, floor in floors(spec.pretrain, dataset.image_size).items():
                 on_event(PhaseProgress(f"floor: {title}"))
                 score(title, dataset, floor, lambda event: None)

@@ -110,8 +110,8 @@ class CostReading:
     step_ms: float | None = None
     """Median milliseconds per step over the same windows."""
     augment_ms: float | None = None
-    """Augmenting the views. This phase of a step and the six below are medians over sampled steps
-    that no window counts."""
+    """Augmenting the views, and what else is drawn, such as masks. This phase of a step and the six
+    below are medians over sampled steps that no window counts."""
     online_forward_ms: float | None = None
     """Forward pass of the online network, predictor included."""
     target_forward_ms: float | None = None

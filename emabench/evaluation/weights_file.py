@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from emabench.artifacts.files import file_digest
 from emabench.artifacts.layout import WEIGHTS
@@ -52,20 +52,15 @@ def read_header(file: Path) -> WeightsHeader:
             if is_torch_file(stream):
                 return WeightsHeader(open_torch_file(file), None)
             has_digest = check_digest(stream)
-        with safe_open(file, framework="pt") as opened:
-            shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118
-            metadata = opened.metadata() or {}
+        opened: Any = safe_open(file, framework="pt")  # until nobody holds its tensors any more
+        shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118
+        metadata = opened.metadata() or {}
     tensors = {
-        name: FoundTensor(tuple(shape), name, partial(_read_tensor, file, name))
+        name: FoundTensor(tuple(shape), name, partial(opened.get_tensor, name))
         for name, shape in shapes.items()
     }
     spec = _spec_in(metadata, file)
     return WeightsHeader(TensorFile(tensors), spec, metadata.get("network"), has_digest)
-
-
-def _read_tensor(file: Path, name: str) -> Tensor:
-    with safe_open(file, framework="pt") as opened:
-        return opened.get_tensor(name)  # type: ignore[no-any-return]
 
 
 def check_origin(file: Path, spec: PretrainSpec, on_note: Callable[[str], None]) -> None:

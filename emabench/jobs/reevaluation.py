@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -36,6 +36,7 @@ from emabench.resolution.evaluation import (
 )
 from emabench.spec import DataSpec, EmaScope, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.spec.fingerprint import without_places
+from emabench.spec.linear_eval import Network
 from emabench.spec.paths import SHORT_NAMES, nest, value_at
 from emabench.spec.revisions import EVALUATION, named
 from emabench.spec.scope import PROJECTOR
@@ -83,6 +84,11 @@ def resolve_evaluation(
     spec = _spec(source, changes)
     if not spec.evaluation.enabled:
         raise SpecError("evaluation.enabled=false leaves nothing to do", hint="leave it out")
+    if spec.evaluation.floors:
+        raise SpecError(
+            "evaluation.floors: these weights are finished, and a run measures its own floors",
+            hint="emabench run with --set evaluation.floors=true",
+        )
     if "pretrain.device" not in changes:
         spec = _on_this_machine(spec, on_event)
     device = bind_device(spec.pretrain)
@@ -172,6 +178,7 @@ class _Source:
         file: the file, unless they are those of a run.
         pretrain: fields of the pretraining; None is unknown.
         evaluation: fields of the evaluation that the run had.
+        network: whose backbone the file is; None where it does not say.
     """
 
     reference: str
@@ -179,6 +186,7 @@ class _Source:
     file: Path | None
     pretrain: Mapping[str, Any] | None
     evaluation: Mapping[str, Any]
+    network: str | None = None
     name: str | None = None
     smoke: bool = False
 
@@ -186,7 +194,11 @@ class _Source:
 def _source(weights: RunRecord | Path) -> _Source:
     if isinstance(weights, Path):
         file = weights.resolve()
-        return _Source(str(file), str(weights), file, read_header(file).pretrain, {})
+        header = read_header(file)
+        says = header.pretrain is not None and header.network in get_args(Network)
+        network = header.network if says else None
+        evaluation = {"network": network} if says else {}
+        return _Source(str(file), str(weights), file, header.pretrain, evaluation, network)
     if weights.unreadable is not None:
         raise SpecError(
             f"{weights.title}: its spec is damaged: {weights.unreadable}",
@@ -203,7 +215,7 @@ def _source(weights: RunRecord | Path) -> _Source:
         title=f"run {weights.id}",
         file=None,
         pretrain=weights.spec["pretrain"],
-        evaluation=without(weights.spec.get("evaluation", {}), ("enabled",)),
+        evaluation=without(weights.spec.get("evaluation", {}), ("enabled", "floors")),
         name=weights.name,
         smoke=weights.smoke,
     )
@@ -288,9 +300,9 @@ def _fit(
     found = find_backbone(tensors, backbone.model, network=network, **fit)
     if source.pretrain is not None:
         return []
-    if network == "target" and found.network is None:
+    if network != "online" and found.network is None:
         raise SpecError(
-            f"{source.title} does not say how it was trained: it has no target",
+            f"{source.title} does not say how it was trained: it has no {network}",
             hint="leave --network out",
         )
     return [account_of(found, tensors, **fit)]
@@ -305,8 +317,8 @@ def _network(
 ) -> tuple[Path, str]:
     """Return the file that is evaluated, and whose backbone it holds.
 
-    A file holds one backbone, and the user may say whose. The weights of the run hold that of the
-    target only where it has one of its own.
+    A file holds one backbone; where it does not say whose, the user may. The weights of a run hold
+    that of the target only where it has one of its own.
     """
     asked = spec.evaluation.network
     if asked == "target" and source.pretrain is not None:
@@ -329,6 +341,12 @@ def _network(
             hint="leave --network out; runs with ema.evaluation_decay set keep one",
         )
     if source.file is not None:
+        if source.network not in (None, asked):
+            raise SpecError(
+                f"{source.title} has the backbone of the {source.network} network, not of the "
+                f"{asked} one",
+                hint="leave --network out, or evaluate the run or its other file",
+            )
         return source.file, asked
     file = weights_file(artifacts, source.reference, asked)
     if file.stem != asked:

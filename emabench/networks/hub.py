@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import timm
@@ -13,6 +14,9 @@ _FILE = "model.safetensors"
 
 def hub_file(name: str) -> Path:
     """Return the file with the pretrained weights of a model, from the hub's cache if it is there.
+
+    Then the hub is not asked, not even whether it has another one today: a run knows its weights by
+    their digest.
 
     Args:
         name: of a timm model, perhaps with the tag of its weights: ``resnet50.a1_in1k``.
@@ -26,11 +30,16 @@ def hub_file(name: str) -> Path:
             f"timm has no pretrained weights of backbone {name}",
             hint="emabench backbones lists its models; or name a file, or a run",
         )
-    import huggingface_hub  # of timm; only here
+    from huggingface_hub import hf_hub_download  # of timm; only here
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     repository, _, revision = known.hf_hub_id.partition("@")
+    get = partial(hf_hub_download, repository, _FILE, revision=revision or None)
     try:
-        file = huggingface_hub.hf_hub_download(repository, _FILE, revision=revision or None)
+        try:
+            file = get(local_files_only=True)
+        except LocalEntryNotFoundError:
+            file = get()
     except Exception as error:  # offline, not there, not allowed: the hub has a class for each
         raise NotFoundError(
             f"cannot get the weights {repository} from the hub: {first_line(error)}",

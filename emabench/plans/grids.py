@@ -227,8 +227,9 @@ def _with_floors_once(plans: Sequence[PlannedRun]) -> list[PlannedRun]:
     for plan in plans:
         evaluation = dict(plan.spec["evaluation"])
         if evaluation.get("floors"):
-            backbone = plan.spec["pretrain"]["backbone"]
-            key = fingerprint([backbone, evaluation, plan.identity["data"]])
+            pretrain = plan.spec["pretrain"]
+            images = (plan.identity["data"], pretrain["data"]["image_size"])
+            key = fingerprint([pretrain["backbone"], evaluation, *images])
             if key in seen:
                 del evaluation["floors"]
                 plan = replace(plan, spec={**plan.spec, "evaluation": evaluation})

@@ -18,7 +18,7 @@ from emabench.networks.backbone import Backbone
 from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.networks.drop_rates import drop_rates
 from emabench.networks.small_maps import has_miscomputed
-from emabench.spec import EmaScope, PretrainSpec, SpecModel
+from emabench.spec import EmaScope, PretrainSpec
 from emabench.spec.fingerprint import fingerprint
 from emabench.spec.revisions import named
 from emabench.spec.scope import PROJECTOR
@@ -50,21 +50,16 @@ def training_steps(spec: PretrainSpec, method: type[Method], images: int) -> int
     return steps if spec.max_steps is None else min(steps, spec.max_steps)
 
 
-def resolved_revisions(spec: PretrainSpec, backbone: Backbone, dataset: Dataset) -> list[str]:
-    """Name the changes of numbers that concern a pretraining whose spec is resolved."""
+def training_revisions(spec: PretrainSpec, backbone: Backbone, dataset: Dataset) -> list[str]:
+    """Name the changes of numbers that concern a pretraining: those that touch its steps.
+
+    Args:
+        spec: the resolved spec.
+        backbone: as it is built for it.
+        dataset: its images.
+    """
     method = load_method(spec.method.name)
     options = method.parse_options(spec.method.name, spec.method.options)
-    return training_revisions(spec, method, options, backbone, dataset)
-
-
-def training_revisions(
-    spec: PretrainSpec,
-    method: type[Method],
-    options: SpecModel,
-    backbone: Backbone,
-    dataset: Dataset,
-) -> list[str]:
-    """Name the changes of numbers that concern a pretraining: those that touch its steps."""
     concerned = dict.fromkeys(dataset.revisions, True)
     total = training_steps(spec, method, len(dataset.train))
     if not total:
@@ -78,6 +73,9 @@ def training_revisions(
         options, epochs=math.ceil(total / steps), epoch_images=steps * spec.batch_size
     )
     local = spec.augmentation.local_views
-    sizes = {dataset.image_size} | ({local.size or dataset.image_size} if local.count else set())
+    sizes = {dataset.image_size}
+    if local.count:
+        assert local.size is not None
+        sizes.add(local.size)
     concerned["bf16-small-maps"] = has_miscomputed(bind_device(spec), backbone.model, sizes)
     return named(concerned)

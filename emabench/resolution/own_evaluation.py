@@ -75,6 +75,8 @@ def settle_own_evaluation(
         identity["evaluation_data"] = images.content_hash
     if not (evaluates or images.classes):
         return _off(identity)
+    if not training.steps:
+        asked = asked.model_copy(update={"floors": False})  # it is one of them
     fields, notes = settle_evaluation(asked, data, images)
     also, further = settle_also(asked, images.image_size, on_event)
     for each in further:
@@ -125,7 +127,7 @@ def _check_size(training: SettledPretraining, images: Dataset, field: str) -> No
         field: that names them.
 
     Raises:
-        UsageError: it does not.
+        SpecError: it does not.
     """
     size = training.dataset.image_size
     if images.image_size == size:

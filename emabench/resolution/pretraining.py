@@ -100,7 +100,7 @@ def settle_pretraining(
         "data": dataset.content_hash,
         **given.digests(),
     }
-    if revisions := training_revisions(spec, method, options, backbone, dataset):
+    if revisions := training_revisions(PretrainSpec.parse(fields), backbone, dataset):
         identity[PRETRAINING] = revisions
     if spec.extends.run is not None:
         identity[EXTENDS] = [spec.extends.fingerprint, spec.extends.checkpoint]

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from emabench.spec.data import DataSpec
 from emabench.spec.model import SpecModel
 
+Network = Literal["online", "target", "average"]
+"""Whose backbone gives the features."""
 FLOORS = ("pixels", "untrained")
 """What stands behind the @ in the figures of ``LinearEvalSpec.floors``."""
 
@@ -54,7 +56,7 @@ class LinearEvalSpec(SpecModel):
 
     enabled: bool = True
     """Whether the weights are evaluated at all; they cannot be where no image has a label."""
-    network: Literal["online", "target", "average"] = "online"
+    network: Network = "online"
     """Network whose backbone gives the features; ``ema.evaluation_decay`` keeps the ``average``."""
     data: DataSpec | None = None
     """Images to evaluate on: every field of ``data``; None: those of the pretraining. A field that
@@ -76,8 +78,8 @@ class LinearEvalSpec(SpecModel):
     floors: bool = False
     """Whether the raw pixels and the untrained network of the same seed are evaluated too, so that
     nobody takes for learned what was there before: gives ``top1@pixels``, ``top1@untrained`` and so
-    on. Of several runs that one command plans for the same images and backbone, the first has them.
-    Part of no fingerprint, since it changes no other figure."""
+    on. Of the runs that one command trains on the same images with the same backbone, the first has
+    them. Part of no fingerprint, since it changes no other figure."""
     batch_size: Annotated[int, Field(ge=1)] = 512
     """Images per forward pass of the feature extraction."""
 

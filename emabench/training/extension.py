@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,12 @@ from emabench.training.trainer import Trainer
 
 def kept_checkpoint(folders: Iterable[Path]) -> Path | None:
     """Return the newest checkpoint in the folders of a run's attempts, newest first, if any."""
+    return next(_checkpoints(folders), None)
+
+
+def _checkpoints(folders: Iterable[Path]) -> Iterator[Path]:
     places = (folder / name for folder in folders for name in CHECKPOINTS)
-    return next((place for place in places if place.is_file()), None)
+    return (place for place in places if place.is_file())
 
 
 def extended_state(
@@ -38,12 +42,11 @@ def extended_state(
     Raises:
         CheckpointError: it is gone, is another one now, or of before or after such a change.
     """
-    for folder in folders:
-        for file in (folder / name for name in CHECKPOINTS):
-            if file.is_file() and file_digest(file) == extends.checkpoint:
-                return load_checkpoint(
-                    file, owner=extends.training, revisions=revisions, on_note=on_note
-                )
+    for file in _checkpoints(folders):
+        if file_digest(file) == extends.checkpoint:
+            return load_checkpoint(
+                file, owner=extends.training, revisions=revisions, on_note=on_note
+            )
     raise CheckpointError(
         f"the checkpoint of run {extends.run} that this training goes on from is gone",
         hint="put it back, or extend a run that has one",

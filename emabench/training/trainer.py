@@ -231,9 +231,9 @@ class Trainer:
         self._generator.manual_seed(derive(self._spec.seed, "augment", self.step))
         torch.manual_seed(derive(self._spec.seed, "dropout", self.step))
         self._generator_of_loss.manual_seed(derive(self._spec.seed, "loss", self.step))
-        self.learner.method.begin_step(self._generator_of_loss)
         phase = self._meter.clock.phase
         with phase("augment"):
+            self.learner.method.begin_step(self._generator_of_loss)
             part = self._world.part(len(batch.labels))
             views = {
                 view: self._augmenters[view](batch.images, self._generator, part)

@@ -7,7 +7,7 @@ import torch
 from test_methods import CASES
 
 from emabench import device
-from emabench.testing import SCOPES, check_resumption, check_steps, resolved
+from emabench.testing import averaged_by, check_resumption, check_steps, resolved
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,5 +23,5 @@ pytestmark = [
 def test_a_method_trains_and_goes_on_exactly_in_bfloat16(tmp_path, method, scope):
     spec = resolved(method, scope, precision="bf16")
     assert spec.pretrain.precision == "bf16"
-    check_steps(spec, SCOPES[scope])
+    check_steps(spec, averaged_by(method, scope))
     check_resumption(spec, tmp_path)

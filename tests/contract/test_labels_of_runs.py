@@ -159,9 +159,9 @@ def test_a_bundle_that_knows_no_labels_is_read(bundle, new_url):
         ({"tags": ["two words"]}, "is no tag"),
         ({"tags": ["x" * 65]}, "is no tag"),
         ({"tags": "paper"}, "tags is not a list"),
-        ({"tags": [7]}, "is no"),
+        ({"tags": [7]}, "damaged: 7 is not text"),
         ({"note": "x" * 10_001}, "longer than 10000 letters"),
-        ({"note": 7}, "is "),
+        ({"note": 7}, "note: 7 is not text"),
     ],
 )
 def test_labels_that_could_not_be_given_are_refused_in_a_bundle(bundle, new_url, label, words):

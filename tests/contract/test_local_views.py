@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from emabench import experiment
 from emabench.cost.flops import count_flops
 from emabench.cost.meter import CostMeter
 from emabench.data.images import load_dataset
@@ -11,6 +12,7 @@ from emabench.errors import SpecError
 from emabench.methods import load_method, method_names
 from emabench.networks.backbone import build_backbone
 from emabench.spec import BackboneSpec
+from emabench.spec.settings import experiment_at
 from emabench.testing import check_resumption, resolved
 from emabench.training.step_flops import step_flops
 from emabench.training.trainer import Trainer
@@ -117,3 +119,15 @@ def test_none_is_the_run_of_before_and_the_size_is_settled():
     half = resolved("dino", "none", augmentation__local_views__count=4).pretrain.augmentation
     assert (half.local_views.size, half.local_view().crop_scale) == (14, (0.05, 0.4))
     assert half.local_view().brightness == half.views()[0].brightness
+
+
+def test_a_size_that_was_left_out_makes_the_same_run_as_the_one_it_stands_for():
+    """Here local views of 8 pixels are the only ones that a fix concerns."""
+    fields = {"method.name": "dino", "data.image_size": 16, "precision": "bf16", "device": "cpu"}
+    fields |= {"threads": 1, "augmentation.local_views.count": 2}
+    plans = []
+    for more in ({}, {"augmentation.local_views.size": 8}):
+        given = {f"pretrain.{path}": value for path, value in (fields | more).items()}
+        plans.append(experiment.resolve(experiment_at(given, preset="smoke"), command=""))
+    assert plans[0].identity["revisions"] == ["bf16-small-maps"]
+    assert plans[0].fingerprint == plans[1].fingerprint

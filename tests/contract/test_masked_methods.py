@@ -66,6 +66,17 @@ def test_every_step_has_masks_of_its_own_and_a_seed_the_same_ones(method):
     assert seen[0] == seen[2] != seen[1] == seen[3]
 
 
+def test_drawing_the_masks_is_timed(monkeypatch):
+    trainer = trainer_of("ijepa")
+    clock, method, phases = trainer._meter.clock, trainer.learner.method, []
+    phase, draw = clock.phase, method.draw_masks
+    monkeypatch.setattr(clock, "phase", lambda name: phases.append(name) or phase(name))
+    monkeypatch.setattr(method, "draw_masks", lambda *args: phases.append("draw") or draw(*args))
+    trainer.start(0)
+    trainer.train_step(next(trainer.loader.epoch(0)))
+    assert phases[:3] == ["augment", "draw", "online_forward"]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_backbone_is_evaluated_on_whole_images_as_timm_pools_them(method):
     learner = trainer_of(method).learner.eval()
@@ -234,4 +245,4 @@ def test_a_few_images_are_learned_by_heart(method, scope):
 )
 def test_what_cannot_be_masked_is_refused(method, fields, words):
     with pytest.raises(SpecError, match=words):
-        resolved(method, fields.pop("ema__scope", "none"), **fields)
+        resolved(method, "none", **fields)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from emabench import experiment
-from emabench.artifacts.layout import Keep, attempt_folder
+from emabench.artifacts.layout import PROJECTOR_FILE, Keep, attempt_folder
 from emabench.data.images import load_dataset
-from emabench.errors import EmabenchError, InterruptedRunError, NotFoundError, WeightsError
+from emabench.errors import (
+    EmabenchError,
+    InterruptedRunError,
+    NotFoundError,
+    SpecError,
+    WeightsError,
+)
 from emabench.evaluation import accuracies
 from emabench.events import Notice, PhaseProgress
 from emabench.jobs.reevaluation import resolve_evaluation
@@ -135,6 +142,23 @@ def test_a_copy_of_the_weights_is_the_same_evaluation(store, place, resolve, tmp
     assert done.results["top1"] == store.run("@last").results["top1"]
 
 
+def test_a_file_of_a_run_is_of_the_network_that_it_says(store, place, resolve, tmp_path):
+    same = {"evaluation__data__train_subset": 150}
+    for network, other in (("online", "target"), ("target", "online")):
+        file = weights_file(place / "files", store.run("@last").id, network)
+        copy = shutil.copy(file, tmp_path / "copy.safetensors")
+        of_run = resolve(evaluation__network=network)
+        assert resolve(copy, **same).fingerprint == of_run.fingerprint
+        assert (
+            resolve(copy, **same, evaluation__network=network).spec["evaluation"]
+            == (of_run.spec["evaluation"])
+        )
+        with pytest.raises(SpecError, match=f"of the {network} network, not of the {other} one"):
+            resolve(copy, evaluation__network=other)
+    with pytest.raises(WeightsError, match="does not fit"):
+        resolve(file.with_name(PROJECTOR_FILE))
+
+
 @pytest.mark.slow
 def test_each_network_probe_and_data_set_is_an_evaluation_of_its_own(store, place, resolve):
     plans = [
@@ -228,6 +252,17 @@ def test_a_target_that_was_deleted_is_not_replaced_by_the_online_network(store, 
     with pytest.raises(NotFoundError, match="no weights of its target"):
         resolve(evaluation__network="target")
     resolve()
+
+
+def test_it_has_no_floors_and_takes_over_none(store, place, resolve):
+    run = store.run("@last")
+    floors = {"evaluation": run.spec["evaluation"] | {"floors": True}}
+    again = resolve(replace(run, spec=run.spec | floors))
+    assert "floors" not in again.spec["evaluation"]
+    assert again.fingerprint == resolve().fingerprint
+    for weights in (run, weights_file(place / "files", run.id)):
+        with pytest.raises(SpecError, match="a run measures its own floors"):
+            resolve(weights, evaluation__floors=True)
 
 
 def test_keep_nothing_does_not_mean_the_weights_of_another_run(store, place, resolve):

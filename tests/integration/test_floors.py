@@ -52,13 +52,23 @@ def test_the_first_run_of_a_user_has_floors_and_images_cannot_take_their_names()
         planned(**{"evaluation.also": [{"dataset": "synthetic", "name": "pixels"}]})
 
 
-def test_the_first_of_several_runs_measures_the_floors_for_all_of_them():
+@pytest.mark.parametrize(
+    ("runs", "measured"),
+    [
+        ([{}, {"pretrain.backbone.name": "tiny-resnet"}], [True, False, True, False]),
+        ([{"pretrain.method.name": "random"}, {}], [False, False, True, False]),
+        ([{"pretrain.epochs": 0}, {"pretrain.data.image_size": 14}], [False, False, True, False]),
+        ([{}, {"pretrain.data.image_size": 14}], [True, False, True, False]),
+    ],
+)
+def test_the_first_trained_one_of_several_runs_measures_the_floors_for_all(runs, measured):
     points = [
         GridPoint(experiment_at(FIELDS | {"pretrain.seed": seed} | more, preset="quick"), "")
-        for more in ({}, {"pretrain.backbone.name": "tiny-resnet"})
+        for more in runs
         for seed in (0, 1)
     ]
     plans = resolve_all(points, on_event=lambda event: None)
-    assert ["floors" in plan.spec["evaluation"] for plan in plans] == [True, False, True, False]
-    alone = experiment.resolve(points[1].spec, command="")
-    assert alone.fingerprint == plans[1].fingerprint
+    assert ["floors" in plan.spec["evaluation"] for plan in plans] == measured
+    alone = experiment.resolve(points[3].spec, command="")
+    assert "floors" in alone.spec["evaluation"]
+    assert alone.fingerprint == plans[3].fingerprint

@@ -101,9 +101,9 @@ def test_other_families_of_torchvision_have_other_names(tmp_path, theirs, ours):
 def test_timm_with_its_average(tmp_path, images):
     model = moved(timm.create_model("resnet18"))
     average = moved(copy.deepcopy(model))
-    for name in ("model", "average"):
-        with torch.no_grad():
-            locals()[name].reset_classifier(10)
+    with torch.no_grad():
+        model.reset_classifier(10)
+        average.reset_classifier(10)
     content = {"arch": "resnet18", "state_dict": model.state_dict(), "args": argparse.Namespace()}
     torch.save(content | {"state_dict_ema": average.state_dict()}, tmp_path / "w.pth.tar")
     for network, each in (("online", model), ("average", average)):

@@ -26,6 +26,8 @@ _WORDS = {
     "online": {"student", "online", "q", "query", "base"},
 }
 """What tells in a name of which network something is; the first that is there counts."""
+_NUMBER = re.compile(r"(?:^|(?<=\.))(?:0|[1-9][0-9]{0,3})(?=\.)")
+"""As Python writes one, so that no two names are one place."""
 _MOST_NUMBERS = 4
 """Numbers in a name that may be the place of a child."""
 _MOST_PLACES = 1000
@@ -160,7 +162,7 @@ def _places(shapes: Shapes, model: nn.Module) -> Iterator[_Place]:
         return
     rows: dict[str, dict[int, dict[str, str]]] = {}
     for name in shapes:
-        for number in [*re.finditer(r"(?:^|(?<=\.))[0-9]{1,4}(?=\.)", name)][:_MOST_NUMBERS]:
+        for number in islice(_NUMBER.finditer(name), _MOST_NUMBERS):
             row = rows.setdefault(name[: number.start()], {})
             row.setdefault(int(number[0]), {})[name[number.end() + 1 :]] = name
     for start, row in rows.items():

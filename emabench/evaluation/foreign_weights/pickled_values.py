@@ -8,12 +8,12 @@ dictionaries are made of: ordered dictionaries, parameters and dense tensors.
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 _MOST_STEPS = 5_000_000
-"""Instructions of one pickle, and what those that take a whole list take more than once."""
+"""Instructions of one pickle, and what its calls take, which may be the same more than once."""
 _MOST_DIMENSIONS = 64
 """Of a tensor of torch."""
 _ONE_VALUE = {
@@ -263,14 +263,20 @@ class _Reader:
             return Call("", arguments)
         build = _BUILDERS.get(callee.name)
         if build is not None:
-            self._count(len(arguments) + sum(len(a) for a in arguments if isinstance(a, list)))
+            self._count(len(arguments) + sum(len(a) for a in arguments if isinstance(a, Sized)))
             return build(*arguments)
         self.uncalled.add(callee.name)
         return Call(callee.name, arguments)
 
 
 def _ordered(pairs: Any = ()) -> dict[str, Any]:
-    return {key: value for key, value in pairs if isinstance(key, str)}
+    return {key: value for key, value in _row(pairs) if isinstance(key, str)}
+
+
+def _row(values: Any = ()) -> tuple[Any, ...]:
+    if not isinstance(values, list | tuple):
+        raise ValueError("a row of values that is none")
+    return tuple(values)
 
 
 def _dense(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
@@ -294,5 +300,5 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _dense,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
-    "torch.Size": tuple,
+    "torch.Size": _row,
 }

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from emabench.errors import WeightsError
+from emabench.evaluation.backbone_fit import printed
 from emabench.evaluation.foreign_weights.pickled_values import (
     Call,
     Global,
@@ -87,7 +88,7 @@ def open_torch_file(file: Path) -> TensorFile:
     """Find the tensors in a file of ``torch.save``.
 
     Raises:
-        WeightsError: it is code (TorchScript, a whole module), or has no tensors.
+        WeightsError: it is code (TorchScript, a whole module), has no tensors, or two of one name.
         Exception: of some kind, where it is damaged.
     """
     with file.open("rb") as stream:
@@ -97,6 +98,10 @@ def open_torch_file(file: Path) -> TensorFile:
     others: dict[str, str] = {}
     for name, value in _named(content.value):
         if isinstance(value, StoredTensor):
+            if name in tensors:
+                raise WeightsError(
+                    f"the weights {file} have two tensors of one name: {printed(name)}", hint=_SAVE
+                )
             tensors[name] = _found(value, storage_of(value.storage), name)
         else:
             others[name] = value.name
@@ -175,31 +180,30 @@ def _claim(storage: Persistent) -> tuple[torch.dtype, str, int, Any]:
 
 
 def _archive(file: Path) -> tuple[Pickle, _StorageOf]:
-    """Read the zip form."""
-    with zipfile.ZipFile(file) as archive:
-        entries = {entry.filename: entry for entry in archive.infolist()}
-        if len(entries) != len(archive.infolist()):
-            raise ValueError("an archive with two files of one name")
-        ends = [name for name in entries if name.partition("/")[2] == "data.pkl"]
-        top = ends[0].removesuffix("data.pkl") if len(ends) == 1 else ""
-        if f"{top}constants.pkl" in entries:
-            raise WeightsError(f"the weights {file} are TorchScript, which is code", hint=_SAVE)
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
-            raise WeightsError(
-                f"the weights {file} are compressed, as torch.save never leaves them", hint=_SAVE
-            )
-        if sum(entry.file_size for entry in entries.values()) > file.stat().st_size:
-            raise ValueError("an archive that claims more than it holds")
-        if not top:
-            raise ValueError("an archive that torch.save did not write")
-        if f"{top}byteorder" in entries and archive.read(f"{top}byteorder") != b"little":
-            raise WeightsError(f"the weights {file} come from a big-endian machine", hint=_SAVE)
-        root = read_pickle(BytesIO(archive.read(ends[0])))
+    """Read the zip form; the archive is closed when nobody holds its tensors any more."""
+    archive = zipfile.ZipFile(file)
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    if len(entries) != len(archive.infolist()):
+        raise ValueError("an archive with two files of one name")
+    ends = [name for name in entries if name.partition("/")[2] == "data.pkl"]
+    top = ends[0].removesuffix("data.pkl") if len(ends) == 1 else ""
+    if f"{top}constants.pkl" in entries:
+        raise WeightsError(f"the weights {file} are TorchScript, which is code", hint=_SAVE)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+        raise WeightsError(
+            f"the weights {file} are compressed, as torch.save never leaves them", hint=_SAVE
+        )
+    if sum(entry.file_size for entry in entries.values()) > file.stat().st_size:
+        raise ValueError("an archive that claims more than it holds")
+    if not top:
+        raise ValueError("an archive that torch.save did not write")
+    if f"{top}byteorder" in entries and archive.read(f"{top}byteorder") != b"little":
+        raise WeightsError(f"the weights {file} come from a big-endian machine", hint=_SAVE)
+    root = read_pickle(BytesIO(archive.read(ends[0])))
 
     @lru_cache(maxsize=1)  # tensors may share it
     def record(name: str) -> bytes:
-        with zipfile.ZipFile(file) as archive:
-            return archive.read(name)
+        return archive.read(name)
 
     def storage_of(persistent: Persistent) -> _Storage:
         dtype, key, count, _ = _claim(persistent)

@@ -50,26 +50,35 @@ def same(model, other):
     return all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
+PLACES = [
+    ([], "", None),
+    (["model"], "backbone.", None),
+    (["checkpoint", "model", "deep"], "net.0.", None),
+    (["student"], "module.backbone.", "online"),
+    (["teacher"], "backbone.", "target"),
+    (["state_dict"], "module.encoder_k.", "target"),
+    (["state_dict"], "backbone_momentum.", "target"),
+    (["state_dict_ema"], "", "average"),
+]
+WORDS = [
+    (["monkey"], "encoder_kq.", None),
+    (["state_dict"], "module.encoder_q.", "online"),
+    (["state_dict"], "query_encoder.", "online"),
+    (["state_dict"], "module.base_encoder.", "online"),
+    (["online"], "", "online"),
+    (["state_dict"], "Key_encoder.", "target"),
+    (["state_dict"], "module.momentum_encoder.", "target"),
+    (["target"], "base_model.", "target"),
+    (["average"], "", "average"),
+    (["averaged_model"], "module.", "average"),
+    (["swa"], "", "average"),
+]
+
+
 @pytest.mark.parametrize(
-    ("keys", "start", "network"),
-    [
-        ([], "", "online"),
-        (["state_dict"], "", "online"),
-        (["model"], "backbone.", "online"),
-        (["state_dict"], "module.encoder_q.", "online"),
-        (["state_dict"], "module.base_encoder.", "online"),
-        (["student"], "module.backbone.", "online"),
-        (["checkpoint", "model", "deep"], "net.0.", "online"),
-        (["teacher"], "backbone.", "target"),
-        (["state_dict"], "module.encoder_k.", "target"),
-        (["state_dict"], "module.momentum_encoder.", "target"),
-        (["state_dict"], "backbone_momentum.", "target"),
-        (["target"], "base_model.", "target"),
-        (["state_dict_ema"], "", "average"),
-        (["model_ema"], "module.", "average"),
-    ],
+    ("keys", "start", "network", "with_numbers"),
+    [*((*each, False) for each in PLACES + WORDS), *((*each, True) for each in PLACES)],
 )
-@pytest.mark.parametrize("with_numbers", [False, True])
 def test_a_backbone_is_found_wherever_it_stands(
     trained, tmp_path, keys, start, network, with_numbers
 ):
@@ -77,18 +86,19 @@ def test_a_backbone_is_found_wherever_it_stands(
     content |= {"head.0.weight": torch.ones(2)}
     for key in reversed(keys):
         content = {key: content, "epoch": 3}
-    model, said = loaded(content, tmp_path, network)
-    assert same(model, trained)
     place = ".".join([*keys, start]).removesuffix(".")
-    assert f"78 tensors {f'under {place}' if place else 'under its own names'}" in said
-    assert f"left: {'.'.join([*keys, 'head.0.weight'])}" in said
-    for other in {"online", "target", "average"} - {network}:
-        if f"of the {network} network" in said:
-            with pytest.raises(
-                SpecError, match=f"has no backbone of the {other} network"
-            ) as caught:
-                loaded(content, tmp_path, other)
-            assert caught.value.hint == f"--network {network} takes that"
+    found = f"78 tensors {f'under {place}' if place else 'under its own names'}"
+    found += f", of the {network} network; left" if network else "; left"
+    for asked in ("online", "target", "average"):
+        if network in (None, asked):
+            model, said = loaded(content, tmp_path, asked)
+            assert same(model, trained)
+            assert found in said
+            assert f"left: {'.'.join([*keys, 'head.0.weight'])}" in said
+            continue
+        with pytest.raises(SpecError, match=f"no backbone of the {asked} network") as caught:
+            loaded(content, tmp_path, asked)
+        assert caught.value.hint == f"--network {network} takes that"
 
 
 def test_the_network_chooses_among_several(trained, tmp_path):
@@ -155,6 +165,14 @@ def test_numbers_stand_for_children_in_their_places_alone(trained, tmp_path):
     kept = [child for child in trained.children() if not isinstance(child, torch.nn.ReLU)]
     with pytest.raises(WeightsError):
         loaded(under(torch.nn.Sequential(*kept), "backbone."), tmp_path)
+    other = {
+        f"backbone.00.{name.rpartition('.')[2]}": value + 1
+        for name, value in state.items()
+        if name.startswith("backbone.0.")
+    }
+    model, said = loaded(state | other, tmp_path)
+    assert same(model, trained)
+    assert "left: backbone.00.weight" in said
     spare = state | {"backbone.7.0.se.weight": torch.ones(1)}
     with pytest.raises(WeightsError, match=r"layer4\.0\.se\.weight is not part of it"):
         loaded(spare, tmp_path)

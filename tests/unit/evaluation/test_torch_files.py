@@ -12,6 +12,8 @@ import struct
 import tracemalloc
 import warnings
 import zipfile
+from pkgutil import resolve_name
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ import timm
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from emabench.errors import WeightsError
 from emabench.evaluation.foreign_weights.pickled_values import read_pickle
@@ -92,6 +95,24 @@ def test_it_gives_what_torch_gives(file, model, is_zip):
     for name, tensor in expected.items():
         assert found[name].dtype == tensor.dtype, name
         assert torch.equal(found[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("write", "reader"),
+    [
+        (torch.save, "emabench.evaluation.foreign_weights.torch_file.zipfile.ZipFile"),
+        (save_file, "emabench.evaluation.weights_file.safe_open"),
+    ],
+)
+def test_a_file_is_opened_once_for_all_its_tensors(file, monkeypatch, write, reader):
+    content = {str(number): torch.full((2,), float(number)) for number in range(20)}
+    write(content, file)
+    module, _, name = reader.rpartition(".")
+    opens = Mock(wraps=getattr(resolve_name(module), name))
+    monkeypatch.setattr(reader, opens)
+    found = read(file)
+    assert all(torch.equal(found[name], tensor) for name, tensor in content.items())
+    assert opens.call_count == 1
 
 
 def test_ordered_dictionaries_of_python_2_are_read():
@@ -180,6 +201,12 @@ def test_code_is_refused_with_words(file, model):
     assert "no tensors under names" in refusal(file)
 
 
+@pytest.mark.parametrize("nested", [{"m": {"w": torch.ones(1)}}, {"": {"m.w": torch.ones(1)}}])
+def test_two_tensors_of_one_name_are_refused(file, nested):
+    torch.save({"m.w": torch.zeros(1)} | nested, file)
+    assert refusal(file).endswith("have two tensors of one name: m.w")
+
+
 @BOTH
 def test_a_file_that_is_cut_off_is_refused(file, is_zip):
     content = save({"a": torch.ones(2000)}, file, is_zip).read_bytes()
@@ -236,14 +263,37 @@ def test_a_bomb_is_refused_before_it_is_unpacked(file):
         tracemalloc.stop()
 
 
-def test_a_pickle_of_too_many_steps_is_refused(file, monkeypatch):
+PAIRS = b"((U\x01aK\x01tq\x02" + b"h\x02" * 90
+TEXT = b"X" + struct.pack("<I", 91) + b"a" * 91
+
+
+@pytest.mark.parametrize(
+    ("callee", "taken"),
+    [
+        (b"collections\nOrderedDict", PAIRS + b"l"),
+        (b"collections\nOrderedDict", PAIRS + b"t"),
+        (b"torch\nSize", b"(" + b"N" * 91 + b"t"),
+        (b"torch._utils\n_rebuild_parameter", TEXT),
+    ],
+    ids=["list", "tuple", "size", "text"],
+)
+def test_a_pickle_of_too_many_steps_is_refused(monkeypatch, callee, taken):
     monkeypatch.setattr("emabench.evaluation.foreign_weights.pickled_values._MOST_STEPS", 1000)
-    pair = b"(U\x01aK\x01tq\x02"
-    pairs = b"(" + pair + b"h\x02" * 90 + b"lq\x01"
-    often = b"ccollections\nOrderedDict\nq\x00" + pairs + b"h\x00h\x01\x85R0" * 20  # all of it
+    often = b"c" + callee + b"\nq\x00" + taken + b"q\x01" + b"h\x00h\x01\x85R0" * 20
     for text in (b"(" + b"N" * 1001 + b"t.", often + b"00N."):
         with pytest.raises(ValueError, match="a pickle of more than 1000 steps"):
             read_pickle(io.BytesIO(b"\x80\x02" + text))
+
+
+@pytest.mark.parametrize("callee", [b"collections\nOrderedDict", b"torch\nSize"])
+@pytest.mark.parametrize(
+    "taken",
+    [b"X\x02\x00\x00\x00ab", b"(U\x02abNd", b"K\x05"],
+    ids=["text", "dictionary", "number"],
+)
+def test_what_is_no_row_is_not_taken_for_one(callee, taken):
+    with pytest.raises(ValueError, match="a row of values that is none"):
+        read_pickle(io.BytesIO(b"\x80\x02c" + callee + b"\n" + taken + b"\x85R."))
 
 
 def test_dictionaries_that_hold_each_other_end(file):

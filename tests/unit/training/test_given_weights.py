@@ -1,6 +1,8 @@
 """Trainings that start from weights, or have a frozen teacher."""
 
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -175,30 +177,56 @@ def test_weights_that_are_not_there_are_told(planned, text):
         experiment.resolve(raw(init="abc"), command="")
 
 
-def test_the_hub_is_asked_for_timm_alone(planned, root, file, monkeypatch):
+@pytest.fixture
+def hub_requests(tmp_path, monkeypatch):
+    """The files that a hub is asked for; it has nothing, and the cache is a folder of its own."""
     asked = []
 
-    def download(repository, name, *, revision):
-        asked.append((repository, name, revision))
-        return str(file)
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            if "/resolve/" in self.path:  # the client has questions of its own
+                asked.append(self.path)
+            self.send_error(404)
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    planned(init=RUN)
-    assert asked == []
+        do_GET = do_HEAD  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        place = f"http://127.0.0.1:{server.server_port}"
+        for name, value in {
+            "ENDPOINT": place,
+            "HUGGINGFACE_CO_URL_TEMPLATE": f"{place}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+            "HF_HUB_CACHE": str(tmp_path / "hub"),
+            "HF_HUB_OFFLINE": False,
+        }.items():
+            monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+        yield asked
+        server.shutdown()
+        thread.join()
+
+
+def test_the_hub_is_asked_for_what_its_cache_lacks_alone(
+    planned, root, file, tmp_path, hub_requests
+):
+    kept = tmp_path / "hub" / "models--timm--resnet18.a1_in1k"
+    for path in ("refs", "snapshots/abc"):
+        (kept / path).mkdir(parents=True)
+    (kept / "refs" / "main").write_text("abc")
+    shutil.copy(file, kept / "snapshots" / "abc" / "model.safetensors")
     plan = planned(init="timm")
     assert plan.spec["pretrain"]["init"] == "timm"
     assert plan.fingerprint == planned(init=RUN).fingerprint
     assert equal(trainer_of(plan, root).learner.backbone[0].model.state_dict(), load_file(file))
-    assert set(asked) == {("timm/resnet18.a1_in1k", "model.safetensors", None)}
-
-    def fail(*args, **kwargs):
-        raise OSError("no network")
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
-    with pytest.raises(NotFoundError, match=r"cannot get the weights timm/resnet18.*no network"):
-        hub.hub_file("resnet18")
     with pytest.raises(NotFoundError, match="no pretrained weights of backbone pixels"):
         hub.hub_file("pixels")
+    assert hub_requests == []
+    with pytest.raises(NotFoundError, match=r"cannot get the weights timm/resnet34.*from the hub"):
+        hub.hub_file("resnet34")
+    assert "/timm/resnet34.a1_in1k/resolve/main/model.safetensors" in hub_requests
 
 
 @pytest.mark.parametrize(
