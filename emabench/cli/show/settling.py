@@ -88,7 +88,7 @@ def settle_study(
             smoke=plans[0].smoke,
             pairs=looks.pairs,
             levels=looks.levels,
-            terms=study_terms(study, len(questions)),
+            terms=study_terms(study, len(questions), seeds),
         )
 
         def add(some: Sequence[PlannedRun]) -> list[QueuedRun]:
