@@ -119,9 +119,7 @@ class Question:
         if "by" in self.unsaid:
             factor = Factor.parse(terms["by"], [*terms.get("along", ()), *factor.along])
             baseline = show_value(terms["baseline"]) if baseline is None else baseline
-        return replace(
-            self, metrics=metrics, factor=factor, baseline=baseline, unsaid=frozenset()
-        )
+        return replace(self, metrics=metrics, factor=factor, baseline=baseline, unsaid=frozenset())
 
     def _plan(self, known: StudyLooks, *, smoke: bool) -> StudyPlan | None:
         real = known.plan(self.study, smoke=False)

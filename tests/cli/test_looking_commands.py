@@ -62,8 +62,9 @@ def test_a_study_that_planned_its_looks_is_compared_at_the_look_it_has_reached(p
 
 
 def test_a_look_is_recorded_once_for_what_there_is_to_see(planned, emabench):
-    for _ in range(2):
-        assert emabench(["compare", "--study", "mine", "--metric", "top1"]).code == 0
+    for more in (["--across", "method"], []):
+        assert emabench(["compare", "--study", "mine", "--metric", "top1", *more]).code == 0
+        assert len(planned.looks(["mine"]).taken) == 1
     (look,) = planned.looks(["mine"]).taken
     assert (look.taken_by, look.pairs) == ("compare", 5)
     assert look.verdicts == {"full": {"n": 5, "verdict": "equivalent"}}
@@ -95,7 +96,11 @@ def test_what_is_asked_wins_over_the_plan_of_ones_own_study(store, emabench):
     looks = plan_looks((2,))
     store.keep_plan("mine", smoke=False, pairs=(2,), levels=looks.levels, terms=terms)
     for seed in range(2):
-        for method, scope, epochs in (("simclr", "none", 5), ("moco", "none", 6), ("moco", "full", 6)):
+        for method, scope, epochs in (
+            ("simclr", "none", 5),
+            ("moco", "none", 6),
+            ("moco", "full", 6),
+        ):
             run = plan(method=method, ema_scope=scope, epochs=epochs, seed=seed)
             complete(store, replace(run, study="mine"), top1=60 + epochs + seed)
     asked = ["compare", "--study", "mine", "--json"]
@@ -152,3 +157,7 @@ def test_a_comparison_over_several_tasks(store, emabench):
     assert emabench([*asked, "--csv"]).out.startswith("label,is_baseline,iqm,iqm_low")
     assert emabench([*asked, "--runs"]).code == 2
     assert len(store.runs(RunQuery())) == 12
+    gated = emabench([*asked, "--fail-if", "top1:-0.5"])
+    assert (gated.code, "gate passed" in gated.err) == (0, True)
+    gated = emabench([*asked[:-1], "full", "--fail-if", "top1:-0.5"])
+    assert (gated.code, "gate FAILED" in gated.err) == (5, True)

@@ -96,9 +96,7 @@ def looks_of(store, workshop, *, scopes=("none", "projector", "full"), looks=LOO
 
 def keep(store, terms, looks=LOOKS):
     """Keep a plan of the study."""
-    return store.keep_plan(
-        "mine", smoke=True, pairs=looks.pairs, levels=looks.levels, terms=terms
-    )
+    return store.keep_plan("mine", smoke=True, pairs=looks.pairs, levels=looks.levels, terms=terms)
 
 
 def test_only_arms_of_an_open_question_get_seeds(store):

@@ -41,6 +41,7 @@ from emabench.cli.options.queue_flags import (
 )
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_setting_flags
+from emabench.cli.options.typed_options import typed_options
 from emabench.cli.show.plans import (
     add_all,
     check_yaml_flag,
@@ -327,13 +328,11 @@ def _refuse_without_until(ctx: typer.Context) -> None:
     Raises:
         UsageError: one of them was given.
     """
-    for name in _OF_UNTIL:
-        source = ctx.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(
-                f"--{name.replace('_', '-')} applies only with --until settled",
-                hint="'emabench work' takes it for what is queued",
-            )
+    for name in typed_options(ctx, _OF_UNTIL):
+        raise UsageError(
+            f"--{name.replace('_', '-')} applies only with --until settled",
+            hint="'emabench work' takes it for what is queued",
+        )
 
 
 def _runs(study: Study) -> dict[str, int]:
