@@ -29,6 +29,7 @@ from emabench.cli.options.engine_options import (
     SbatchOption,
     SharedArtifactsOption,
     TimeLimitOption,
+    local_artifacts,
 )
 from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption, KeepOption
 from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
@@ -240,14 +241,17 @@ def run(
         return
     _refuse_without_until(ctx)
     points = study_points(found, budget, changes=changes)
-    plans = resolve_points(points, db=db, study=found.name)
+    folder = local_artifacts(db, artifacts)
+    plans = resolve_points(points, db=db, artifacts=folder, study=found.name)
     # What a raw spec leaves open may make two of them the same.
     plans = list({plan.fingerprint: plan for plan in plans}.values())
     if dry_run:
         preview(plans, db=db, json=json, yaml=yaml)
         return
     say_size(plans, db=db)
-    runs = add_all(plans, db=db, force=force, priority=priority, max_attempts=max_attempts)
+    runs = add_all(
+        plans, db=db, artifacts=folder, force=force, priority=priority, max_attempts=max_attempts
+    )
     following = next_commands(
         found, db=None if db == DEFAULT_DB else db, smoke=any(plan.smoke for plan in plans)
     )

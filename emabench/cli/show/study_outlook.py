@@ -33,7 +33,6 @@ def print_outlook(
     Raises:
         NotFoundError: no spread is stated, and the store has none.
     """
-    from emabench.analysis.looking.looks import Looks
     from emabench.cli.app.console import err, print_json
     from emabench.cli.show.settling import resolved_for_looks
     from emabench.cli.show.tables import print_table
@@ -42,7 +41,6 @@ def print_outlook(
     from emabench.plans.study_questions import question_of, study_questions
 
     plans, looks, seeds = resolved_for_looks(study, budget, changes, db)
-    assert isinstance(looks, Looks)
     questions = study_questions(study, plans)
     question = question_of(study)
     metric = question.metrics[0]
