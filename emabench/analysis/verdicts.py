@@ -68,7 +68,12 @@ class Judged:
 
 
 def judge(
-    paired: Paired | None, metric: MetricInfo, margin: float | None, *, identical: bool = False
+    paired: Paired | None,
+    metric: MetricInfo,
+    margin: float | None,
+    *,
+    identical: bool = False,
+    bounds: tuple[float, float] | None = None,
 ) -> Verdict | None:
     """Return the verdict of a comparison, the first that fits; None without an interval.
 
@@ -81,19 +86,16 @@ def judge(
         margin: in the unit of the metric, or the fraction of a ratio; None allows neither
             ``equivalent`` nor ``not worse``.
         identical: whether all pairs agree on every test image, which is no chance.
+        bounds: an interval of another risk, turned so that more is better; None is its own.
     """
-    bounds = None if paired is None else oriented(paired, metric)
+    if bounds is None and paired is not None:
+        bounds = oriented(paired, metric)
     if bounds is None or paired is None:
         return None
     if identical:
         return Verdict.EQUIVALENT
     if is_flat(paired):
         return Verdict.INCONCLUSIVE
-    return verdict_of(bounds, metric, margin)
-
-
-def verdict_of(bounds: tuple[float, float], metric: MetricInfo, margin: float | None) -> Verdict:
-    """Return the verdict of an interval that is turned so that more is better."""
     low, high = bounds
     width = _margin(metric, margin)
     if -width <= low and high <= width:
