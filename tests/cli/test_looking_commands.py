@@ -53,7 +53,7 @@ def test_a_study_that_planned_its_looks_is_compared_at_the_look_it_has_reached(p
         **{"number": 1, "of": 2, "pairs": 5, "following": 8, "there": 7},
         "level": answer["looks"]["levels"][0],
     }
-    # The metric and the margin of the plan, and the five first pairs alone: the seventh would spoil it.
+    # Metric and margin of the plan, and the five first pairs alone: the seventh would spoil it.
     assert (cell["baseline"]["n"], cell["verdict"]) == (5, "equivalent")
     assert cell["baseline"]["seeds"] == [0, 1, 2, 3, 4]
     assert answer["baseline"] == "none"

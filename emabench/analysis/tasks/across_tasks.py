@@ -111,7 +111,7 @@ def across_tasks(
         raise NotFoundError(
             "nothing to compare with over the tasks", hint="--baseline names a value"
         )
-    tasks = tuple(max((table.cells[row] for row in baselines), key=len))
+    tasks = tuple(max((list(table.cells[row]) for row in baselines), key=len))
     whole = {row: cells for row, cells in table.cells.items() if set(tasks) <= set(cells)}
     seeds = _common_seeds(
         (whole[row][task].arm for row in whole for task in tasks), metric, measured
@@ -128,16 +128,17 @@ def across_tasks(
     rows, alone = [], []
     for row, each in scores.items():
         base = table.base(row, tasks)
-        compared = base is not None and base in whole
-        if not (compared or table.is_baseline(row)):
+        if base not in whole:
+            base = None
+        if base is None and not table.is_baseline(row):
             alone.append(labels[row])
         rows.append(
             AcrossRow(
                 labels[row],
                 table.is_baseline(row),
                 aggregate(interquartile_mean, each),
-                _improvement(each, scores[base], metric) if compared else None,
-                labels[base] if compared else None,
+                None if base is None else _improvement(each, scores[base], metric),
+                None if base is None else labels[base],
             )
         )
     notes = [f"not compared, no one baseline is theirs on all tasks: {', '.join(alone)}"]

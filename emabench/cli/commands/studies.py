@@ -285,7 +285,11 @@ def plan(
     ] = None,
     difference: Annotated[
         float,
-        typer.Option("--difference", metavar="D", help="The true difference to reckon with."),
+        typer.Option(
+            "--difference",
+            metavar="D",
+            help="The true difference to reckon with; of a ratio the fraction, such as -0.1.",
+        ),
     ] = 0.0,
     cache: CacheOption = None,
     cache_budget: CacheBudgetOption = None,

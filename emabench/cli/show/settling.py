@@ -51,9 +51,9 @@ def resolved_for_looks(
         UsageError: a run is given the weights of ``@last``, which is another run at every look.
     """
     from emabench.cli.show.plans import resolve_points
+    from emabench.errors import UsageError
     from emabench.plans.studies import study_points
     from emabench.plans.study_questions import planned_looks
-    from emabench.errors import UsageError
     from emabench.spec.paths import SHORT_NAMES
     from emabench.spec.pretrain import GIVEN
 
@@ -62,7 +62,7 @@ def resolved_for_looks(
     looks, seeds = planned_looks(study.budget(budget), given.pop(seed, None))
     points = study_points(study, budget, changes=[*given.items(), (seed, seeds)])
     for point in points:
-        for name, path in GIVEN.items():
+        for path in GIVEN.values():
             if attrgetter(path)(point.spec) == "@last":
                 raise UsageError(
                     f"{path.removeprefix('pretrain.')}=@last is another run at every look",

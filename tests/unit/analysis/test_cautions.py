@@ -10,8 +10,8 @@ from emabench.analysis.comparison import compare
 from emabench.analysis.factor import Factor
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import parse_metrics
-from emabench.errors import NotFoundError
 from emabench.analysis.verdicts import Verdict
+from emabench.errors import NotFoundError
 from emabench.records import JobState
 
 METRICS = parse_metrics("top1,throughput")
