@@ -111,7 +111,7 @@ def across_tasks(
         raise NotFoundError(
             "nothing to compare with over the tasks", hint="--baseline names a value"
         )
-    tasks = tuple(max((list(table.cells[row]) for row in baselines), key=len))
+    tasks = tuple(table.cells[max(baselines, key=lambda row: len(table.cells[row]))])
     whole = {row: cells for row, cells in table.cells.items() if set(tasks) <= set(cells)}
     seeds = _common_seeds(
         (whole[row][task].arm for row in whole for task in tasks), metric, measured
