@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from emabench.analysis.arms import Arm, disagreement
+from emabench.analysis.arms import Arm, image_fields
 from emabench.analysis.baseline import Baselines, reference_arm
 from emabench.analysis.cautions import Caution
 from emabench.analysis.factor import Factor
@@ -243,7 +243,7 @@ def _image_error(
     arm: Arm, reference: Arm, metric: MetricInfo, seeds: Sequence[int], measured: MetricValues
 ) -> ImageError | None:
     """Return the error of the test set; None unless it is known of every pair."""
-    if not _same_images(arm, reference):
+    if image_fields(arm.texts) != image_fields(reference.texts):
         return None
     pairs = []
     for seed in seeds:
@@ -253,17 +253,6 @@ def _image_error(
             return None
         pairs.append((one, two))
     return image_error(pairs)
-
-
-def _same_images(arm: Arm, reference: Arm) -> bool:
-    """Whether both arms were tested on the same images."""
-    where = ("pretrain.data.", "evaluation.data.")
-    elsewhere = (".data_dir", ".train_subset")
-    return not any(
-        path in ("data", "evaluation_data")
-        or (path.startswith(where) and not path.endswith(elsewhere))
-        for path in disagreement(arm, reference)
-    )
 
 
 def _headline(cells: Mapping[str, MetricCell], terms: Terms) -> Headline | None:

@@ -210,8 +210,8 @@ def run(
         emabench studies run my-study.yaml --budget cpu --dry-run
         emabench studies run projector-vs-full --budget cpu --until settled
     """
+    from emabench.analysis.curves.stability import QUANTITIES
     from emabench.analysis.metrics import parse_metrics
-    from emabench.analysis.stability import QUANTITIES
     from emabench.plans.grids import axes
     from emabench.plans.studies import check_given, next_commands, study_points
     from emabench.spec.study import load_study

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from emabench.analysis.curves.stability import QUANTITIES
 from emabench.analysis.metrics import parse_metrics
-from emabench.analysis.stability import QUANTITIES
 from emabench.methods import load_method
 from emabench.plans.studies import study_points
 from emabench.plans.study_questions import question_of, study_questions
