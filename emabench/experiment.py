@@ -73,11 +73,34 @@ def resolve(
     evaluates: bool = True,
     kept: KeptWeights | None = None,
 ) -> PlannedRun:
+    """Settle a spec with its own seed, see ``resolve_seeds``."""
+    (planned,) = resolve_seeds(
+        spec,
+        {spec.pretrain.seed: command},
+        name=name,
+        on_event=on_event,
+        evaluates=evaluates,
+        kept=kept,
+    )
+    return planned
+
+
+def resolve_seeds(
+    spec: ExperimentSpec,
+    commands: Mapping[int, str],
+    *,
+    name: str | None = None,
+    on_event: Listener = lambda event: None,
+    evaluates: bool = True,
+    kept: KeptWeights | None = None,
+) -> list[PlannedRun]:
     """Settle everything that a spec leaves open, and check it against method, network and data.
+
+    None of it depends on the seed, so that all seeds take as long as one.
 
     Args:
         spec: as the user wrote it.
-        command: the command that reproduces the run.
+        commands: by the seed of each run, in the order of the runs, the command that reproduces it.
         name: a label for the user, no part of the identity.
         on_event: listens.
         evaluates: whether the evaluation is made at all; if not, nothing about it can be wrong.
@@ -110,18 +133,24 @@ def resolve(
     plugins = run_plugins(training.spec, *evaluation.images)
     if plugins:
         identity[PLUGINS] = [str(plugin.reference) for plugin in plugins]
-    *earlier, today = run_fingerprints(fields, identity)
-    return PlannedRun(
-        spec=fields,
-        identity=identity,
-        fingerprint=today,
-        command=command_with(training.given.in_command(command, training.spec), plugins),
-        name=name,
-        smoke=spec.smoke,
-        warnings=tuple(notes),
-        earlier_fingerprints=tuple(earlier),
-        steps=training.steps,
-    )
+    planned = []
+    for seed, command in commands.items():
+        seeded = {**fields, "pretrain": {**training.fields, "seed": seed}}
+        *earlier, today = run_fingerprints(seeded, identity)
+        planned.append(
+            PlannedRun(
+                spec=seeded,
+                identity=dict(identity),
+                fingerprint=today,
+                command=command_with(training.given.in_command(command, training.spec), plugins),
+                name=name,
+                smoke=spec.smoke,
+                warnings=tuple(notes),
+                earlier_fingerprints=tuple(earlier),
+                steps=training.steps,
+            )
+        )
+    return planned
 
 
 def pretrain(

@@ -281,8 +281,9 @@ class Runs(Sequence[RunRecord]):
         """Answer a question that is settled, for who wants to know first that it can be."""
         smoke = self._query.smoke or self._are_named
         with RunStore.open(self._place.location, mode="read") as store:
-            values = store.values([run.id for run in self], question.wanted())
             looks = store.looks({study for run in self for study in run.studies})
+            question = question.planned(looks, smoke=smoke)
+            values = store.values([run.id for run in self], question.wanted())
         found = question.answer(self._records, values, smoke=smoke, looks=looks)
         return Comparison.of(found, check(found, question.rules))
 
@@ -294,11 +295,11 @@ class Runs(Sequence[RunRecord]):
             fields: those whose values make a task, such as ``dataset`` and ``method``.
         """
         from emabench.analysis.factor import Factor
-        from emabench.analysis.metric_values import MetricValues
+        from emabench.analysis.metric_values import MetricValues, wanted_values
         from emabench.analysis.tasks.across_tasks import across_tasks
 
         found = self.answer(question)
-        values = MetricValues.of(self._values(question.wanted()))
+        values = MetricValues.of(self._values(wanted_values(found.metrics)))
         return found, across_tasks(found, [Factor.parse(each) for each in fields], values)
 
     def plot(self, kind: str, **options: str) -> Figure:

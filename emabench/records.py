@@ -496,7 +496,8 @@ class StudyPlan:
         smoke: whether it is about smoke runs.
         pairs: numbers of pairs at which it looks; a single one is a fixed number of pairs.
         levels: of the interval at each look.
-        terms: what it asks: ``metrics``, ``margin``, ``by``, ``baseline`` and ``questions``.
+        terms: what it asks: ``metrics``, ``margin``, ``by``, ``along``, ``baseline``, the number of
+            ``questions``, and ``seeds``; early plans lack ``along`` and ``seeds``.
         planned_at: when it was fixed.
         done_before: runs of the study that were done already then.
     """

@@ -104,6 +104,20 @@ def fields_of(run: RunRecord) -> dict[str, Any]:
     return fields
 
 
+def image_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those fields of a run, or texts of an arm, that say on which images it was tested."""
+    where, elsewhere = ("pretrain.data.", "evaluation.data."), (".data_dir", ".train_subset")
+    return {
+        path: value
+        for path, value in fields.items()
+        if value is not None
+        and (
+            path in ("data", "evaluation_data")
+            or (path.startswith(where) and not path.endswith(elsewhere))
+        )
+    }
+
+
 def flat_fields(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested fields by their dotted paths."""
     flat: dict[str, Any] = {}

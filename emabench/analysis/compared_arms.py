@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from emabench.analysis.arms import Arm, disagreement
+from emabench.analysis.arms import Arm, image_fields
 from emabench.analysis.baseline import Baselines, reference_arm
 from emabench.analysis.cautions import Caution
 from emabench.analysis.factor import Factor
@@ -37,7 +37,6 @@ from emabench.analysis.verdicts import (
     is_flat,
     judge,
     turned,
-    verdict_of,
 )
 from emabench.records import RunRecord
 from emabench.table import show_value
@@ -67,6 +66,13 @@ class MetricCell:
     words: str | None = None
     corrected: Verdict | None = None
     image_error: ImageError | None = None
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether all pairs agree on every test image."""
+        error, paired = self.image_error, self.baseline
+        agree = error is not None and error.gained == error.lost == 0
+        return agree and paired is not None and not any(paired.differences)
 
 
 @dataclass(frozen=True)
@@ -221,11 +227,9 @@ def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, terms: Terms) -> 
     margin = terms.margins.get(metric.name)
     seeds = () if paired is None else paired.seeds
     error = _image_error(arm, reference, metric, seeds, terms.measured)
-    agree = error is not None and error.gained == error.lost == 0
-    identical = agree and paired is not None and not any(paired.differences)
-    verdict = judge(paired, metric, margin, identical=identical)
-    words = in_words(verdict, metric, margin)
-    return replace(cell, baseline=paired, verdict=verdict, words=words, image_error=error)
+    cell = replace(cell, baseline=paired, image_error=error)
+    verdict = judge(paired, metric, margin, identical=cell.is_identical)
+    return replace(cell, verdict=verdict, words=in_words(verdict, metric, margin))
 
 
 def _resolution(arm: Arm, metric: MetricInfo, measured: MetricValues) -> float | None:
@@ -239,7 +243,7 @@ def _image_error(
     arm: Arm, reference: Arm, metric: MetricInfo, seeds: Sequence[int], measured: MetricValues
 ) -> ImageError | None:
     """Return the error of the test set; None unless it is known of every pair."""
-    if not _same_images(arm, reference):
+    if image_fields(arm.texts) != image_fields(reference.texts):
         return None
     pairs = []
     for seed in seeds:
@@ -249,17 +253,6 @@ def _image_error(
             return None
         pairs.append((one, two))
     return image_error(pairs)
-
-
-def _same_images(arm: Arm, reference: Arm) -> bool:
-    """Whether both arms were tested on the same images."""
-    where = ("pretrain.data.", "evaluation.data.")
-    elsewhere = (".data_dir", ".train_subset")
-    return not any(
-        path in ("data", "evaluation_data")
-        or (path.startswith(where) and not path.endswith(elsewhere))
-        for path in disagreement(arm, reference)
-    )
 
 
 def _headline(cells: Mapping[str, MetricCell], terms: Terms) -> Headline | None:
@@ -323,7 +316,7 @@ def _with_corrected_verdicts(rows: Sequence[ArmRow], terms: Terms) -> list[ArmRo
                 continue
             ends = interval(paired, risk)
             margin = terms.margins.get(metric.name)
-            verdict = cell.verdict if ends is None else verdict_of(ends, metric, margin)
+            verdict = judge(paired, metric, margin, identical=cell.is_identical, bounds=ends)
             cell = replace(cell, corrected=verdict)
             found[place] = replace(row, metrics={**row.metrics, metric.name: cell})
     return found

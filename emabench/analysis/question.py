@@ -16,7 +16,7 @@ from emabench.analysis.metric_values import MetricValues, wanted_values
 from emabench.analysis.metrics import MetricInfo, number_of, parse_metrics
 from emabench.analysis.statistics import Interval
 from emabench.errors import NotFoundError, SpecError, UnknownNameError, UsageError
-from emabench.records import RunRecord, RunValues, StudyLooks, WantedValues
+from emabench.records import RunRecord, RunValues, StudyLooks, StudyPlan, WantedValues
 from emabench.spec.study import StudySpec, load_study
 from emabench.table import show_value
 
@@ -61,6 +61,8 @@ class Question:
         margins: by metric.
         interval: how intervals are computed; None is what the looks of the study say, else ``t``.
         study: whose plan of looks counts.
+        unsaid: of ``metrics`` and ``by``, what neither was asked nor a study of the package says;
+            the plan of a user's own study says it, if the store has one.
     """
 
     metrics: Sequence[MetricInfo]
@@ -71,6 +73,7 @@ class Question:
     margins: Mapping[str, float]
     interval: Interval | None
     study: str | None = None
+    unsaid: frozenset[str] = frozenset()
 
     @classmethod
     def settle(cls, asked: Asked, study: str | None) -> Question:
@@ -86,9 +89,8 @@ class Question:
         spec = None if study is None else known_study(study)
         own = None if spec is None else ",".join(spec.metrics)
         rules = parse_rules(asked.fail_if)
-        metrics = parse_metrics(asked.metric or own or DEFAULT_METRICS)
-        known = {metric.name for metric in metrics}
-        metrics += {r.metric.name: r.metric for r in rules if r.metric.name not in known}.values()
+        metrics = _with_those_of(rules, asked.metric or own or DEFAULT_METRICS)
+        said = {"metrics": asked.metric or own, "by": asked.by or spec}
         by, baseline, along = asked.by, asked.baseline, asked.along
         if spec is not None and by is None:
             by, along = spec.by, [*spec.along, *along]
@@ -98,7 +100,30 @@ class Question:
         factor = Factor.parse(by or EMA_SCOPE.name, along)
         chosen_by = study if asked.baseline is None and spec is not None else None
         interval = None if asked.interval is None else _interval(asked.interval)
-        return cls(metrics, rules, factor, baseline, chosen_by, margins, interval, study)
+        unsaid = frozenset(name for name, words in said.items() if words is None)
+        return cls(metrics, rules, factor, baseline, chosen_by, margins, interval, study, unsaid)
+
+    def planned(self, known: StudyLooks, *, smoke: bool) -> Question:
+        """Return the question with what nobody said as a user's own study planned it.
+
+        Args:
+            known: what the store knows of the looks at the study.
+            smoke: whether smoke runs take part.
+        """
+        plan = self._plan(known, smoke=smoke)
+        if plan is None or not self.unsaid:
+            return self
+        terms, metrics, factor, baseline = plan.terms, self.metrics, self.factor, self.baseline
+        if "metrics" in self.unsaid and terms.get("metrics"):
+            metrics = _with_those_of(self.rules, ",".join(terms["metrics"]))
+        if "by" in self.unsaid:
+            factor = Factor.parse(terms["by"], [*terms.get("along", ()), *factor.along])
+            baseline = show_value(terms["baseline"]) if baseline is None else baseline
+        return replace(self, metrics=metrics, factor=factor, baseline=baseline, unsaid=frozenset())
+
+    def _plan(self, known: StudyLooks, *, smoke: bool) -> StudyPlan | None:
+        real = known.plan(self.study, smoke=False)
+        return (known.plan(self.study, smoke=True) or real) if smoke else real
 
     def with_costs(self) -> Question:
         """Return the question with the usual costs among its metrics."""
@@ -136,20 +161,15 @@ class Question:
             UnknownNameError: no run has the baseline that was asked for.
         """
         known = looks or StudyLooks()
-        plan = known.plan(self.study, smoke=False)
-        if smoke:
-            plan = known.plan(self.study, smoke=True) or plan
+        plan = self._plan(known, smoke=smoke)
         planned = plan is not None and self.interval is None and len(plan.pairs) > 1
         margins = {} if plan is None else study_margins(plan.terms["margin"], self.metrics)
-        factor, baseline = self.factor, self.baseline
-        if plan is not None and factor == EMA_SCOPE and baseline is None:  # a study of one's own
-            factor, baseline = Factor.parse(plan.terms["by"]), show_value(plan.terms["baseline"])
         try:
             found = compare(
                 runs,
                 self.metrics,
-                by=factor,
-                baseline=baseline,
+                by=self.factor,
+                baseline=self.baseline,
                 margins=margins | dict(self.margins),
                 smoke=smoke,
                 interval="looks" if planned else self.interval or "t",
@@ -167,6 +187,13 @@ class Question:
                 f"the baseline of study {self.chosen_by}",
                 hint="emabench work runs what is queued; --baseline takes another",
             ) from error
+
+
+def _with_those_of(rules: Sequence[Rule], words: str) -> list[MetricInfo]:
+    metrics = list(parse_metrics(words))
+    known = {metric.name for metric in metrics}
+    metrics += {r.metric.name: r.metric for r in rules if r.metric.name not in known}.values()
+    return metrics
 
 
 def known_study(name: str) -> StudySpec | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emabench.analysis.arms import flat_fields
+from emabench.analysis.arms import fields_of, flat_fields, image_fields
 from emabench.analysis.statistics import Packed, image_error
 from emabench.records import RunRecord
 from emabench.table import Table, fixed, show_known, signed, significant
@@ -166,7 +166,7 @@ def _environment(run: RunRecord) -> dict[str, Any]:
 def _images(
     first: RunRecord, second: RunRecord, correct: Mapping[tuple[str, str], Packed]
 ) -> list[ImagesDiffer]:
-    if not _same_images(first, second):
+    if image_fields(fields_of(first)) != image_fields(fields_of(second)):
         return []
     found = []
     for name in first.results:
@@ -176,19 +176,6 @@ def _images(
             counts = (error.images, round(error.lost), round(error.gained))
             found.append(ImagesDiffer(name, *counts, error.se))
     return found
-
-
-def _same_images(first: RunRecord, second: RunRecord) -> bool:
-    def where(run: RunRecord) -> dict[str, Any]:
-        fields = {**flat_fields(run.spec), **run.identity}
-        return {
-            name: value
-            for name, value in fields.items()
-            if name in ("data", "evaluation_data")
-            or name.endswith((".test_subset", ".subset_seed", ".dataset", ".image_size", ".crop"))
-        }
-
-    return where(first) == where(second)
 
 
 def _minus(one: float | None, other: float | None) -> float | None:

@@ -32,7 +32,7 @@ _EXACT_UP_TO = 16
 """Pairs up to which all sign patterns are tried."""
 _RESAMPLES = 9999
 """Random sign patterns beyond that."""
-_NORMAL_QUANTILE = 1.959963984540054
+NORMAL_QUANTILE = 1.959963984540054
 """Of the normal distribution, for a two-sided 95 % interval."""
 _CLEARLY = 2.5758293035489004
 """Of the normal distribution, for one in a hundred on both sides together."""
@@ -218,7 +218,7 @@ def paired_difference(
     Returns:
         The mean of arm - baseline in the unit of the values; None without a pair.
     """
-    _check_pairs(values, baseline)
+    check_pairs(values, baseline)
     if not values:
         return None
     changes = np.asarray(values, float) - np.asarray(baseline, float)
@@ -238,7 +238,7 @@ def paired_ratio(
         The mean of arm / baseline; None without a pair, or where a cost is not positive, for
         example the bytes of an EMA copy that does not exist.
     """
-    _check_pairs(values, baseline)
+    check_pairs(values, baseline)
     if not values or min(*values, *baseline) <= 0:
         return None
     changes = np.log(np.asarray(values, float) / np.asarray(baseline))
@@ -322,7 +322,8 @@ def _bootstrap(changes: Values) -> tuple[float, float]:
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def _check_pairs(values: Sequence[float], baseline: Sequence[float]) -> None:
+def check_pairs(values: Sequence[float], baseline: Sequence[float]) -> None:
+    """Refuse figures that are not as many on both sides."""
     if len(values) != len(baseline):
         raise ValueError(f"{len(values)} values cannot be paired with {len(baseline)}")
 
@@ -426,7 +427,7 @@ def image_error(pairs: Sequence[tuple[Packed, Packed]]) -> ImageError | None:
     differences /= len(pairs)
     se = 100 * float(differences.std()) / math.sqrt(images)
     centre = 100 * float(differences.mean())
-    reach = _NORMAL_QUANTILE * se
+    reach = NORMAL_QUANTILE * se
     n = len(pairs)
     return ImageError(se, centre - reach, centre + reach, images, n, gained / n, lost / n)
 
@@ -500,40 +501,3 @@ def _chance(centre: float, sd: float, n: int, margin: float) -> float:
     not_worse = ndtr((centre + margin - half) / error)
     worse = ndtr((-half - centre) / error)
     return min(1.0, float(not_worse + worse))
-
-
-@dataclass(frozen=True)
-class RankCorrelation:
-    """How far one figure puts things in the order of another one.
-
-    Attributes:
-        rho: Spearman's coefficient; None where one of the figures never differs.
-        low: lower end of the 95 % interval; None for fewer than 4, and for a perfect order.
-        high: upper end.
-        n: number of pairs.
-    """
-
-    rho: float | None
-    low: float | None
-    high: float | None
-    n: int
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCorrelation:
-    """Correlate the ranks of two figures; ties share their rank.
-
-    The interval is that of Bonett and Wright (Psychometrika 65, 2000): normal after Fisher's
-    transformation, with the variance (1 + rho² / 2) / (n - 3).
-    """
-    from scipy.stats import rankdata
-
-    _check_pairs(first, second)
-    n = len(first)
-    if len(set(first)) < 2 or len(set(second)) < 2:
-        return RankCorrelation(None, None, None, n)
-    rho = float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
-    if n < 4 or abs(rho) > 1 - 1e-9:
-        return RankCorrelation(rho, None, None, n)
-    reach = _NORMAL_QUANTILE * math.sqrt((1 + rho**2 / 2) / (n - 3))
-    centre = math.atanh(rho)
-    return RankCorrelation(rho, math.tanh(centre - reach), math.tanh(centre + reach), n)

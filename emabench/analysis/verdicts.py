@@ -9,6 +9,7 @@ from typing import Literal
 
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.statistics import Paired, more_seeds
+from emabench.errors import UsageError
 from emabench.table import fixed, signed
 
 Answer = Literal["yes", "no", "undecided"]
@@ -68,7 +69,12 @@ class Judged:
 
 
 def judge(
-    paired: Paired | None, metric: MetricInfo, margin: float | None, *, identical: bool = False
+    paired: Paired | None,
+    metric: MetricInfo,
+    margin: float | None,
+    *,
+    identical: bool = False,
+    bounds: tuple[float, float] | None = None,
 ) -> Verdict | None:
     """Return the verdict of a comparison, the first that fits; None without an interval.
 
@@ -81,21 +87,18 @@ def judge(
         margin: in the unit of the metric, or the fraction of a ratio; None allows neither
             ``equivalent`` nor ``not worse``.
         identical: whether all pairs agree on every test image, which is no chance.
+        bounds: an interval of another risk, turned so that more is better; None is its own.
     """
-    bounds = None if paired is None else oriented(paired, metric)
+    if bounds is None and paired is not None:
+        bounds = oriented(paired, metric)
     if bounds is None or paired is None:
         return None
     if identical:
         return Verdict.EQUIVALENT
     if is_flat(paired):
         return Verdict.INCONCLUSIVE
-    return verdict_of(bounds, metric, margin)
-
-
-def verdict_of(bounds: tuple[float, float], metric: MetricInfo, margin: float | None) -> Verdict:
-    """Return the verdict of an interval that is turned so that more is better."""
     low, high = bounds
-    width = _margin(metric, margin)
+    width = margin_width(metric, margin)
     if -width <= low and high <= width:
         return Verdict.EQUIVALENT
     if low > 0:
@@ -128,6 +131,34 @@ def oriented(paired: Paired, metric: MetricInfo) -> tuple[float, float] | None:
 def turned(ends: tuple[float, float], metric: MetricInfo) -> tuple[float, float]:
     """Return an interval turned so that more is better."""
     return ends if metric.higher_is_better else (-ends[1], -ends[0])
+
+
+def margin_width(metric: MetricInfo, margin: float | None) -> float:
+    """Return the margin as a width of the oriented interval; 0 where none is given."""
+    if margin is None:
+        return 0.0
+    return math.log1p(margin) if metric.kind == "ratio" else margin
+
+
+def turned_truth(metric: MetricInfo, difference: float) -> float:
+    """Return a difference from the baseline as the oriented interval has it.
+
+    Args:
+        metric: gives direction and kind.
+        difference: in the unit of the metric; of a ratio the fraction, -0.1 is a tenth less.
+
+    Raises:
+        UsageError: nothing of a ratio, or less, would be left.
+    """
+    if metric.kind == "ratio":
+        if difference <= -1:
+            raise UsageError(
+                f"--difference {difference:g}: {metric.name} is compared as a ratio, of which "
+                "nothing would be left",
+                hint="0.1 is a tenth more than the baseline, -0.1 a tenth less",
+            )
+        difference = math.log1p(difference)
+    return difference if metric.higher_is_better else -difference
 
 
 def in_words(verdict: Verdict | None, metric: MetricInfo, margin: float | None) -> str:
@@ -187,7 +218,7 @@ def _needed(
             return None
         centre = math.log(paired.value) if paired.kind == "ratio" else paired.value
         sign = 1 if judged.metric.higher_is_better else -1
-        margin = 0.0 if judged is cost else _margin(judged.metric, judged.margin)
+        margin = 0.0 if judged is cost else margin_width(judged.metric, judged.margin)
         spread = max(paired.sd, paired.resolution or 0.0)
         more = more_seeds(sign * centre, spread, paired.n, margin)
         if more is None:
@@ -238,13 +269,6 @@ def change_in_words(change: float | None, metric: MetricInfo) -> str:
     if metric.kind == "ratio":
         return fixed(change, 3)
     return signed(change) if metric.unit == "%" else signed(change, 4)
-
-
-def _margin(metric: MetricInfo, margin: float | None) -> float:
-    """Return the margin as a width of the oriented interval; 0 where none is given."""
-    if margin is None:
-        return 0.0
-    return math.log1p(margin) if metric.kind == "ratio" else margin
 
 
 def _margin_in_words(metric: MetricInfo, margin: float) -> str:

@@ -186,7 +186,8 @@ def mixed_hardware(kinds: set[str]) -> EmabenchError:
     """Return the error that says that a study would mix, or mixes, kinds of hardware."""
     return EmabenchError(
         f"arms of one study do not mix kinds of hardware: {', '.join(sorted(kinds))}",
-        hint="finish it where it began, or copy its file under another name",
+        hint="finish it where it began, or begin it anew in a store of its own, with --db: in this "
+        "one its runs are found",
     )
 
 

@@ -199,25 +199,46 @@ def resolve_all(
     from emabench import experiment
 
     check_labels(name, study)
+    asked = list(points)
     notes: dict[str, set[int]] = defaultdict(set)  # many runs may have the same to say
-    plans = []
+    plans: dict[int, PlannedRun] = {}
     try:
-        for place, point in enumerate(points):
+        for places in _seeds_together(asked):
 
-            def listen(event: Event, place: int = place) -> None:
+            def listen(event: Event, places: Mapping[int, int] = places) -> None:
                 if isinstance(event, Notice):
-                    notes[event.message].add(place)
+                    notes[event.message].update(places.values())
                 else:
                     on_event(event)
 
-            plan = experiment.resolve(
-                point.spec, command=point.command, name=name, kept=kept, on_event=listen
+            found = experiment.resolve_seeds(
+                asked[next(iter(places.values()))].spec,
+                {seed: asked[place].command for seed, place in places.items()},
+                name=name,
+                kept=kept,
+                on_event=listen,
             )
-            plans.append(replace(plan, study=study))
+            named = (replace(plan, study=study) for plan in found)
+            plans.update(zip(places.values(), named, strict=True))
     finally:
         for text, runs in notes.items():
             on_event(Notice(text if len(runs) == 1 else f"{text} ({len(runs)} runs)"))
-    return _with_floors_once(plans)
+    return _with_floors_once([plans[place] for place in range(len(asked))])
+
+
+def _seeds_together(points: Sequence[GridPoint]) -> list[dict[int, int]]:
+    """Return the points that differ in their seed alone: the place of each by its seed."""
+    groups: list[dict[int, int]] = []
+    of_spec: dict[str, dict[int, int]] = {}
+    for place, point in enumerate(points):
+        pretrain = point.spec.pretrain
+        bare = point.spec.model_copy(update={"pretrain": pretrain.model_copy(update={"seed": 0})})
+        text = bare.model_dump_json()
+        if pretrain.seed in of_spec.setdefault(text, {}) or not of_spec[text]:
+            of_spec[text] = {}
+            groups.append(of_spec[text])
+        of_spec[text][pretrain.seed] = place
+    return groups
 
 
 def _with_floors_once(plans: Sequence[PlannedRun]) -> list[PlannedRun]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +40,7 @@ class QuestionOutlook:
 
     Attributes:
         label: of the arm.
-        spread: of the paired differences; None where nothing tells it.
+        spread: of the paired differences.
         is_own: whether the spread was measured on this question, or for it.
         by_look: chance of a verdict by each look.
         lowest: chance by the last look at the widest spread that the data allow.
@@ -51,17 +50,17 @@ class QuestionOutlook:
     """
 
     label: str
-    spread: PairSpread | None
-    is_own: bool = False
-    by_look: tuple[float, ...] = ()
-    lowest: float | None = None
-    highest: float | None = None
-    pairs_needed: int | None = None
+    spread: PairSpread
+    is_own: bool
+    by_look: tuple[float, ...]
+    lowest: float
+    highest: float
+    pairs_needed: int | None
 
     @property
     def is_hopeless(self) -> bool:
         """Whether the question will more likely than not stay open."""
-        return bool(self.by_look) and self.by_look[-1] < FAIR
+        return self.by_look[-1] < FAIR
 
 
 def look_outlooks(
@@ -102,8 +101,8 @@ def question_outlooks(
         labels: of the questions.
         looks: as planned.
         margin: of the deciding metric, as a width of its interval; 0 is none.
-        truth: mean of the differences.
-        stated: their spread; None takes what was measured.
+        truth: mean of the differences, turned so that more is better.
+        stated: their spread; None takes what was measured, of one question at least.
         measured: spreads by label; questions without one take what the others have in common.
         resolution: the smallest step of the metric; 0 is unknown.
     """
@@ -111,9 +110,7 @@ def question_outlooks(
     found = []
     for label in labels:
         spread = PairSpread(stated) if stated is not None else measured.get(label, shared)
-        if spread is None:
-            found.append(QuestionOutlook(label, None))
-            continue
+        assert spread is not None
         narrow, wide = spread.range()
 
         def chance(width: float) -> tuple[float, ...]:
@@ -158,10 +155,3 @@ def measured_spreads(
         resolution = max(resolution, paired.resolution or 0.0)
         found[label] = PairSpread(max(paired.sd, paired.resolution or 0.0), paired.n - 1)
     return found, resolution
-
-
-def margin_width(kind: str, margin: float | None) -> float:
-    """Return a margin as a width of the interval; 0 where none is given."""
-    if margin is None:
-        return 0.0
-    return math.log1p(margin) if kind == "ratio" else margin

@@ -49,7 +49,7 @@ def study_questions(study: Study, plans: Sequence[PlannedRun]) -> list[StudyQues
         UsageError: nothing in it is compared with anything.
     """
     by_id = {plan.fingerprint: plan for plan in plans}
-    factor = Factor.parse(study.spec.by)
+    factor = Factor.parse(study.spec.by, study.spec.along)
     arms = select([_as_done(plan) for plan in plans], smoke=True, by=factor).arms
     value = baseline_value(arms, show_value(study.spec.baseline), factor)
     baselines, unused = Baselines(arms, value, factor), list[Caution]()
@@ -78,6 +78,7 @@ def question_of(study: Study) -> Question:
         by=spec.by,
         baseline=show_value(spec.baseline),
         margin=spec.margin,
+        along=spec.along,
     )
     return Question.settle(asked, study.name)
 
@@ -107,15 +108,23 @@ def planned_looks(budget: BudgetSpec, seeds: Sequence[int] | None) -> tuple[Look
     return plan_looks(enough), list(seeds[: enough[-1]])
 
 
-def study_terms(study: Study, questions: int) -> dict[str, object]:
-    """Return what a study asks, for the store to keep beside its looks."""
+def study_terms(study: Study, questions: int, seeds: Sequence[int]) -> dict[str, object]:
+    """Return what a study asks, for the store to keep beside its looks.
+
+    Args:
+        study: the study.
+        questions: how many it asks.
+        seeds: that it may take, in their order.
+    """
     spec = study.spec
     return {
         "metrics": list(spec.metrics),
         "margin": dict(spec.margin),
         "by": spec.by,
+        "along": list(spec.along),
         "baseline": spec.baseline,
         "questions": questions,
+        "seeds": list(seeds),
     }
 
 

@@ -31,7 +31,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from emabench.analysis.stability import QUANTITIES
+from emabench.analysis.curves.stability import QUANTITIES
 from emabench.records import CostReading, JobKind, JobState
 from emabench.spec import ExperimentSpec, fingerprint
 from emabench.store import RunStore

@@ -71,7 +71,8 @@ def test_a_bench_tells_arms_apart_is_kept_and_is_no_run(emabench, benched):
     again = emabench(["compare", "--bench", "--where", "method=simclr", "--json"])
     assert json.loads(again.out)["benches"] == [benched]
     assert emabench(["compare", "--bench", "--where", "method=moco"]).code == 3
-    assert emabench(["compare", "--bench", "--metric", "top1"]).code == 2
+    for more in (["--metric", "top1"], ["--interval", "bca"]):
+        assert emabench(["compare", "--bench", *more]).code == 2
     assert check("results.db") == []
     assert emabench(["export", "-o", "benches.jsonl"]).code == 0
     assert emabench(["import", "benches.jsonl", "--db", "other.db"]).code == 0

@@ -44,15 +44,16 @@ def cells(answer):
 
 
 def test_a_study_that_planned_its_looks_is_compared_at_the_look_it_has_reached(planned, emabench):
-    result = emabench(["compare", "--study", "mine", "--metric", "top1", "--json"])
+    result = emabench(["compare", "--study", "mine", "--json"])
     answer = json.loads(result.out)
     cell = cells(answer)
+    assert [each["name"] for each in answer["metrics"]] == ["top1"]
     assert (answer["interval"], answer["looks"]["pairs"]) == ("looks", [5, 8])
     assert cell["baseline"]["look"] == {
         **{"number": 1, "of": 2, "pairs": 5, "following": 8, "there": 7},
         "level": answer["looks"]["levels"][0],
     }
-    # The margin of the plan, and the five first pairs alone: the seventh would spoil it.
+    # Metric and margin of the plan, and the five first pairs alone: the seventh would spoil it.
     assert (cell["baseline"]["n"], cell["verdict"]) == (5, "equivalent")
     assert cell["baseline"]["seeds"] == [0, 1, 2, 3, 4]
     assert answer["baseline"] == "none"
@@ -61,11 +62,13 @@ def test_a_study_that_planned_its_looks_is_compared_at_the_look_it_has_reached(p
 
 
 def test_a_look_is_recorded_once_for_what_there_is_to_see(planned, emabench):
-    for _ in range(2):
-        assert emabench(["compare", "--study", "mine", "--metric", "top1"]).code == 0
+    for more in (["--across", "method"], []):
+        assert emabench(["compare", "--study", "mine", "--metric", "top1", *more]).code == 0
+        assert len(planned.looks(["mine"]).taken) == 1
     (look,) = planned.looks(["mine"]).taken
     assert (look.taken_by, look.pairs) == ("compare", 5)
     assert look.verdicts == {"full": {"n": 5, "verdict": "equivalent"}}
+    planned.note_look("mine", smoke=True, taken_by="compare", pairs=3, verdicts={})  # of others
     # Whoever takes fixed intervals now is warned, with the study and without it.
     for more in (["--study", "mine", "--interval", "t"], []):
         answer = json.loads(emabench(["compare", "--metric", "top1", *more, "--json"]).out)
@@ -86,6 +89,26 @@ def test_intervals_for_any_time_say_what_they_are(planned, emabench):
     assert cells(json.loads(emabench(few).out))["baseline"]["low"] is None
     refused = emabench(["compare", "--anytime", "--interval", "bca"])
     assert (refused.code, "exclude each other" in refused.err) == (2, True)
+
+
+def test_what_is_asked_wins_over_the_plan_of_ones_own_study(store, emabench):
+    terms = {**TERMS, "by": "method", "along": ["epochs"], "baseline": "simclr"}
+    looks = plan_looks((2,))
+    store.keep_plan("mine", smoke=False, pairs=(2,), levels=looks.levels, terms=terms)
+    for seed in range(2):
+        for method, scope, epochs in (
+            ("simclr", "none", 5),
+            ("moco", "none", 6),
+            ("moco", "full", 6),
+        ):
+            run = plan(method=method, ema_scope=scope, epochs=epochs, seed=seed)
+            complete(store, replace(run, study="mine"), top1=60 + epochs + seed)
+    asked = ["compare", "--study", "mine", "--json"]
+    answer = json.loads(emabench(asked).out)
+    assert (answer["by"], answer["baseline"]) == ("method", "simclr")
+    assert sum(row["reference"] is not None for row in answer["rows"]) == 1
+    answer = json.loads(emabench([*asked, "--by", "ema_scope"]).out)
+    assert (answer["by"], answer["baseline"]) == ("ema_scope", "full")
 
 
 def test_another_margin_than_the_planned_one_is_told(planned, emabench):
@@ -134,3 +157,7 @@ def test_a_comparison_over_several_tasks(store, emabench):
     assert emabench([*asked, "--csv"]).out.startswith("label,is_baseline,iqm,iqm_low")
     assert emabench([*asked, "--runs"]).code == 2
     assert len(store.runs(RunQuery())) == 12
+    gated = emabench([*asked, "--fail-if", "top1:-0.5"])
+    assert (gated.code, "gate passed" in gated.err) == (0, True)
+    gated = emabench([*asked[:-1], "full", "--fail-if", "top1:-0.5"])
+    assert (gated.code, "gate FAILED" in gated.err) == (5, True)

@@ -4,9 +4,10 @@ import json
 
 import pytest
 import yaml
+from seeding import ENVIRONMENT
 
 from emabench.analysis.looking.looks import plan_looks
-from emabench.records import RunQuery
+from emabench.records import CostReading, RunQuery
 from emabench.store import RunStore
 
 TINY = ["--epochs", "1", "--set", "max_steps=2", "--set", "threads=1", "--device", "cpu"]
@@ -66,6 +67,24 @@ def test_the_next_look_is_queued_for_workers_elsewhere(mine, emabench):
     assert kept.terms["questions"] == 1
 
 
+def test_runs_of_other_hardware_are_told_before_the_first_job(mine, emabench):
+    arm = ["--preset", "smoke", "--method", "simclr", "--ema-scope", "none", "--seed", "0"]
+    assert emabench(["queue", *arm, *TINY]).code == 0
+    with RunStore.open("results.db", mode="write") as store:
+        (run,) = store.runs(RunQuery(smoke=True))
+        for job in run.jobs:
+            claim = store.queue.claim(job.id, environment=ENVIRONMENT)
+            store.queue.finish(claim, results={}, cost=CostReading(total_s=1.0))
+    result = emabench(["studies", "run", *mine, "--until", "settled"])
+    assert result.code == 1
+    assert "do not mix kinds of hardware" in result.err
+    assert ENVIRONMENT.device in result.err
+    assert "--db" in result.hint
+    with RunStore.open("results.db", mode="read") as store:
+        assert [each.id for each in store.runs(RunQuery(smoke=True))] == [run.id]
+        assert store.looks(["mine"]).plans == ()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -73,6 +92,10 @@ def test_the_next_look_is_queued_for_workers_elsewhere(mine, emabench):
         (["--until", "settled", "--dry-run"], "--until does not go with --dry-run"),
         (["--until", "settled", "--seed", "0"], "the first look is at 2 pairs, and there are 1"),
         (["--until", "settled", "--jobs", "3"], "--jobs does not apply to the engine local"),
+        (
+            ["--until", "settled", "--set", "ema.teacher=@last"],
+            "ema.teacher=@last is another run at every look",
+        ),
         (["--jobs", "3"], "--jobs applies only with --until settled"),
         (["--queue-only"], "--queue-only applies only with --until settled"),
     ],

@@ -158,6 +158,7 @@ def test_a_bundle_that_knows_no_labels_is_read(bundle, new_url):
     [
         ({"tags": ["two words"]}, "is no tag"),
         ({"tags": ["x" * 65]}, "is no tag"),
+        ({"tags": ["-x"]}, "is no tag"),
         ({"tags": "paper"}, "tags is not a list"),
         ({"tags": [7]}, "damaged: 7 is not text"),
         ({"note": "x" * 10_001}, "longer than 10000 letters"),

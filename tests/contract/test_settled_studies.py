@@ -18,6 +18,7 @@ from emabench.plans.study_questions import (
 )
 from emabench.records import CostReading, JobState, RunQuery
 from emabench.spec.study import BudgetSpec, Study, StudySpec
+from emabench.store.schema.tables import StudyPlanRow
 
 LOOKS = plan_looks((5, 8, 12))
 NOISE = (0.0, 0.3, -0.3, 0.2, -0.2, 0.1, -0.1, 0.25, -0.25, 0.15, -0.15, 0.05)
@@ -81,13 +82,7 @@ def looks_of(store, workshop, *, scopes=("none", "projector", "full"), looks=LOO
     study = a_study()
     plans = planned(study, scopes)
     questions = study_questions(study, plans)
-    kept = store.keep_plan(
-        study.name,
-        smoke=True,
-        pairs=looks.pairs,
-        levels=looks.levels,
-        terms=study_terms(study, len(questions)),
-    )
+    kept = keep(store, study_terms(study, len(questions), range(12)), looks)
     return settle(
         store,
         questions,
@@ -97,6 +92,11 @@ def looks_of(store, workshop, *, scopes=("none", "projector", "full"), looks=LOO
         add=workshop.add,
         work=workshop,
     )
+
+
+def keep(store, terms, looks=LOOKS):
+    """Keep a plan of the study."""
+    return store.keep_plan("mine", smoke=True, pairs=looks.pairs, levels=looks.levels, terms=terms)
 
 
 def test_only_arms_of_an_open_question_get_seeds(store):
@@ -180,7 +180,19 @@ def test_the_looks_cannot_change_once_there_are_results(store):
     list(looks_of(store, Workshop(store, swing=0.1)))
     with pytest.raises(UsageError, match="was planned to look at 5, 8, 12 pairs"):
         looks_of(store, Workshop(store), looks=plan_looks((5, 6)))
-    assert store.looks(["mine"]).plan("mine", smoke=True).pairs == (5, 8, 12)
+    kept = store.looks(["mine"]).plan("mine", smoke=True)
+    assert kept.pairs == (5, 8, 12)
+    # Nor what is asked, nor the seeds; an early plan that kept no seeds still holds.
+    for other, words in (
+        ({"margin": {"top1": 9.0}}, "with margin top1=1"),
+        ({"seeds": list(range(20, 32))}, "with seeds 0, 1"),
+    ):
+        with pytest.raises(UsageError, match=f"was planned {words}"):
+            keep(store, {**kept.terms, **other})
+    with store._database.write() as session:
+        row = session.get(StudyPlanRow, ("mine", True))
+        row.terms = {name: row.terms[name] for name in row.terms if name not in ("seeds", "along")}
+    assert "seeds" not in keep(store, kept.terms).terms
     assert store.looks(["mine"]).plan("mine", smoke=False) is None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emabench.analysis.cautions import Caution
 from emabench.analysis.statistics import skewness
 from emabench.analysis.verdicts import Verdict
-from emabench.records import RunRecord, StudyLooks, StudyPlan
+from emabench.records import RunRecord, StudyLooks, StudyPlan, TakenLook
 
 if TYPE_CHECKING:
     from emabench.analysis.compared_arms import ArmRow, Terms
@@ -99,7 +99,8 @@ def said_of_plan(
     found: list[Caution] = []
     pairs = _pairs(comparison)
     if comparison.interval in ("t", "bca") and pairs:
-        found += _looked_before(pairs, looks)
+        kinds = {run.smoke for row in comparison.rows for run in row.runs}
+        found += _looked_before(pairs, [each for each in looks.taken if each.smoke in kinds])
     if plan is None:
         return found
     if plan.done_before:
@@ -146,9 +147,9 @@ def _pairs(comparison: ArmComparison) -> dict[str, int]:
     }
 
 
-def _looked_before(pairs: Mapping[str, int], looks: StudyLooks) -> list[Caution]:
+def _looked_before(pairs: Mapping[str, int], looks: Sequence[TakenLook]) -> list[Caution]:
     most = max(pairs.values())
-    earlier = [taken for taken in looks.taken if 1 < taken.pairs < most]
+    earlier = [taken for taken in looks if 1 < taken.pairs < most]
     if not earlier:
         return []
     first = earlier[0]

@@ -32,7 +32,13 @@ _SAME = {
     "lejepa4views": "lejepa",
 }
 """Variants of a method of the package, by the letters of their name."""
-_WITH_EMA = frozenset({"byol", "dino", "moco", "mocov3", "ressl"})
+_WITH_EMA = frozenset(
+    {
+        *("all4one", "byol", "cmae", "data2vec", "dino", "dinov2", "dinov3", "ibot", "ijepa"),
+        *("moco", "mocov1", "mocov3", "msn", "pmsn", "ressl", "simdino", "simdinov2", "smog"),
+        "tico",
+    }
+)
 """Methods that are published with the EMA of the whole encoder; the others have none."""
 
 

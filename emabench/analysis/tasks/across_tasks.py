@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from emabench.analysis.tasks.aggregates import (
     probability_of_improvement,
 )
 from emabench.errors import NotFoundError, UsageError
-from emabench.table import show_value
+from emabench.table import counted, show_value
 
 _Group = tuple[str, ...]
 
@@ -32,16 +33,18 @@ class AcrossRow:
 
     Attributes:
         label: what tells it from the other rows.
-        is_baseline: whether the others are compared with it.
+        is_baseline: whether others are compared with it.
         middle: interquartile mean of all runs of all tasks, in the unit of the metric.
-        improvement: probability that a run beats one of the baseline on a task; None for the
-            baseline itself.
+        improvement: probability that a run beats one of its baseline on a task; None for a
+            baseline itself, and where there is none.
+        reference: label of the baseline that it is compared with.
     """
 
     label: str
     is_baseline: bool
     middle: Aggregate
     improvement: Aggregate | None
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,12 @@ class AcrossTasks:
 
     Attributes:
         metric: of the scores, as they are: nothing is normalised.
-        tasks: each in words.
+        tasks: each in words; what only differs along with a task, such as an option of the
+            method, makes tasks of its own.
         seeds: those that all rows have on all tasks.
         rows: one per value of the factor.
         left_out: rows that lack a task of the baseline, in words.
+        notes: what else is not shown, or not compared.
     """
 
     metric: MetricInfo
@@ -61,6 +66,7 @@ class AcrossTasks:
     seeds: tuple[int, ...]
     rows: tuple[AcrossRow, ...]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values in full precision."""
@@ -70,6 +76,7 @@ class AcrossTasks:
             "seeds": list(self.seeds),
             "rows": [asdict(row) for row in self.rows],
             "left_out": list(self.left_out),
+            "notes": list(self.notes),
         }
 
 
@@ -84,7 +91,8 @@ def across_tasks(
         measured: what the store holds of the runs.
 
     Raises:
-        UsageError: the first metric is a cost, or a field is the factor itself.
+        UsageError: the first metric is a cost, a field is the factor itself, or several arms have
+            one value on one task.
         NotFoundError: no value of the factor is there on all tasks of the baseline with two seeds.
     """
     metric, factor = comparison.metrics[0], comparison.factor
@@ -97,53 +105,136 @@ def across_tasks(
         raise UsageError(
             f"--across {factor.name}: that is what is compared", hint="--by names another field"
         )
-    table: dict[_Group, dict[_Group, Arm]] = {}
-    told = [factor.path, METHOD, SCOPE, *comparison.arms.differing]
-    own = [
-        path
-        for path in dict.fromkeys(told)
-        if path == factor.path or not any(field.goes_along(path) for field in fields)
-    ]
-    for arm in comparison.arms.arms:
-        row = tuple(show_value(arm.fields.get(path)) for path in own)
-        task = tuple(show_value(field.value(arm.fields)) for field in fields)
-        table.setdefault(row, {})[task] = arm
-    baseline = show_value(comparison.baseline)
-    base = max(
-        (row for row in table if row[own.index(factor.path)] == baseline),
-        key=lambda row: len(table[row]),
-        default=None,
-    )
-    if base is None:
+    table = _table(comparison, fields)
+    baselines = [row for row, cells in table.cells.items() if table.is_baseline(row)]
+    if not baselines:
         raise NotFoundError(
             "nothing to compare with over the tasks", hint="--baseline names a value"
         )
-    tasks = tuple(table[base])
-    whole = {row: arms for row, arms in table.items() if set(tasks) <= set(arms)}
-    seeds = _common_seeds((whole[row][task] for row in whole for task in tasks), metric, measured)
+    tasks = tuple(table.cells[max(baselines, key=lambda row: len(table.cells[row]))])
+    whole = {row: cells for row, cells in table.cells.items() if set(tasks) <= set(cells)}
+    seeds = _common_seeds(
+        (whole[row][task].arm for row in whole for task in tasks), metric, measured
+    )
     if len(seeds) < 2 or len(whole) < 2:
         raise NotFoundError(
             f"fewer than two seeds, or values of {factor.name}, are there on all tasks",
             hint="run the missing seeds, or narrow the choice with --where",
         )
     scores = {row: _scores(whole[row], tasks, seeds, metric, measured) for row in whole}
-    differing = [place for place in range(len(own)) if len({row[place] for row in whole}) > 1]
+    width = len(next(iter(whole)))
+    differing = [place for place in range(width) if len({row[place] for row in whole}) > 1]
     labels = {row: " ".join(row[place] for place in differing) for row in whole}
-    return AcrossTasks(
-        metric,
-        tuple(" ".join(task) for task in tasks),
-        tuple(seeds),
-        tuple(
+    rows, alone = [], []
+    for row, each in scores.items():
+        base = table.base(row, tasks)
+        if base not in whole:
+            base = None
+        if base is None and not table.is_baseline(row):
+            alone.append(labels[row])
+        rows.append(
             AcrossRow(
                 labels[row],
-                row == base,
+                table.is_baseline(row),
                 aggregate(interquartile_mean, each),
-                None if row == base else _improvement(each, scores[base], metric),
+                None if base is None else _improvement(each, scores[base], metric),
+                None if base is None else labels[base],
             )
-            for row, each in scores.items()
-        ),
-        tuple(" ".join(row) for row in table if row not in whole),
+        )
+    notes = [f"not compared, no one baseline is theirs on all tasks: {', '.join(alone)}"]
+    return AcrossTasks(
+        metric,
+        table.names(tasks),
+        tuple(seeds),
+        tuple(rows),
+        tuple(" ".join(row) for row in table.cells if row not in whole),
+        (*table.notes, *(notes if alone else ())),
     )
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One arm, the row and the task of that which it is compared with, and whether others are."""
+
+    arm: Arm
+    reference: tuple[_Group, _Group] | None
+    is_baseline: bool
+
+
+@dataclass(frozen=True)
+class _Table:
+    """All arms by their row and their task.
+
+    Attributes:
+        cells: the arms.
+        own: how many values of a task were asked for.
+        also: names of the other values of a task, which differ along with the first ones.
+        notes: what is left out.
+    """
+
+    cells: Mapping[_Group, Mapping[_Group, _Cell]]
+    own: int
+    also: Sequence[str]
+    notes: Sequence[str]
+
+    def is_baseline(self, row: _Group) -> bool:
+        """Whether others are compared with a row."""
+        return all(cell.is_baseline for cell in self.cells[row].values())
+
+    def base(self, row: _Group, tasks: Sequence[_Group]) -> _Group | None:
+        """Return the one row that a row is compared with on all tasks, if there is one."""
+        references = {(task, self.cells[row][task].reference) for task in tasks}
+        bases = {None if each is None else each[0] for _, each in references}
+        is_same = all(each is not None and each[1] == task for task, each in references)
+        return bases.pop() if is_same and len(bases) == 1 else None
+
+    def names(self, tasks: Sequence[_Group]) -> tuple[str, ...]:
+        """Return tasks in words; what differs along with them only where it tells them apart."""
+        names = []
+        for task in tasks:
+            alike = [other for other in tasks if other[: self.own] == task[: self.own]]
+            more = [
+                f"{name}={task[place]}"
+                for place, name in enumerate(self.also, self.own)
+                if len({other[place] for other in alike}) > 1
+            ]
+            names.append(" ".join((*task[: self.own], *more)))
+        return tuple(names)
+
+
+def _table(comparison: ArmComparison, fields: Sequence[Factor]) -> _Table:
+    """Return the arms of a comparison by row and task, without those of before a fix."""
+    factor = comparison.factor
+    told = dict.fromkeys([factor.path, METHOD, SCOPE, *comparison.arms.differing])
+    along = [
+        path
+        for path in told
+        if path != factor.path and any(field.goes_along(path) for field in fields)
+    ]
+    also = [path for path in along if path not in {field.path for field in fields}]
+
+    def place(arm: Arm) -> tuple[_Group, _Group]:
+        values = [field.value(arm.fields) for field in fields]
+        task = tuple(map(show_value, [*values, *(arm.fields.get(path) for path in also)]))
+        return tuple(show_value(arm.fields.get(p)) for p in told if p not in along), task
+
+    places = [place(arm) for arm in comparison.arms.arms]
+    cells: dict[_Group, dict[_Group, _Cell]] = defaultdict(dict)
+    early = 0
+    for arm, shown, (row, task) in zip(comparison.arms.arms, comparison.rows, places, strict=True):
+        if arm.before:
+            early += 1
+        elif task in cells[row]:
+            raise UsageError(
+                f"--across: several arms are {' '.join(row)} on task {' '.join(task)}",
+                hint="narrow the choice with --where",
+            )
+        else:
+            reference = None if shown.reference is None else places[shown.reference]
+            cells[row][task] = _Cell(arm, reference, shown.is_baseline)
+    notes = [f"{counted(early, 'arm')} of before a fix left out"] if early else []
+    names = [path.rpartition(".")[2] for path in also]
+    return _Table(dict(cells), len(fields), names, notes)
 
 
 def _improvement(scores: Scores, others: Scores, metric: MetricInfo) -> Aggregate:
@@ -160,13 +251,13 @@ def _common_seeds(arms: Iterable[Arm], metric: MetricInfo, measured: MetricValue
 
 
 def _scores(
-    arms: Mapping[_Group, Arm],
+    cells: Mapping[_Group, _Cell],
     tasks: Sequence[_Group],
     seeds: Sequence[int],
     metric: MetricInfo,
     measured: MetricValues,
 ) -> Scores:
     return np.asarray(
-        [[measured.value(metric, arms[task].runs[seed]) for task in tasks] for seed in seeds],
+        [[measured.value(metric, cells[task].arm.runs[seed]) for task in tasks] for seed in seeds],
         dtype=np.float64,
     )

@@ -16,6 +16,7 @@ from emabench.cli.options.run_choice import (
     StudyOption,
     WhereOption,
 )
+from emabench.cli.options.typed_options import typed_options
 from emabench.cli.show.benches import print_stored_benches
 from emabench.cli.show.comparison import print_across, print_comparison, remember_look
 from emabench.errors import UsageError
@@ -37,6 +38,7 @@ class IntervalWord(StrEnum):
 
 
 def command(
+    ctx: typer.Context,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -170,21 +172,7 @@ def command(
 
     form = choose_format(json=json, csv=csv, markdown=markdown, latex=latex)
     if bench:
-        others = (
-            metric,
-            by,
-            along,
-            baseline,
-            margin,
-            name,
-            study,
-            columns,
-            fail_if,
-            report,
-            across,
-        )
-        forms = (csv, markdown, latex)
-        if any(others) or any(forms) or runs or smoke or published or anytime:
+        if not {*typed_options(ctx)} <= {"bench", "where", "json", "db"}:
             raise UsageError("--bench takes only --where and --json", hint="leave the rest out")
         print_stored_benches(db, where, json=json)
         return
@@ -210,7 +198,9 @@ def command(
     with open_store(db) as store:
         chosen = store.select(study=study, where=where, name=name, smoke=smoke)
     if across is not None:
-        print_across(*chosen.across(question, across.split(",")), form)
+        answer, tasks = chosen.across(question, across.split(","))
+        remember_look(answer, db)
+        print_across(answer, tasks, form)
         return
     answer = chosen.answer(question)
     remember_look(answer, db)

@@ -45,10 +45,11 @@ def command(
         emabench correlate loss knn_top1 --where method=simclr
         emabench correlate effective_rank top1 --study loss-predicts-accuracy
     """
+    from emabench.analysis.curves.correlations import correlations
     from emabench.analysis.selection import select
     from emabench.cli.show.tables import print_table
     from emabench.records import WantedValues
-    from emabench.report.tables.correlation_table import correlations
+    from emabench.report.tables.correlation_table import correlation_table
     from emabench.store import RunStore
     from emabench.table import choose_format
 
@@ -61,5 +62,5 @@ def command(
     if form == "json":
         print_json(found.to_json())
     else:
-        print_table(found.to_table(), f"{first} and {second}", form=form)
+        print_table(correlation_table(found), f"{first} and {second}", form=form)
     print_cautions(found.notes)

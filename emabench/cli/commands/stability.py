@@ -62,8 +62,8 @@ def command(
         emabench stability --where method=moco -o stability.png
         emabench stability 3fa9 81c2 --quantity grad_cosine
     """
+    from emabench.analysis.curves.stability import stability
     from emabench.analysis.selection import select
-    from emabench.analysis.stability import stability
     from emabench.cli.show.tables import print_table
     from emabench.records import WantedValues
     from emabench.report.figures._crowded import about_arms

@@ -29,6 +29,7 @@ from emabench.cli.options.engine_options import (
     SbatchOption,
     SharedArtifactsOption,
     TimeLimitOption,
+    local_artifacts,
 )
 from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption, KeepOption
 from emabench.cli.options.output_forms import CsvOption, JsonOption, MarkdownOption
@@ -41,6 +42,7 @@ from emabench.cli.options.queue_flags import (
 )
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_setting_flags
+from emabench.cli.options.typed_options import typed_options
 from emabench.cli.show.plans import (
     add_all,
     check_yaml_flag,
@@ -208,8 +210,8 @@ def run(
         emabench studies run my-study.yaml --budget cpu --dry-run
         emabench studies run projector-vs-full --budget cpu --until settled
     """
+    from emabench.analysis.curves.stability import QUANTITIES
     from emabench.analysis.metrics import parse_metrics
-    from emabench.analysis.stability import QUANTITIES
     from emabench.plans.grids import axes
     from emabench.plans.studies import check_given, next_commands, study_points
     from emabench.spec.study import load_study
@@ -239,14 +241,17 @@ def run(
         return
     _refuse_without_until(ctx)
     points = study_points(found, budget, changes=changes)
-    plans = resolve_points(points, db=db, study=found.name)
+    folder = local_artifacts(db, artifacts)
+    plans = resolve_points(points, db=db, artifacts=folder, study=found.name)
     # What a raw spec leaves open may make two of them the same.
     plans = list({plan.fingerprint: plan for plan in plans}.values())
     if dry_run:
         preview(plans, db=db, json=json, yaml=yaml)
         return
     say_size(plans, db=db)
-    runs = add_all(plans, db=db, force=force, priority=priority, max_attempts=max_attempts)
+    runs = add_all(
+        plans, db=db, artifacts=folder, force=force, priority=priority, max_attempts=max_attempts
+    )
     following = next_commands(
         found, db=None if db == DEFAULT_DB else db, smoke=any(plan.smoke for plan in plans)
     )
@@ -280,7 +285,11 @@ def plan(
     ] = None,
     difference: Annotated[
         float,
-        typer.Option("--difference", metavar="D", help="The true difference to reckon with."),
+        typer.Option(
+            "--difference",
+            metavar="D",
+            help="The true difference to reckon with; of a ratio the fraction, such as -0.1.",
+        ),
     ] = 0.0,
     cache: CacheOption = None,
     cache_budget: CacheBudgetOption = None,
@@ -327,13 +336,11 @@ def _refuse_without_until(ctx: typer.Context) -> None:
     Raises:
         UsageError: one of them was given.
     """
-    for name in _OF_UNTIL:
-        source = ctx.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(
-                f"--{name.replace('_', '-')} applies only with --until settled",
-                hint="'emabench work' takes it for what is queued",
-            )
+    for name in typed_options(ctx, _OF_UNTIL):
+        raise UsageError(
+            f"--{name.replace('_', '-')} applies only with --until settled",
+            hint="'emabench work' takes it for what is queued",
+        )
 
 
 def _runs(study: Study) -> dict[str, int]:

@@ -19,6 +19,7 @@ from emabench.cli.options.completion import (
 )
 from emabench.cli.options.download_option import DownloadOption
 from emabench.cli.options.plugin_option import PluginOption
+from emabench.cli.options.typed_options import typed_options
 
 
 def _flag(name: str, metavar: str, text: str, values: Callable[..., Any] | None = None) -> Any:
@@ -121,8 +122,7 @@ def takes_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 def given_flags(ctx: typer.Context, *more: str) -> list[str]:
     """Return the names of the ``SPEC_FLAGS`` that the user typed, and of more parameters."""
-    sources = {name: ctx.get_parameter_source(name) for name in (*SPEC_FLAGS, *more)}
-    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+    return typed_options(ctx, (*SPEC_FLAGS, *more))
 
 
 def _with_flags(command: Callable[..., None], kinds: Mapping[str, Any]) -> Callable[..., None]:

@@ -94,6 +94,15 @@ def print_comparison(
             else "note: nothing is published of these methods and metrics"
         )
     print_cautions(comparison.notes, comparison.cautions)
+    _check_gate(comparison)
+
+
+def _check_gate(comparison: Comparison) -> None:
+    """Say what became of each rule.
+
+    Raises:
+        GateFailedError: an arm moved further than a rule allows.
+    """
     failed = [result for result in comparison.gate if not result.passed]
     for result in comparison.gate:
         err().print(f"gate {'passed' if result.passed else 'FAILED'}: {result.words}")
@@ -105,7 +114,11 @@ def print_comparison(
 
 
 def print_across(comparison: Comparison, across: AcrossTasks, form: Format) -> None:
-    """Print a comparison over several tasks to stdout, and its warnings to stderr."""
+    """Print a comparison over several tasks to stdout, and its warnings to stderr.
+
+    Raises:
+        GateFailedError: an arm moved further than a rule allows, on any of the tasks.
+    """
     from emabench.report.tables.across_table import across_table
     from emabench.table import counted
 
@@ -120,10 +133,12 @@ def print_across(comparison: Comparison, across: AcrossTasks, form: Format) -> N
     notes = [
         f"{tasks}; {len(across.seeds)} seeds that all have; nothing is normalised",
         *([f"{lacking} left out"] if across.left_out else []),
+        *across.notes,
     ]
     about_pairs = ("unpaired", "no-baseline", "few-pairs", "skewed", "unknown-values", "no-spread")
     cautions = [each for each in comparison.cautions if each.code not in about_pairs]
     print_cautions((*notes, *comparison.arms.notes), cautions)
+    _check_gate(comparison)
 
 
 def remember_look(comparison: Comparison, db: str) -> None:

@@ -43,6 +43,8 @@ class PageQuestion:
         values = RunValues()
         with RunStore.open(self.db, mode="read") as store:
             queue = store.queue.snapshot(limit=10) if live else None
+            known = store.looks([] if question.study is None else [question.study])
+            question = question.planned(known, smoke=self.query.smoke)
             try:
                 try:
                     comparison, values = self._answer(question, store, request)

@@ -81,16 +81,23 @@ def add_all(
     plans: Sequence[PlannedRun],
     *,
     db: str,
+    artifacts: Path | None = None,
     force: bool,
     priority: int = 0,
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
 ) -> list[QueuedRun]:
-    """Queue runs, in this order; the store is created if it is not there."""
+    """Queue runs, in this order; the store is created if it is not there. See ``add_to``."""
     from emabench.store import RunStore
 
     with RunStore.open(db, mode="write") as store:
         runs = add_to(
-            store, plans, db=db, force=force, priority=priority, max_attempts=max_attempts
+            store,
+            plans,
+            db=db,
+            artifacts=artifacts,
+            force=force,
+            priority=priority,
+            max_attempts=max_attempts,
         )
     say_what_is_not_done(plans, runs)
     return runs
@@ -101,14 +108,25 @@ def add_to(
     plans: Sequence[PlannedRun],
     *,
     db: str,
+    artifacts: Path | None = None,
     force: bool = False,
     priority: int,
     max_attempts: int,
 ) -> list[QueuedRun]:
-    """Queue runs in an open store, in this order; ``db`` is its location."""
+    """Queue runs in an open store, in this order.
+
+    Args:
+        store: the store.
+        plans: the runs.
+        db: location of the store.
+        artifacts: the folder that belongs to it; None is beside it.
+        force: whether runs that exist are repeated.
+        priority: of the jobs.
+        max_attempts: failures of a job before it is given up.
+    """
     from emabench.artifacts.layout import artifacts_folder, lacks_weights
 
-    place = artifacts_folder(db, None)
+    place = artifacts_folder(db, artifacts)
     return [
         store.add_run(
             plan,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from emabench.analysis.looking.looks import Looks
     from emabench.artifacts.layout import Keep
     from emabench.cli.options.engine_options import EngineChoice
     from emabench.engines.settling import StudyLook
@@ -41,19 +43,32 @@ class SettlingOrder:
 
 
 def resolved_for_looks(
-    study: Study, budget: str, changes: Axes, db: str
-) -> tuple[list[PlannedRun], Any, list[int]]:
-    """Return the runs that a study may take up to its last look, its looks, and its seeds."""
+    study: Study, budget: str, changes: Axes, db: str, artifacts: Path | None = None
+) -> tuple[list[PlannedRun], Looks, list[int]]:
+    """Return the runs that a study may take up to its last look, its looks, and its seeds.
+
+    Raises:
+        UsageError: a run is given the weights of ``@last``, which is another run at every look.
+    """
     from emabench.cli.show.plans import resolve_points
+    from emabench.errors import UsageError
     from emabench.plans.studies import study_points
     from emabench.plans.study_questions import planned_looks
     from emabench.spec.paths import SHORT_NAMES
+    from emabench.spec.pretrain import GIVEN
 
     seed = SHORT_NAMES["seed"]
     given = dict(changes)
     looks, seeds = planned_looks(study.budget(budget), given.pop(seed, None))
     points = study_points(study, budget, changes=[*given.items(), (seed, seeds)])
-    plans = resolve_points(points, db=db, study=study.name)
+    for point in points:
+        for path in GIVEN.values():
+            if attrgetter(path)(point.spec) == "@last":
+                raise UsageError(
+                    f"{path.removeprefix('pretrain.')}=@last is another run at every look",
+                    hint="give the id of the run, which 'emabench list' shows",
+                )
+    plans = resolve_points(points, db=db, artifacts=artifacts, study=study.name)
     return list({plan.fingerprint: plan for plan in plans}.values()), looks, seeds
 
 
@@ -68,6 +83,7 @@ def settle_study(
         EmabenchError: the study would mix kinds of hardware.
     """
     from emabench.cli.app.console import err, print_json
+    from emabench.cli.options.engine_options import local_artifacts
     from emabench.cli.show.plans import add_to
     from emabench.engines.settling import settle
     from emabench.errors import JobsFailedError
@@ -76,19 +92,19 @@ def settle_study(
 
     if order.choice is not None:
         order.choice.check(order.artifacts)
-    plans, looks, seeds = resolved_for_looks(study, budget, changes, order.db)
+    folder = local_artifacts(order.db, order.artifacts)
+    plans, looks, seeds = resolved_for_looks(study, budget, changes, order.db, folder)
     questions = study_questions(study, plans)
     last: StudyLook | None = None
     told = []
     with RunStore.open(order.db, mode="write") as store:
-        if order.choice is not None:
-            _check_hardware(store, study.name, plans, order.choice)
+        _check_hardware(store, plans, order.choice)
         plan = store.keep_plan(
             study.name,
             smoke=plans[0].smoke,
             pairs=looks.pairs,
             levels=looks.levels,
-            terms=study_terms(study, len(questions)),
+            terms=study_terms(study, len(questions), seeds),
         )
 
         def add(some: Sequence[PlannedRun]) -> list[QueuedRun]:
@@ -96,6 +112,7 @@ def settle_study(
                 store,
                 some,
                 db=order.db,
+                artifacts=folder,
                 priority=order.priority,
                 max_attempts=order.max_attempts,
             )
@@ -171,23 +188,24 @@ def _work(
         raise InterruptedRunError(error.message, hint="the same command goes on") from None
 
 
-def _check_hardware(
-    store: Any, study: str, plans: Sequence[PlannedRun], choice: EngineChoice
-) -> None:
-    """Refuse to go on where a study was begun on another kind of CPU or GPU.
+def _check_hardware(store: Any, plans: Sequence[PlannedRun], choice: EngineChoice | None) -> None:
+    """Refuse to go on where runs that would be found were trained on another kind of CPU or GPU.
 
-    On a cluster only what is done tells; every look asks again.
+    On a cluster, and where workers elsewhere do it, only what is done tells; every look asks again.
     """
     from emabench import device as devices
     from emabench.analysis.looking.said_of_looks import devices_of
     from emabench.cli.options.engine_options import EngineName
     from emabench.engines.settling import mixed_hardware
-    from emabench.records import RunQuery
+    from emabench.records import JobState, RunQuery
 
-    known = {plan.fingerprint for plan in plans}
-    runs = [run for run in store.runs(RunQuery(smoke=True)) if run.fingerprint in known]
-    kinds = devices_of(run for run in runs if study in run.studies)
-    if choice.name is EngineName.LOCAL:
+    begun = (JobState.DONE, JobState.RUNNING)
+    # Of one fingerprint the newest that is done will be found, else the newest.
+    earlier = sorted(store.runs(RunQuery(smoke=True)), key=lambda run: run.state is JobState.DONE)
+    runs = {run.fingerprint: run for run in earlier if run.jobs[0].state in begun}
+    names = {name for plan in plans for name in (plan.fingerprint, *plan.earlier_fingerprints)}
+    kinds = devices_of(run for name, run in runs.items() if name in names)
+    if choice is not None and choice.name is EngineName.LOCAL:
         device = devices.choose(plans[0].spec["pretrain"]["device"])
         kinds |= {devices.describe(device)} if kinds else set()
     if len(kinds) > 1:

@@ -33,16 +33,15 @@ def print_outlook(
     Raises:
         NotFoundError: no spread is stated, and the store has none.
     """
-    from emabench.analysis.looking.looks import Looks
+    from emabench.analysis.verdicts import margin_width, turned_truth
     from emabench.cli.app.console import err, print_json
     from emabench.cli.show.settling import resolved_for_looks
     from emabench.cli.show.tables import print_table
     from emabench.errors import NotFoundError
-    from emabench.plans.study_outlook import look_outlooks, margin_width, question_outlooks
+    from emabench.plans.study_outlook import look_outlooks, question_outlooks
     from emabench.plans.study_questions import question_of, study_questions
 
     plans, looks, seeds = resolved_for_looks(study, budget, changes, db)
-    assert isinstance(looks, Looks)
     questions = study_questions(study, plans)
     question = question_of(study)
     metric = question.metrics[0]
@@ -56,8 +55,8 @@ def print_outlook(
     outlooks = question_outlooks(
         [each.label for each in questions],
         looks,
-        margin=margin_width(metric.kind, question.margins.get(metric.name)),
-        truth=truth,
+        margin=margin_width(metric, question.margins.get(metric.name)),
+        truth=turned_truth(metric, truth),
         stated=spread,
         measured=measured,
         resolution=resolution,
@@ -116,29 +115,25 @@ def _stored(
 
 
 def _table(outlooks: Sequence[QuestionOutlook], pairs: Sequence[int], *, exact: bool) -> Table:
-    from emabench.table import UNKNOWN, Table, fixed
+    from emabench.table import Table, fixed
 
-    def share(chance: float | None) -> object:
-        if exact or chance is None:
-            return chance
-        return f"{100 * chance:.0f} %"
+    def share(chance: float) -> object:
+        return chance if exact else f"{100 * chance:.0f} %"
 
     headers = ("question", "spread", "of", *(f"by {n} pairs" for n in pairs), "range")
     rows = []
     for each in outlooks:
         spread = each.spread
-        own = (
-            "stated" if spread is None or spread.freedom is None else f"{spread.freedom + 1} pairs"
-        )
-        if spread is not None and not each.is_own:
+        own = "stated" if spread.freedom is None else f"{spread.freedom + 1} pairs"
+        if not each.is_own:
             own = "the others"
         bounds = (share(each.lowest), share(each.highest))
         rows.append(
             (
                 each.label,
-                None if spread is None else spread.value if exact else fixed(spread.value),
+                spread.value if exact else fixed(spread.value),
                 own,
-                *(map(share, each.by_look) if each.by_look else [UNKNOWN] * len(pairs)),
+                *map(share, each.by_look),
                 f"{bounds[0]} to {bounds[1]}" if bounds[0] != bounds[1] else str(bounds[0]),
             )
         )
@@ -166,7 +161,7 @@ def _advice(outlooks: Sequence[QuestionOutlook], metric: str, margin: float | No
     if margin is None:
         lines.append(f"note: without a margin for {metric} only better and worse can be concluded")
     for each in outlooks:
-        if each.is_hopeless and each.spread is not None:
+        if each.is_hopeless:
             words = "" if margin is None else f"margin {margin:g} at "
             way = (
                 "more than 1000 pairs would be needed"
@@ -192,8 +187,8 @@ def _look_values(cost: LookOutlook) -> dict[str, object]:
 def _question_values(each: QuestionOutlook) -> dict[str, object]:
     return {
         "label": each.label,
-        "spread": None if each.spread is None else each.spread.value,
-        "freedom": None if each.spread is None else each.spread.freedom,
+        "spread": each.spread.value,
+        "freedom": each.spread.freedom,
         "is_own": each.is_own,
         "chance": list(each.by_look),
         "lowest": each.lowest,

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from emabench.analysis.arms import SCOPE, TARGET_GRADIENT, Arm, told_by_others
 from emabench.analysis.baseline import MEANINGLESS_WITHOUT_EMA
+from emabench.analysis.curves.stability import FLUCTUATION, block_rank
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo, parse_metric
 from emabench.analysis.selection import Arms
-from emabench.analysis.stability import FLUCTUATION, block_rank
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError
 from emabench.report.figures._axes import (

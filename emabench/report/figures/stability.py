@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from emabench.analysis.curves.stability import BlockCourse, Spread, Stability, stability
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.selection import Arms
-from emabench.analysis.stability import BlockCourse, Spread, Stability, stability
 from emabench.report.figures._axes import rounded, thinned
 from emabench.report.figures._picture import NOTHING, PageFigure, Picture, option
 from emabench.report.figures._sheet import DASHES, MANY, MARKERS, new_sheet, shade

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from emabench.analysis.cautions import Caution, CautionGroup, grouped_cautions
 from emabench.analysis.comparison import ArmComparison
+from emabench.analysis.curves.stability import FLUCTUATION
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
-from emabench.analysis.stability import FLUCTUATION
 from emabench.errors import EmabenchError, NotFoundError, UsageError
 from emabench.records import QueueRecord, RunRecord, RunValues
 from emabench.report.figures import load_picture, picture_names

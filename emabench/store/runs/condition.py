@@ -44,8 +44,9 @@ class RunCondition:
     def __call__(self, run: RunRecord) -> bool:
         """Whether a run meets it; what is unknown is neither more nor less than anything."""
         values = self.field.values(run)
-        if self.field.kind == "spec" and self.sign == "!=":
-            return not holds(run, as_resolved({self.field.key: self.value}))
+        if self.field.kind == "spec" and self.sign in ("=", "!="):
+            found = holds(run, as_resolved({self.field.key: self.value}))
+            return found == (self.sign == "=")
         if self.value is None or self.sign == "!=":
             met = self.value in values or (self.value is None and not values)
             return met != (self.sign == "!=")

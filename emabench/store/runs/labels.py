@@ -13,8 +13,9 @@ from emabench.store.schema.tables import LONGEST_TAG, Experiment, RunTag
 
 LONGEST_NOTE = 10_000
 """Letters."""
-TAG = re.compile(r"[^\s,\x00-\x1f\x7f-\x9f]+")
-"""A word: it stands in lists with commas, and in conditions."""
+_NO_LETTER = r"\s,\x00-\x1f\x7f-\x9f"
+TAG = re.compile(rf"[^-{_NO_LETTER}][^{_NO_LETTER}]{{0,{LONGEST_TAG - 1}}}")
+"""A word that is no option: it stands in lists with commas, and in conditions."""
 
 
 def checked_tag(text: str) -> str:
@@ -23,7 +24,7 @@ def checked_tag(text: str) -> str:
     Raises:
         UsageError: it is empty, too long, or no word.
     """
-    if not TAG.fullmatch(text) or text.startswith("-") or len(text) > LONGEST_TAG:
+    if not TAG.fullmatch(text):
         hint = f"a word of at most {LONGEST_TAG} letters, without blanks and commas"
         raise UsageError(f"{text[:80]!r} cannot be a tag", hint=hint)
     return text

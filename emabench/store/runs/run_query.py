@@ -39,16 +39,19 @@ def run_query(
     else:
         conditions = tuple(where or ())
         parsed = [parse_condition(condition) for condition in conditions]
-    # The database can look for these by itself.
-    equal = [each for each in parsed if each.field.kind == "spec" and each.sign == "="]
+    # The database can look for these by itself, for one value of a field.
+    equal: dict[str, RunCondition] = {}
+    for each in parsed:
+        if each.field.kind == "spec" and each.sign == "=":
+            equal.setdefault(each.field.key, each)
     return RunQuery(
-        {each.field.key: each.value for each in equal},
+        {path: each.value for path, each in equal.items()},
         name,
         study,
         tuple(ids or ()),
         smoke,
         conditions,
-        tuple(each for each in parsed if each not in equal),
+        tuple(each for each in parsed if each not in equal.values()),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,21 +34,18 @@ def keep_plan(
     As long as no run of the study is done, the plan may be another one.
 
     Raises:
-        UsageError: other looks were fixed, and there are results already.
+        UsageError: other looks or terms were fixed, and there are results already.
     """
     done = _done(session, study, smoke)
     row = session.get(StudyPlanRow, (study, smoke))
-    wanted = (list(pairs), dict(terms))
-    if row is not None and (row.pairs, row.terms) != wanted and done:
-        if row.pairs != list(pairs):
-            planned = ", ".join(map(str, row.pairs))
+    if row is not None and done:
+        changed = _changed(row, pairs, terms)
+        if changed is not None:
             raise UsageError(
-                f"the study {study} was planned to look at {planned} pairs, and "
-                f"{done} of its runs are done",
+                f"the study {study} was planned {changed}, and {done} of its runs are done",
                 hint="copy its file under another name, or take compare --anytime",
             )
-        return _plan(row)
-    if row is None or (row.pairs, row.terms) != wanted:
+    elif row is None or (row.pairs, row.terms) != (list(pairs), dict(terms)):
         if row is not None:
             session.delete(row)
             session.flush()
@@ -121,6 +118,22 @@ def _plan(row: StudyPlanRow) -> StudyPlan:
         row.planned_at,
         row.done_before,
     )
+
+
+def _changed(row: StudyPlanRow, pairs: Sequence[int], terms: Mapping[str, Any]) -> str | None:
+    """Return in words what was planned otherwise, if anything; early plans know less."""
+    if row.pairs != list(pairs):
+        return f"to look at {', '.join(map(str, row.pairs))} pairs"
+    other = [name for name, value in row.terms.items() if terms.get(name) != value]
+    return f"with {other[0]} {_in_words(row.terms[other[0]])}" if other else None
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={width:g}" for name, width in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
 
 
 def _done(session: Session, study: str, smoke: bool) -> int:

@@ -147,7 +147,7 @@ JobId = Annotated[
 ]
 Tag = Annotated[
     PlainText,
-    Field(max_length=tables.LONGEST_TAG, pattern=f"^{TAG.pattern}$"),
+    Field(pattern=f"^{TAG.pattern}$"),
     _or("is no tag"),
 ]
 _TYPES: dict[type, Any] = {

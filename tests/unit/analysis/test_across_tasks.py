@@ -88,6 +88,54 @@ def test_what_lacks_a_task_or_a_seed_is_left_out():
     assert found.seeds == (0, 1, 2, 3)
 
 
+def test_each_row_is_compared_with_the_row_that_differs_in_the_factor_alone():
+    def more(scope, epochs, method, top1):
+        return [
+            recorded(plan(method=method, ema_scope=scope, epochs=epochs, seed=seed), top1=top1)
+            for seed in range(2)
+        ]
+
+    tops = {("none", 30): 71, ("full", 30): 70, ("full", 10): 60, ("none", 5): 80}
+    runs = [
+        run
+        for (scope, epochs), top1 in tops.items()
+        for method in ("moco", "simclr")
+        for run in more(scope, epochs, method, top1)
+    ]
+    found = across(runs)
+    rows = {row.label: row for row in found.rows}
+    assert rows["none 30"].reference == "full 30"
+    assert rows["none 30"].improvement.value == 1.0
+    assert {label for label in rows if rows[label].is_baseline} == {"full 30", "full 10"}
+    assert all(rows[each].improvement is None for each in ("full 30", "full 10", "none 5"))
+    (note,) = found.notes
+    assert note.endswith("none 5")
+
+
+def test_no_arm_takes_the_place_of_another():
+    def of(temperature, scope, top1, **more):
+        options = {"pretrain__method__options": {"temperature": temperature}}
+        return [
+            recorded(plan(method="simclr", ema_scope=scope, seed=s, **options, **more), top1=top1)
+            for s in range(2)
+        ]
+
+    hot = [*of(0.5, "none", 60), *of(0.5, "full", 61)]
+    cold = [*of(0.1, "none", 70), *of(0.1, "full", 69)]
+    found = across([*hot, *cold, *runs_of(methods=["moco"])])
+    assert found.tasks == ("moco", "simclr temperature=0.1", "simclr temperature=0.5")
+    rows = {row.label: row for row in found.rows}
+    assert rows["none"].improvement.value == pytest.approx((1 + 1 + 0) / 3)
+    # An arm of before a fix stands for nothing that was repeated after it.
+    mended = [
+        *of(0.5, "none", 90, identity={"revisions": ["bf16-small-maps"]}),
+        *of(0.5, "full", 91, identity={"revisions": ["bf16-small-maps"]}),
+    ]
+    fresh = across([*hot, *mended])
+    assert [row.middle.value for row in fresh.rows] == [90, 91]
+    assert fresh.notes == ("2 arms of before a fix left out",)
+
+
 def test_what_cannot_be_compared_over_tasks_is_refused():
     with pytest.raises(UsageError, match="throughput has another scale"):
         across(runs_of(), metric="throughput")

@@ -10,6 +10,7 @@ from emabench.analysis.comparison import compare
 from emabench.analysis.factor import Factor
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.verdicts import Verdict
 from emabench.errors import NotFoundError
 from emabench.records import JobState
 
@@ -152,6 +153,13 @@ def test_runs_that_agree_on_every_image_are_equal_and_no_reason_to_warn():
     comparison = compare(runs, parse_metrics("top1"), measured=same)
     cell = comparison.rows[0].metrics["top1"]
     assert (cell.words, comparison.cautions) == ("equal", ())
+    # Nor does it matter how many such questions there are.
+    three = [recorded(plan(ema_scope=s, seed=n)) for s in (*SCOPES, "stem") for n in range(3)]
+    all_same = MetricValues(correct={(run.id, "top1"): (b"\xa0", 4) for run in three})
+    comparison = compare(three, parse_metrics("top1"), measured=all_same)
+    cells = [row.metrics["top1"] for row in comparison.rows if row.reference is not None]
+    assert [cell.corrected for cell in cells] == [cell.verdict for cell in cells]
+    assert {cell.verdict for cell in cells} == {Verdict.EQUIVALENT}
     partly = MetricValues(correct=dict(list(same.correct.items())[1:]))
     comparison = compare(runs, parse_metrics("top1"), measured=partly)
     assert comparison.rows[0].metrics["top1"].image_error is None

@@ -10,7 +10,8 @@ from emabench.analysis.looking.looks import plan_looks
 from emabench.analysis.looking.said_of_looks import is_decided
 from emabench.analysis.metrics import parse_metric
 from emabench.analysis.statistics import paired_difference
-from emabench.analysis.verdicts import judge
+from emabench.analysis.verdicts import judge, margin_width, turned_truth
+from emabench.errors import UsageError
 from emabench.plans.study_outlook import question_outlooks
 
 LOOKS = plan_looks((5, 8, 12))
@@ -78,7 +79,20 @@ def test_a_question_without_a_spread_of_its_own_takes_that_of_the_others():
     assert a.lowest < a.by_look[-1] < a.highest
     for each in outlooks(stated=0.5, measured={"a": PairSpread(9.0, 4)}):
         assert each.lowest == each.highest == each.by_look[-1] == said(0.5)
-    assert outlooks()[0].by_look == ()
+
+
+def test_a_true_difference_is_turned_as_the_intervals_are():
+    time, rate = parse_metric("train_s"), parse_metric("throughput")
+    assert turned_truth(TOP1, 0.3) == 0.3
+    assert turned_truth(parse_metric("min:loss"), 0.3) == -0.3
+    assert turned_truth(rate, 0.1) == -turned_truth(time, 0.1) == pytest.approx(np.log(1.1))
+    assert margin_width(rate, 0.1) == turned_truth(rate, 0.1)
+    with pytest.raises(UsageError, match="nothing would be left"):
+        turned_truth(time, -1.0)
+    # Of two arms the slower one is decided less often.
+    slower = outlooks(stated=0.05, margin=0.02, truth=turned_truth(time, 0.02))[0]
+    faster = outlooks(stated=0.05, margin=0.02, truth=turned_truth(time, -0.02))[0]
+    assert slower.by_look[-1] < faster.by_look[-1]
 
 
 def test_what_is_hopeless_is_called_so_with_the_pairs_it_needs():

@@ -20,6 +20,13 @@ AS_PUBLISHED = {
     "batch_size": 512,
 }
 
+WITHOUT_EMA = {
+    *("act", "barlowtwins", "beit", "dcl", "dclw", "deepclusterv2", "empssl200patches"),
+    *("empssl20patches", "fastsiam", "igpt", "lejepa", "mae", "maskfeat", "nnclr", "pirl"),
+    *("simclr", "simclrdcl", "simclrdclw", "simmim", "simsiam", "supcon", "swav", "swavqueue"),
+    *("vibcreg", "vicreg", "vicregl", "wmse"),
+}
+
 
 def neighbours(metric, *, method="simclr", ema_scope="none", **fields):
     planned = plan(method=method, ema_scope=ema_scope, **{**AS_PUBLISHED, **fields})
@@ -35,6 +42,13 @@ def test_every_row_has_a_source_and_an_accuracy():
         assert 0 < row.top1 < 100
         assert row.epochs > 0
         assert row.classifier in ("linear", "kNN", "finetuned")
+
+
+def test_of_every_method_it_is_known_whether_it_is_published_with_an_average():
+    scopes = {letters(row.method): row.scope for row in published_rows()}
+    without = {method for method, scope in scopes.items() if scope == "none"}
+    assert without == WITHOUT_EMA
+    assert scopes["ijepa"] == scopes["moco"] == scopes["dinov2"] == "full"
 
 
 @pytest.mark.parametrize(

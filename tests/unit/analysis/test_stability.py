@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 from emabench.analysis.comparison import compare
+from emabench.analysis.curves.stability import block_rank, stability
 from emabench.analysis.metric_values import MetricValues, told_points, wanted_values
 from emabench.analysis.metrics import is_collapsed, parse_metrics
 from emabench.analysis.selection import select
-from emabench.analysis.stability import block_rank, stability
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import JobState, MetricPoint, RunRecord
 from emabench.report.figures._sheet import check_path, save_figure

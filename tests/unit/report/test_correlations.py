@@ -7,11 +7,11 @@ import pytest
 from scipy.stats import spearmanr
 from seeding import plan, recorded
 
+from emabench.analysis.curves.correlations import correlations, rank_correlation
 from emabench.analysis.selection import select
-from emabench.analysis.statistics import rank_correlation
 from emabench.errors import NotFoundError
 from emabench.records import MetricPoint
-from emabench.report.tables.correlation_table import correlations
+from emabench.report.tables.correlation_table import correlation_table
 
 LOSSES = (5.0, 4.0, 4.5, 3.0, 2.0, 2.0)
 TOP1 = (40.0, 50.0, 45.0, 52.0, 61.0, 60.0)
@@ -62,7 +62,7 @@ def test_an_arm_counts_once_and_the_last_value_of_a_metric_counts():
         [loss + 0.5 for loss in LOSSES], [value + 0.5 for value in TOP1]
     )
     assert by_scope["none"].ranks.rho < -0.9 < 0.7 < by_scope["full"].ranks.rho
-    assert [row[3] for row in found.to_table().rows] == [6, 6]
+    assert [row[3] for row in correlation_table(found).rows] == [6, 6]
     assert json.loads(json.dumps(found.to_json()))["groups"][0]["n"] == 6
 
 

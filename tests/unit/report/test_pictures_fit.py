@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from studied import PHASES, points_of, study
 
+from emabench.analysis.curves.stability import stability
 from emabench.analysis.selection import select
-from emabench.analysis.stability import stability
 from emabench.report.figures._crowded import about_arms
 from emabench.report.figures._sheet import save_figure, source_line
 from emabench.report.figures.blocks import BlocksPicture, draw_blocks

@@ -6,10 +6,14 @@ import sys
 
 import pytest
 
+from emabench.analysis.curves.stability import QUANTITIES
 from emabench.analysis.metrics import parse_metrics
-from emabench.analysis.stability import QUANTITIES
 from emabench.methods import load_method
 from emabench.plans.studies import study_points
+from emabench.plans.study_questions import question_of, study_questions
+from emabench.records import PlannedRun
+from emabench.spec.fingerprint import fingerprint
+from emabench.spec.paths import full_path
 from emabench.spec.study import load_study, study_names
 
 BLOCKS = ["stem", "layer1", "layer2", "layer3", "layer4", "projector"]
@@ -39,6 +43,24 @@ def specs(name, budget):
     return [
         run.spec for run in study_points(load_study(name), budget, blocks_of=lambda spec: BLOCKS)
     ]
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_every_study_compares_arms_with_its_baseline(name):
+    study = load_study(name)
+    plans = []
+    for spec in specs(name, "cpu"):
+        fields = spec.model_dump(mode="json")
+        teacher = fields["pretrain"]["ema"].get("teacher")
+        identity = {} if teacher is None else {"teacher": teacher}
+        told = fingerprint([fields, identity])
+        plans.append(PlannedRun(spec=fields, identity=identity, fingerprint=told, command=""))
+    questions = study_questions(study, plans)
+    seeds = set(study.budget("cpu").seeds)
+    assert all(set(each.arm) == set(each.reference) == seeds for each in questions)
+    if name == "no-teacher":
+        assert len(questions) == 2
+    assert question_of(study).factor.along == tuple(map(full_path, study.spec.along))
 
 
 def test_no_study_is_forgotten_here():

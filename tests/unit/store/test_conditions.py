@@ -9,6 +9,7 @@ from seeding import plan, recorded
 
 from emabench.errors import SpecError, UsageError
 from emabench.records import CostReading, JobState
+from emabench.spec import BackboneSpec
 from emabench.store.runs.condition import parse_condition
 from emabench.store.runs.run_field import RunField, sorted_runs
 from emabench.store.runs.run_query import run_query
@@ -53,6 +54,15 @@ def test_a_condition_that_is_met(condition):
 )  # fmt: skip
 def test_a_condition_that_is_not_met(condition):
     assert not parse_condition(condition)(RUN)
+
+
+def test_of_several_conditions_on_a_field_all_must_hold():
+    query = run_query(["method=moco", "method=simclr", "method=moco", "backbone=small-resnet"])
+    assert (query.where["pretrain.method.name"], len(query.tests)) == ("moco", 1)
+    assert [met(RUN) for met in query.tests] == [False]
+    network = BackboneSpec(name="small-resnet").as_timm().model_dump(mode="json")
+    small = recorded(plan(pretrain__backbone=network))
+    assert parse_condition("backbone=small-resnet")(small)
 
 
 @pytest.mark.parametrize("sign", [">", "<", ">=", "<=", "~"])

@@ -1,0 +1,1 @@
+"""What the curves of trainings say: how gradients fluctuate, and what predicts an accuracy."""
