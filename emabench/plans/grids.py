@@ -197,29 +197,31 @@ def resolve_all(
         DataError: the images cannot be read.
     """
     from emabench import experiment
+    from emabench.data.load_with_progress import loading_once
 
     check_labels(name, study)
     asked = list(points)
     notes: dict[str, set[int]] = defaultdict(set)  # many runs may have the same to say
     plans: dict[int, PlannedRun] = {}
     try:
-        for places in _seeds_together(asked):
+        with loading_once():
+            for places in _seeds_together(asked):
 
-            def listen(event: Event, places: Mapping[int, int] = places) -> None:
-                if isinstance(event, Notice):
-                    notes[event.message].update(places.values())
-                else:
-                    on_event(event)
+                def listen(event: Event, places: Mapping[int, int] = places) -> None:
+                    if isinstance(event, Notice):
+                        notes[event.message].update(places.values())
+                    else:
+                        on_event(event)
 
-            found = experiment.resolve_seeds(
-                asked[next(iter(places.values()))].spec,
-                {seed: asked[place].command for seed, place in places.items()},
-                name=name,
-                kept=kept,
-                on_event=listen,
-            )
-            named = (replace(plan, study=study) for plan in found)
-            plans.update(zip(places.values(), named, strict=True))
+                found = experiment.resolve_seeds(
+                    asked[next(iter(places.values()))].spec,
+                    {seed: asked[place].command for seed, place in places.items()},
+                    name=name,
+                    kept=kept,
+                    on_event=listen,
+                )
+                named = (replace(plan, study=study) for plan in found)
+                plans.update(zip(places.values(), named, strict=True))
     finally:
         for text, runs in notes.items():
             on_event(Notice(text if len(runs) == 1 else f"{text} ({len(runs)} runs)"))
