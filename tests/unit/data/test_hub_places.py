@@ -68,7 +68,15 @@ def test_the_hub_is_asked_with_leave_alone(monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("place", ["hf://owner/some", "hf://datasets/a/b/../../c", "hf://"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "hf://owner/some",
+        "hf://datasets/a/b/../../c",
+        "hf://",
+        *(f"hf://datasets/a/b@{each}" for each in ("%2e%2e%2f%2e%2e%2fc", "%2Fetc", "v%00", "%5C")),
+    ],
+)
 def test_what_is_no_address_is_refused(place):
     with pytest.raises(SpecError, match="is no data set of the hub"):
         table_files(place)

@@ -20,7 +20,7 @@ from emabench.data.sources.shards.table_files import read_columns, read_table
 from emabench.data.sources.source import Source
 from emabench.errors import DataError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
-from emabench.spec.plain import shown
+from emabench.spec.plain import shown, unprintable
 
 HUB = "hf://"
 _HUB_PLACE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?((?:/[\w.-]+)*)/?")
@@ -156,13 +156,14 @@ def _require_all(place: str, files: list[Path]) -> None:
 def _from_hub(place: str) -> Path:
     """Return where the hub's cache has a data set, after a download if the user allows it."""
     match = _HUB_PLACE.fullmatch(place)
-    if match is None or ".." in place:
+    name, revision, folder = (None, None, "") if match is None else match.groups()
+    revision = _CONVERTED.get(revision, revision and unquote(revision))
+    # All of them become parts of paths in the cache.
+    if name is None or not all(map(_stays_inside, (place, revision or ""))):
         raise SpecError(
             f"{shown(place)} is no data set of the hub",
             hint="hf://datasets/OWNER/NAME, with @REVISION and a folder where it needs them",
         )
-    name, revision, folder = match.groups()
-    revision = _CONVERTED.get(revision, revision and unquote(revision))
     try:
         from huggingface_hub import snapshot_download
 
@@ -184,3 +185,9 @@ def _from_hub(place: str) -> Path:
             f"{place}: not in the cache of the hub", hint="--download fetches it"
         ) from error
     return Path(found + folder)
+
+
+def _stays_inside(path: str) -> bool:
+    """Whether a path cannot lead out of the folder that it is looked for in."""
+    leads_out = path.startswith("/") or ".." in path or "\\" in path
+    return not leads_out and not unprintable(path)
