@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import stat
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import numpy as np
 
 from emabench.data.cache.image_cache import ImageCache
 from emabench.data.sources.arrays import SplitArrays, split_source
+from emabench.data.sources.left_out import warn_left_out
 from emabench.data.sources.requirements import require_trained_classes
 from emabench.data.sources.source import Source
 from emabench.errors import DataError, EmabenchError, NotFoundError, SpecError
@@ -115,7 +115,7 @@ def read_array_files(place: Path) -> SplitArrays:
     """
     found = find_arrays(place)
     for note in found.notes:
-        warnings.warn(f"{found.place}: {note}", RuntimeWarning, stacklevel=2)
+        warn_left_out(f"{found.place}: {note}")
     pairs = [pair for pair in (found.train, found.test) if pair is not None]
     images = [_image_rows(_values(found, name)) for name, _ in pairs]
     labels = [_label_values(found, name) for _, name in pairs if name is not None]

@@ -203,6 +203,17 @@ def test_tables_that_make_no_data_set_are_refused(tmp_path, pictures, change, me
     assert caught.value.hint
 
 
+def test_parts_without_rows_are_refused(tmp_path, pictures):
+    full, empty = table(rows(pictures, range(12))), table(rows(pictures, range(12)))[:0]
+    for name, parts in {"training": (empty, full), "testing": (full, empty)}.items():
+        save(tmp_path / name / "train.parquet", parts[0])
+        save(tmp_path / name / "test.parquet", parts[1])
+        with pytest.raises(DataError, match=f"no images for {name} in its files"):
+            load(tmp_path / name)
+    with pytest.raises(DataError, match="no images for training"):
+        load(save(tmp_path / "some.parquet", empty))
+
+
 @pytest.mark.parametrize("form", ["parquet", "arrow"])
 def test_damaged_and_foreign_files_are_refused(tmp_path, pictures, form):
     place = save(tmp_path / f"some.{form}", table(rows(pictures, range(24))))

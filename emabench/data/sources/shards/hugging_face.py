@@ -15,7 +15,7 @@ from emabench.data.downloads import may_download
 from emabench.data.sources.encoded import EncodedImages, load_encoded
 from emabench.data.sources.manifest import Progress
 from emabench.data.sources.shards.labelled import LabelledImage, as_encoded
-from emabench.data.sources.shards.split_words import chosen_splits, split_of
+from emabench.data.sources.shards.split_words import by_split, chosen_splits, split_of
 from emabench.data.sources.shards.table_files import read_columns, read_table
 from emabench.data.sources.source import Source
 from emabench.errors import DataError, NotFoundError, SpecError
@@ -72,11 +72,7 @@ def read_hugging_face(
         NotFoundError: it does not exist, or is not in the hub's cache.
         DataError: a file is damaged, or they make no data set.
     """
-    files = table_files(place)
-    splits: dict[str, list[Path]] = {}
-    for file in files:
-        splits.setdefault(split_of(file), []).append(file)
-    train, test, name, unused = chosen_splits(place, splits)
+    train, test, name, unused = chosen_splits(place, table_files(place))
     first = read_columns(train[0], image, label)
     parts: list[list[LabelledImage]] = []
     done = 0
@@ -101,8 +97,8 @@ def _in_order(images: list[LabelledImage]) -> list[LabelledImage]:
     return [replace(image, name=f"{row:012}") for row, image in enumerate(images)]
 
 
-def table_files(place: str) -> list[Path]:
-    """Return the Parquet or Arrow files of a data set.
+def table_files(place: str) -> dict[str, list[Path]]:
+    """Return the Parquet or Arrow files of a data set, by their split.
 
     Raises:
         SpecError: the address is none.
@@ -113,7 +109,7 @@ def table_files(place: str) -> list[Path]:
     if not root.exists():
         raise NotFoundError(f"{place}: there is no such file or folder", hint="check data_dir")
     if root.is_file():
-        return [root]
+        return by_split([root], root.parent)
     if not root.is_dir():
         raise DataError(f"{place}: not a regular file", hint="name a Parquet file or a folder")
     files = sorted(file for file in root.rglob("*.parquet") if file.is_file())
@@ -124,13 +120,14 @@ def table_files(place: str) -> list[Path]:
             hint="images in files are dataset=folder; 'emabench datasets PATH' looks at a folder",
         )
     _require_all(place, files)
-    homes = {file.parent if not split_of(file.parent) else file.parent.parent for file in files}
+    folders = {file.parent for file in files}
+    homes = {each.parent if split_of(each, root) else each for each in folders}
     if len(homes) > 1:
         names = ", ".join(sorted(str(home.relative_to(root)) for home in homes)[:8])
         raise DataError(
             f"{place}: several data sets in it: {names}", hint="name the folder of one of them"
         )
-    return files
+    return by_split(files, root)
 
 
 def _require_all(place: str, files: list[Path]) -> None:

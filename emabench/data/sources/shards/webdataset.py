@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -22,9 +21,10 @@ from emabench.data.decode import FileFacts, inspect, read_bytes
 from emabench.data.places import stretch
 from emabench.data.pool import in_pieces
 from emabench.data.sources.encoded import EncodedImages, load_encoded
+from emabench.data.sources.left_out import warn_left_out
 from emabench.data.sources.manifest import Progress, is_settled, stamp_of
 from emabench.data.sources.shards.labelled import LabelledImage, as_encoded, plain_label
-from emabench.data.sources.shards.split_words import chosen_splits, split_of
+from emabench.data.sources.shards.split_words import by_split, chosen_splits
 from emabench.data.sources.shards.tar_members import TarMember, read_members
 from emabench.data.sources.source import Source
 from emabench.data.sources.tree import IMAGE_SUFFIXES
@@ -79,10 +79,7 @@ def read_webdataset(
         NotFoundError: a shard does not exist.
         DataError: a shard is damaged or hostile, or its samples make no data set.
     """
-    splits: dict[str, list[Path]] = {}
-    for file in shards_of(place):
-        splits.setdefault(split_of(file), []).append(file)
-    train, test, name, unused = chosen_splits(place, splits)
+    train, test, name, unused = chosen_splits(place, shards_of(place))
     shards = [_Shard(file, label_key, cache.folder / "manifests") for file in (*train, *test)]
     _read_all(shards, progress)
     left: Counter[str] = Counter()
@@ -90,18 +87,19 @@ def read_webdataset(
         left.update(shard.left_out)
     if left:
         kinds = ", ".join(f".{suffix} ({count:,})" for suffix, count in left.most_common(5))
-        warnings.warn(f"{place}: members left out: {kinds}", RuntimeWarning, stacklevel=2)
+        warn_left_out(f"{place}: members left out: {kinds}")
     both = shards[: len(train)], shards[len(train) :]
     parts = [[image for shard in part for image in shard.images] for part in both if part]
     if any(image.label is None and "/" in image.name for part in parts for image in part):
-        note = f"{place}: without .cls or .json the images have no labels: folders are no classes"
-        warnings.warn(note, RuntimeWarning, stacklevel=2)
+        warn_left_out(
+            f"{place}: without .cls or .json the images have no labels: folders are no classes"
+        )
     not_used = f" ({', '.join(unused)} not used)" if unused else ""
     return as_encoded(place, parts, f"{name} shards{not_used}")
 
 
-def shards_of(place: str) -> list[Path]:
-    """Return the files that a folder, a path or a pattern with braces names.
+def shards_of(place: str) -> dict[str, list[Path]]:
+    """Return the files that a folder, a path or a pattern with braces names, by their split.
 
     Raises:
         SpecError: the pattern means too many files.
@@ -113,14 +111,16 @@ def shards_of(place: str) -> list[Path]:
         found = sorted(each for pattern in ("*.tar", "*/*.tar") for each in path.glob(pattern))
         if not found:
             raise DataError(f"{place}: no .tar file in it", hint="name the folder of the shards")
-        return found
+        return by_split(found, path)
     if path.exists() or "{" not in place:
-        return [path]
+        return by_split([path], path.parent)
     if re.match(r"\w+:", place):
         raise SpecError(
             f"{shown(place)} is no file", hint="shards are read from the disk: copy them there"
         )
-    return [Path(name).expanduser() for name in sorted(set(_expanded(place, [0])))]
+    files = [Path(name).expanduser() for name in sorted(set(_expanded(place, [0])))]
+    begins = Path(f"{place[: place.index('{')]}…").expanduser()
+    return by_split(files, begins.parent)
 
 
 def _expanded(text: str, made: list[int]) -> Iterator[str]:
