@@ -168,6 +168,12 @@ def test_the_key_of_the_label_may_be_named(tmp_path, cache, pictures):
         load(tmp_path / "a.tar", cache)
     assert "data.label_column=label" in (caught.value.hint or "")
     assert load(tmp_path / "a.tar", cache, label_column="cls").classes == ("0", "1")
+    with pytest.raises(DataError, match=r"0\.json: it has no key 'csl'") as caught:
+        load(tmp_path / "a.tar", cache, label_column="csl")
+    assert "'cls', 'label'" in (caught.value.hint or "")
+    write(tmp_path / "b.tar", samples(pictures, 0, 6))
+    with pytest.raises(DataError, match=r"sample 0000 has no \.json"):
+        load(tmp_path / "b.tar", cache, label_column="cls")
     with pytest.raises(SpecError, match=r"label_column=cls does not apply to synthetic"):
         load_dataset(DataSpec(dataset="synthetic", label_column="cls"))
 

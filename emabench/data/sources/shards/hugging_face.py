@@ -153,21 +153,21 @@ def _require_all(place: str, files: list[Path]) -> None:
 def _from_hub(place: str) -> Path:
     """Return where the hub's cache has a data set, after a download if the user allows it."""
     match = _HUB_PLACE.fullmatch(place)
-    name, revision, folder = (None, None, "") if match is None else match.groups()
-    revision = _CONVERTED.get(revision, revision and unquote(revision))
-    # All of them become parts of paths in the cache.
-    if name is None or not all(map(_stays_inside, (place, revision or ""))):
+    revision = "" if match is None else _CONVERTED.get(match[2], unquote(match[2] or ""))
+    # Both become parts of paths in the cache.
+    if match is None or not all(map(_stays_inside, (place, revision))):
         raise SpecError(
             f"{shown(place)} is no data set of the hub",
             hint="hf://datasets/OWNER/NAME, with @REVISION and a folder where it needs them",
         )
+    name, folder = match[1], match[3]
     try:
         from huggingface_hub import snapshot_download
 
         found = snapshot_download(
             name,
             repo_type="dataset",
-            revision=revision,
+            revision=revision or None,
             allow_patterns=[f"{folder[1:]}/{each}" if folder else each for each in _PATTERNS],
             local_files_only=not may_download(),
         )

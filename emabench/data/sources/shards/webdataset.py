@@ -275,15 +275,20 @@ def _samples(
                 f"{file}: sample {name} has no image",
                 hint=f"an image is called {name}.jpg, .png, .webp or the like",
             )
-        found.append((sample.image, _class_of(file, sample, label_key)))
+        found.append((sample.image, _class_of(file, name, sample, label_key)))
     return found, dict(left)
 
 
-def _class_of(file: Path, sample: _Sample, label_key: str | None) -> str | None:
+def _class_of(file: Path, name: str, sample: _Sample, label_key: str | None) -> str | None:
     if sample.cls is not None and label_key is None:
         return _text(file, sample.cls).strip()
     if sample.json is None:
-        return None
+        if label_key is None:
+            return None
+        raise DataError(
+            f"{file}: sample {name} has no .json, and its label is to be {shown(label_key)} of it",
+            hint="leave data.label_column out to take the class from .cls",
+        )
     called = f"{file}: {sample.json.name}"
     try:
         values = json.loads(_text(file, sample.json), object_pairs_hook=unique_pairs)
@@ -291,14 +296,20 @@ def _class_of(file: Path, sample: _Sample, label_key: str | None) -> str | None:
         raise DataError(
             f"{called}: cannot be read as JSON: {str(error)[:200]}", hint="write it again"
         ) from error
-    keys = (label_key,) if label_key else _LABEL_KEYS
-    named = [key for key in keys if isinstance(values, dict) and key in values]
+    known = values if isinstance(values, dict) else {}
+    if label_key is not None and label_key not in known:
+        names = ", ".join(map(shown, sorted(known)[:12]))
+        raise DataError(
+            f"{called}: it has no key {shown(label_key)}", hint=f"it has {names or 'no keys'}"
+        )
+    keys = _LABEL_KEYS if label_key is None else (label_key,)
+    named = [key for key in keys if key in known]
     if len(named) > 1:
         raise DataError(
             f"{called}: {' and '.join(named)} could both be its class",
             hint=f"say which: --set data.label_column={named[0]}",
         )
-    return str(plain_label(values[named[0]], called)) if named else None
+    return str(plain_label(known[named[0]], called)) if named else None
 
 
 def _text(file: Path, member: TarMember) -> str:
