@@ -238,7 +238,7 @@ def test_offsets_of_a_stream_that_lead_out_are_refused(tmp_path, pictures):
         load(place)
 
 
-def test_a_bomb_is_refused_before_it_fills_the_cache(tmp_path):
+def test_a_bomb_is_refused_before_it_fills_the_cache(tmp_path, monkeypatch):
     large = encoded(np.zeros((700, 700, 3), np.uint8), "BMP")
     rows_ = {"image": [{"bytes": large, "path": None}] * 200, "label": [0, 1] * 100}
     place = save(tmp_path / "some.parquet", table(rows_))
@@ -246,6 +246,18 @@ def test_a_bomb_is_refused_before_it_fills_the_cache(tmp_path):
     with pytest.raises(DataError, match="more than 100 times as large as the file"):
         load(place)
     assert not list((tmp_path / "cache").rglob("*.pack*"))
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **__: pytest.fail("read"))
+    for kept_once in (True, False):
+        pq.write_table(
+            table({name: values[:16] for name, values in rows_.items()}),
+            place,
+            compression="zstd",
+            use_dictionary=kept_once,
+            dictionary_pagesize_limit=2**30,
+        )
+        assert place.stat().st_size < 2**14
+        with pytest.raises(DataError, match="more than 100 times as large as the file"):
+            load(place)
 
 
 def test_neither_pandas_nor_the_library_of_hugging_face_is_imported(tmp_path, pictures):
