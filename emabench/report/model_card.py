@@ -54,10 +54,13 @@ def card_place(weights: Path) -> Path:
     That is ``README.md`` beside it, or a file named after the weights where there is another one.
     """
     readme = weights.with_name(_CARD)
+    own = weights.with_name(f"{weights.name}.md")
+    if weights.name.casefold() == _CARD.casefold():
+        return own
     if not readme.exists():
         return readme
     is_ours = readme.is_file() and _mark(weights) in readme.read_text("utf-8", errors="replace")
-    return readme if is_ours else weights.with_name(f"{weights.name}.md")
+    return readme if is_ours else own
 
 
 def model_card(

@@ -92,6 +92,27 @@ def test_nobody_elses_readme_is_replaced(emabench, run, folder):
     assert not (folder / "w.safetensors").exists()
 
 
+def test_weights_called_readme_stay_weights_and_both_files_are_for_everybody(emabench, run, folder):
+    for file in (folder / "results-artifacts").rglob("*.safetensors"):
+        file.chmod(0o600)
+    result = emabench(["weights", "@last", "-o", "README.md", "--json"])
+    said = json.loads(result.out)
+    assert (said["file"], said["card"]) == ("README.md", "README.md.md")
+    assert digest(folder / "README.md") in (folder / "README.md.md").read_text()
+    (folder / "some").touch()
+    everybody = (folder / "some").stat().st_mode
+    assert {each.stat().st_mode for each in folder.glob("README*")} == {everybody}
+
+
+def test_what_stops_the_writing_leaves_no_draft(emabench, run, folder, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.copyfile", stop)
+    assert emabench(["weights", "@last", "-o", "w.safetensors"]).code == 130
+    assert not list(folder.glob("*w.safetensors*"))
+
+
 def test_the_card_of_the_same_file_is_renewed(emabench, run, folder):
     card(emabench)
     assert "the target network" in card(emabench, "--force", "--network", "target")[1]
