@@ -1,6 +1,7 @@
 """``weights`` puts a model card beside the weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from seeding import complete, evaluated, evaluation, plan
 from emabench.artifacts.layout import attempt_folder
 from emabench.evaluation.weights_file import digest
 from emabench.networks.backbone import build_backbone
+from emabench.plans.grids import command_line
 from emabench.spec import BackboneSpec
 from emabench.store import RunStore
 
@@ -22,8 +24,13 @@ def run(folder):
     """The id of a run with weights of two networks, in the store of the current folder."""
     fields = {"ema_scope": "full", "pretrain__data__data_dir": "/home/me/images"}
     fields |= {"pretrain__data__image_size": 28, "pretrain__backbone__stem": "original"}
+    also = [{"dataset": "folder", "data_dir": "/home/me/, more", "name": "more"}]
+    fields |= {"evaluation__data__data_dir": "/home/me/other", "evaluation__also": also}
+    planned = plan(pretrain__backbone__options=OPTIONS, **fields)
+    point = {name.replace("__", "."): value for name, value in fields.items()}
+    command = command_line(point | {"pretrain.seed": 0}, preset=None, file=None)
     with RunStore.open("results.db", mode="write") as store:
-        made = complete(store, plan(pretrain__backbone__options=OPTIONS, **fields))
+        made = complete(store, replace(planned, command=command))
         evaluated(store, evaluation(made, evaluation__network="target"), top1=12.5)
     weights = attempt_folder(folder / "results-artifacts", made, 1)
     weights.mkdir(parents=True)
@@ -61,7 +68,10 @@ def test_the_card_says_what_the_weights_are(emabench, run, folder):
     assert knn[0] == "knn_top1"
     assert "12.50" not in body, "that is of another network"
     assert digest(folder / "w.safetensors") in body
-    assert "emabench run --seed 0" in body
+    assert " --data-dir … --image-size 28 " in body
+    assert " --set 'evaluation.data.data_dir=…' " in body
+    assert '"data_dir": …, "name": "more"}]\' --seed 0\n' in body
+    assert "name: more" in body
     spec = yaml.safe_load(body.partition("```yaml\n")[2].partition("```")[0])
     assert spec["pretrain"]["ema"]["scope"] == "full"
     assert "/home/me" not in text
