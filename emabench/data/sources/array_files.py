@@ -116,6 +116,8 @@ def read_array_files(place: Path) -> SplitArrays:
     found = find_arrays(place)
     for note in found.notes:
         warn_left_out(f"{found.place}: {note}")
+    if _is_archive(place):
+        _check_room(found)
     pairs = [pair for pair in (found.train, found.test) if pair is not None]
     images = [_image_rows(_values(found, name)) for name, _ in pairs]
     labels = [_label_values(found, name) for _, name in pairs if name is not None]
@@ -351,7 +353,7 @@ def _members(place: Path) -> list[str]:
 @contextmanager
 def _member(place: Path, member: str) -> Iterator[tuple[IO[bytes], int]]:
     """Open an array; yield it with its length in bytes."""
-    if place.is_dir() or not zipfile.is_zipfile(place):
+    if not _is_archive(place):
         file = place / f"{member}.npy" if place.is_dir() else place
         if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would wait for a writer
             raise DataError(f"{file}: not a regular file", hint="remove it, or save the array")
@@ -414,11 +416,11 @@ def _values(found: ArraySet, name: str) -> np.ndarray:
     """Return an array: mapped where it is a file of its own, else in memory.
 
     Raises:
-        DataError: it is damaged, or larger than half of the free memory.
+        DataError: it is damaged.
     """
     place, header, member = found.place, found.headers[name], found.members[name]
     called = _called(found, name)
-    if place.is_dir() or not zipfile.is_zipfile(place):
+    if not _is_archive(place):
         file = place / f"{member}.npy" if place.is_dir() else place
         with _readable(called):
             return np.memmap(
@@ -429,7 +431,6 @@ def _values(found: ArraySet, name: str) -> np.ndarray:
                 shape=header.shape,
                 order="F" if header.is_fortran else "C",
             )
-    _check_room(found)
     with _readable(called), _member(place, member) as (stream, _):
         values = np.lib.format.read_array(
             stream, allow_pickle=False, max_header_size=_HEADER_CHARACTERS
@@ -438,7 +439,16 @@ def _values(found: ArraySet, name: str) -> np.ndarray:
         return np.asarray(values)
 
 
+def _is_archive(place: Path) -> bool:
+    return place.is_file() and zipfile.is_zipfile(place)
+
+
 def _check_room(found: ArraySet) -> None:
+    """Check that the arrays of an archive fit into half of the memory that is free before them.
+
+    Raises:
+        DataError: they do not.
+    """
     import psutil
 
     needed = sum(header.nbytes for header in found.headers.values())

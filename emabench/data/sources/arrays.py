@@ -87,10 +87,11 @@ def _embedded() -> ImageArrays:
 
 def array_source(arrays: ImageArrays, spec: DataSpec, cache: ImageCache) -> Source:
     """Return arrays as a data set of the size that the spec asks for, with its content hash."""
-    rows = _ArrayRows(
-        {"train": arrays.train[0], "test": arrays.test[0]}, arrays.content_hash, spec.crop
-    )
     size = spec.image_size or arrays.train[0].shape[1]
+    images = {"train": arrays.train[0], "test": arrays.test[0]}
+    if size == arrays.train[0].shape[1]:  # they are held already, and kept so
+        images = {name: _to_rgb(each) for name, each in images.items()}
+    rows = _ArrayRows(images, arrays.content_hash, spec.crop)
     train, test, statistics = rows.at_size(size, cache, lambda: arrays.statistics)
     return Source(
         classes=arrays.classes,
@@ -237,14 +238,13 @@ class _ArrayRows:
 
 
 def _as_they_are(images: Images, size: int) -> Images | None:
-    """Return images that need no work, or so little that it is done in memory; else None."""
+    """Return images that need no work; else None."""
     if not len(images):
         return np.empty((0, size, size, 3), dtype=np.uint8)
-    if images.shape[1:3] != (size, size):
+    if images.shape[1:] != (size, size, 3):
         return None
-    if isinstance(images, np.ndarray) and not isinstance(images, np.memmap):
-        return np.ascontiguousarray(_to_rgb(images))
-    return images if len(images.shape) == 4 else None
+    is_held = isinstance(images, np.ndarray) and not isinstance(images, np.memmap)
+    return np.ascontiguousarray(images) if is_held else images
 
 
 def _making(images: Images, size: int, crop: CropRule) -> Iterator[np.ndarray]:

@@ -106,6 +106,7 @@ def test_grey_images_become_rgb_whether_mapped_or_held(tmp_path, images):
         mapped = load(tmp_path / "arrays", subset_seed=seed)
         held = load(tmp_path / "some.npz", subset_seed=seed)
         assert mapped.train.images.shape[1:] == (12, 12, 3)
+        assert isinstance(held.train.images, np.memmap), "three times as large, they are cached"
         assert np.array_equal(mapped.train.images[:], held.train.images[:])
         assert mapped.mean == held.mean
 
@@ -230,6 +231,19 @@ def test_an_archive_larger_than_the_memory_is_refused_by_its_headers(tmp_path, i
     with pytest.raises(DataError, match=r"its arrays take 0\.0 GiB of memory") as caught:
         load(bomb)
     assert "mapped" in (caught.value.hint or "")
+    np.savez(tmp_path / "some.npz", x=images[:24], y=LABELS)
+    needed = images[:24].nbytes + LABELS.nbytes
+
+    class Filling:
+        """Half of it is what the arrays need; once they are read there is less."""
+
+        def __init__(self) -> None:
+            self.available = 2 * needed if not asked else needed
+            asked.append(self.available)
+
+    asked: list[int] = []
+    monkeypatch.setattr("psutil.virtual_memory", Filling)
+    assert array_files.read_array_files(tmp_path / "some.npz").classes == ("0", "1", "2")
 
 
 def test_a_changed_byte_in_an_archive_is_noticed(tmp_path, images):
