@@ -21,7 +21,7 @@ import numpy as np
 from emabench.data.cache.image_cache import ImageCache
 from emabench.data.sources.arrays import SplitArrays, split_source
 from emabench.data.sources.left_out import warn_left_out
-from emabench.data.sources.requirements import require_trained_classes
+from emabench.data.sources.requirements import require_class_names, require_trained_classes
 from emabench.data.sources.source import Source
 from emabench.errors import DataError, EmabenchError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
@@ -40,7 +40,6 @@ _CLASSES = ("classes", "class_names")
 _HEADER_CHARACTERS = 10_000
 _PLAIN_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _IS_ENCRYPTED = 1
-_LONGEST_CLASS = 200
 
 
 @dataclass(frozen=True)
@@ -296,11 +295,7 @@ def _as_classes(
             hint="save them as text: np.array(['ape', 'bee'])",
         )
     names = tuple(map(str, _values(found, found.classes)))
-    if len(set(names)) < len(names) or max(map(len, names), default=0) > _LONGEST_CLASS:
-        raise DataError(
-            f"{place}: names that stand twice, or are longer than {_LONGEST_CLASS} characters",
-            hint="give each class a name of its own",
-        )
+    require_class_names(names, place)
     largest = max(int(each.max()) for each in labels)
     if largest >= len(names):
         raise DataError(

@@ -203,6 +203,12 @@ def test_tables_that_make_no_data_set_are_refused(tmp_path, pictures, change, me
     assert caught.value.hint
 
 
+def test_classes_of_one_name_are_not_merged(tmp_path, pictures):
+    place = save(tmp_path / "some.parquet", table(rows(pictures, range(12)), ["ape", "bee", "ape"]))
+    with pytest.raises(DataError, match="two classes are called 'ape'"):
+        load(place)
+
+
 def test_parts_without_rows_are_refused(tmp_path, pictures):
     full, empty = table(rows(pictures, range(12))), table(rows(pictures, range(12)))[:0]
     for name, parts in {"training": (empty, full), "testing": (full, empty)}.items():

@@ -127,6 +127,8 @@ def test_patterns_and_unused_parts(tmp_path, cache, pictures):
         "val": [Path("test/val-a.tar"), Path("test/val-b.tar")],
         "": [Path("test/0.tar")],
     }
+    with pytest.raises(SpecError, match="means no file"):
+        shards_of("w-{5..1}.tar")
     with pytest.raises(SpecError, match="more than 100,000 files"):
         shards_of("{0..999999}{0..999999}.tar")
     with pytest.raises(SpecError, match="is no file"):

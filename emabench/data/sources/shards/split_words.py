@@ -57,8 +57,9 @@ def chosen_splits(
     train = "train" if "train" in splits else next(iter(splits)) if len(splits) == 1 else ""
     test = next((name for name in TEST_NAMES if name in splits and name != train), "")
     if train not in splits:
+        found = " and ".join(sorted(name or "others" for name in splits))
         raise DataError(
-            f"{place}: {' and '.join(sorted(splits))}, but nothing for training",
+            f"{place}: {found}, but nothing for training",
             hint="begin the names of the files that are for training with train",
         )
     unused = sorted(name for name in splits if name not in (train, test))

@@ -19,6 +19,7 @@ from emabench.data.cache.image_cache import write_atomically
 from emabench.data.decode import MOST_BYTES, FileFacts, inspect_content
 from emabench.data.places import stretch
 from emabench.data.sources.manifest import is_settled, stamp_of
+from emabench.data.sources.requirements import require_class_names
 from emabench.data.sources.shards.labelled import LabelledImage, plain_label
 from emabench.errors import DataError, EmabenchError
 from emabench.spec.plain import shown
@@ -59,7 +60,8 @@ def read_columns(file: Path, image: str | None, label: str | None) -> TableColum
         label: that of labels.
 
     Raises:
-        DataError: the file is damaged, or a column is not there, not found, or of several labels.
+        DataError: the file is damaged, a column is not there or not found, or the names
+            of classes do not tell them apart.
     """
     with _readable(file):
         schema = _schema(file)
@@ -88,6 +90,8 @@ def read_columns(file: Path, image: str | None, label: str | None) -> TableColum
         isinstance(names, list) and all(isinstance(each, str) for each in names)
     ):
         raise DataError(f"{file}: the names of its classes are no text", hint="write it again")
+    if names is not None:
+        require_class_names(names, str(file))
     return TableColumns(image, label, None if names is None else tuple(names))
 
 

@@ -50,7 +50,7 @@ def load_webdataset(spec: DataSpec, cache: ImageCache, progress: Progress | None
         progress: called with the number of images done and of all.
 
     Raises:
-        SpecError: there is no ``data_dir``, or a pattern means too many files.
+        SpecError: there is no ``data_dir``, or a pattern means no file or too many.
         NotFoundError: a shard does not exist.
         DataError: a shard is damaged or hostile, or its samples make no data set.
     """
@@ -102,7 +102,7 @@ def shards_of(place: str) -> dict[str, list[Path]]:
     """Return the files that a folder, a path or a pattern with braces names, by their split.
 
     Raises:
-        SpecError: the pattern means too many files.
+        SpecError: the pattern means no file, or too many.
         NotFoundError: there is nothing of that name.
         DataError: the folder has no shards.
     """
@@ -119,6 +119,11 @@ def shards_of(place: str) -> dict[str, list[Path]]:
             f"{shown(place)} is no file", hint="shards are read from the disk: copy them there"
         )
     files = [Path(name).expanduser() for name in sorted(set(_expanded(place, [0])))]
+    if not files:
+        raise SpecError(
+            f"the pattern {shown(place)} means no file",
+            hint="the smaller number comes first, as in train-{000..007}.tar",
+        )
     begins = Path(f"{place[: place.index('{')]}…").expanduser()
     return by_split(files, begins.parent)
 
