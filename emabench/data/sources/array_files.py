@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from emabench.data.cache.image_cache import ImageCache
+from emabench.data.places import given_path
 from emabench.data.sources.arrays import SplitArrays, split_source
 from emabench.data.sources.left_out import warn_left_out
 from emabench.data.sources.requirements import require_class_names, require_trained_classes
@@ -102,7 +103,7 @@ def load_array_files(spec: DataSpec, cache: ImageCache) -> Source:
         raise SpecError(
             "dataset=arrays needs data_dir", hint="name an .npz file, or a folder of .npy files"
         )
-    return split_source(read_array_files(Path(spec.data_dir).expanduser()), spec, cache)
+    return split_source(read_array_files(given_path(spec.data_dir)), spec, cache)
 
 
 def read_array_files(place: Path) -> SplitArrays:

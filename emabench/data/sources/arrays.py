@@ -18,9 +18,9 @@ from emabench.data.cache.image_rows import Images, take
 from emabench.data.decode import DECODER, CropRule, resize_arrays
 from emabench.data.pool import in_pieces
 from emabench.data.sources import fashion_mini
-from emabench.data.sources.requirements import native_size, require_spread, require_two_of_each
+from emabench.data.sources.requirements import native_size, require_spread
 from emabench.data.sources.source import Source
-from emabench.data.subset import held_out
+from emabench.data.subset import drawn_test_part
 from emabench.errors import SpecError
 from emabench.spec.data import DataSpec
 
@@ -135,22 +135,21 @@ def split_source(arrays: SplitArrays, spec: DataSpec, cache: ImageCache) -> Sour
     Raises:
         DataError: a class cannot be split, or the training images are of one colour.
     """
-    classes, splits, split = arrays.classes, arrays.splits, arrays.split
+    classes, splits = arrays.classes, arrays.splits
     identity = content_hash(classes, splits)
     sizes = {(images.shape[2], images.shape[1]) for images, _ in splits}
     names = ["train", "test"]
     parts: list[tuple[Images, np.ndarray]] = list(splits)
     images, labels = splits[0]
-    if not classes:
+    drawn, split = drawn_test_part(
+        spec, classes, [part[1] for part in splits], arrays.split, arrays.place
+    )
+    if drawn is not None and not drawn.any():  # nothing is copied
         parts = [(images, labels), (images[:0], labels[:0])]
-        split = "no labels: all for training"
-    elif len(splits) == 1:
-        require_two_of_each(classes, labels, arrays.place)
-        drawn = held_out(labels, spec.test_fraction, spec.subset_seed)
+    elif drawn is not None:
         parts = [(take(images, np.flatnonzero(part)), labels[part]) for part in (~drawn, drawn)]
         which = hashlib.blake2b(drawn.tobytes(), digest_size=16).hexdigest()
         names = [f"{name}-{which}" for name in names]
-        split = f"seeded {100 * spec.test_fraction:g} % split"
     size = spec.image_size or native_size(sizes)
     rows = _ArrayRows(
         {name: part[0] for name, part in zip(names, parts, strict=True)}, identity, spec.crop

@@ -8,6 +8,7 @@ import numpy as np
 
 from emabench.data.cache.image_cache import ImageCache
 from emabench.data.decode import FileFacts
+from emabench.data.places import given_path
 from emabench.data.sources.encoded import EncodedImages, EncodedSplit, load_encoded
 from emabench.data.sources.left_out import warn_left_out
 from emabench.data.sources.manifest import Progress, read_facts
@@ -37,7 +38,7 @@ def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = N
         raise SpecError(
             "dataset=folder needs data_dir", hint="name a folder that has one folder per class"
         )
-    encoded = read_folder(Path(spec.data_dir).expanduser(), cache, progress)
+    encoded = read_folder(given_path(spec.data_dir), cache, progress)
     return load_encoded(spec, encoded, cache, progress)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from emabench.data.cache.image_cache import ImageCache
 from emabench.data.downloads import may_download
+from emabench.data.places import given_path
 from emabench.data.sources.encoded import EncodedImages, load_encoded
 from emabench.data.sources.manifest import Progress
 from emabench.data.sources.shards.labelled import LabelledImage, as_encoded
@@ -105,7 +106,7 @@ def table_files(place: str) -> dict[str, list[Path]]:
         NotFoundError: it does not exist, or is not in the hub's cache.
         DataError: there are none, some are missing, or those of several data sets.
     """
-    root = _from_hub(place) if place.startswith(HUB) else Path(place).expanduser()
+    root = _from_hub(place) if place.startswith(HUB) else given_path(place)
     if not root.exists():
         raise NotFoundError(f"{place}: there is no such file or folder", hint="check data_dir")
     if root.is_file():
@@ -146,7 +147,7 @@ def _require_all(place: str, files: list[Path]) -> None:
         if count != total:
             raise DataError(
                 f"{place}: {count} of the {total} files {name}-…-of-{total:05} are there",
-                hint="fetch the rest, with --download from the hub",
+                hint="fetch the rest, from the hub with 'emabench run --download'",
             )
 
 
@@ -179,7 +180,7 @@ def _from_hub(place: str) -> Path:
                 hint="check the name and the network; a private one needs HF_TOKEN",
             ) from error
         raise NotFoundError(
-            f"{place}: not in the cache of the hub", hint="--download fetches it"
+            f"{place}: not in the cache of the hub", hint="'emabench run --download' fetches it"
         ) from error
     return Path(found + folder)
 

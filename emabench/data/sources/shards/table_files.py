@@ -101,11 +101,12 @@ def _only(file: Path, found: list[str], kind: str, what: str) -> str:
     if not found:
         raise DataError(
             f"{file}: no column holds the bytes of {what}",
-            hint=f"say which: --set data.{kind}_column=NAME; links and paths are not followed",
+            hint=f"say which: 'emabench run --set data.{kind}_column=NAME'; links and paths are "
+            "not followed",
         )
     raise DataError(
         f"{file}: {' and '.join(found[:8])} could both hold the {what}",
-        hint=f"say which: --set data.{kind}_column={found[0]}",
+        hint=f"say which: 'emabench run --set data.{kind}_column={found[0]}'",
     )
 
 

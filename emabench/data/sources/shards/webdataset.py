@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from emabench.data.cache.image_cache import ImageCache, write_atomically
 from emabench.data.decode import FileFacts, inspect, read_bytes
-from emabench.data.places import stretch
+from emabench.data.places import given_path, stretch
 from emabench.data.pool import in_pieces
 from emabench.data.sources.encoded import EncodedImages, load_encoded
 from emabench.data.sources.left_out import warn_left_out
@@ -106,7 +106,7 @@ def shards_of(place: str) -> dict[str, list[Path]]:
         NotFoundError: there is nothing of that name.
         DataError: the folder has no shards.
     """
-    path = Path(place).expanduser()
+    path = given_path(place)
     if path.is_dir():
         found = sorted(each for pattern in ("*.tar", "*/*.tar") for each in path.glob(pattern))
         if not found:
@@ -312,7 +312,7 @@ def _class_of(file: Path, name: str, sample: _Sample, label_key: str | None) -> 
     if len(named) > 1:
         raise DataError(
             f"{called}: {' and '.join(named)} could both be its class",
-            hint=f"say which: --set data.label_column={named[0]}",
+            hint=f"say which: 'emabench run --set data.label_column={named[0]}'",
         )
     return str(plain_label(known[named[0]], called)) if named else None
 
