@@ -22,6 +22,7 @@ from emabench.data.cache.image_cache import ImageCache
 from emabench.data.places import given_path
 from emabench.data.sources.arrays import SplitArrays, split_source
 from emabench.data.sources.left_out import warn_left_out
+from emabench.data.sources.manifest import Origin
 from emabench.data.sources.requirements import require_class_names, require_trained_classes
 from emabench.data.sources.source import Source
 from emabench.errors import DataError, EmabenchError, NotFoundError, SpecError
@@ -113,6 +114,7 @@ def read_array_files(place: Path) -> SplitArrays:
         NotFoundError: there is no such place.
         DataError: the arrays are damaged, hold Python objects, or make no data set.
     """
+    origin = _origin(place)
     found = find_arrays(place)
     for note in found.notes:
         warn_left_out(f"{found.place}: {note}")
@@ -129,7 +131,15 @@ def read_array_files(place: Path) -> SplitArrays:
         labels = [np.zeros(len(images[0]), dtype=np.int64)]
     splits = tuple(zip(images, labels, strict=True))
     split = "" if found.test is None else found.members[found.test[0]]
-    return SplitArrays(classes, splits, split, str(place))
+    return SplitArrays(classes, splits, split, str(place), origin)
+
+
+def _origin(place: Path) -> Origin | None:
+    """Return the files of a place, before they are read; None: whoever reads them says why not."""
+    try:
+        return Origin.of(sorted(place.glob("*.npy")) if place.is_dir() else [place])
+    except OSError:
+        return None
 
 
 def find_arrays(place: Path) -> ArraySet:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property, lru_cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from emabench.data.cache.image_rows import Images, take
 from emabench.data.decode import DECODER, CropRule, resize_arrays
 from emabench.data.pool import in_pieces
 from emabench.data.sources import fashion_mini
+from emabench.data.sources.manifest import Origin
 from emabench.data.sources.requirements import native_size, require_spread
 from emabench.data.sources.source import Source
 from emabench.data.subset import drawn_test_part
@@ -116,12 +118,20 @@ class SplitArrays:
             (grey) or ``[N, H, W, 3]``, and labels int64 ``[N]``. What is mapped stays mapped.
         split: how the test images came about; of no use without them.
         place: where they lie, for messages.
+        origin: the files that they come from, where nothing else decides what they are.
     """
 
     classes: tuple[str, ...]
     splits: tuple[tuple[np.ndarray, np.ndarray], ...]
     split: str
     place: str
+    origin: Origin | None = None
+
+    def known(self, what: str, cache: ImageCache, find_out: Callable[[], list[Any]]) -> list[Any]:
+        """Return values that follow from the arrays, which take a pass over all of them."""
+        if self.origin is None:
+            return find_out()
+        return self.origin.once(what, cache.folder / "manifests", find_out)
 
 
 def split_source(arrays: SplitArrays, spec: DataSpec, cache: ImageCache) -> Source:
@@ -136,7 +146,7 @@ def split_source(arrays: SplitArrays, spec: DataSpec, cache: ImageCache) -> Sour
         DataError: a class cannot be split, or the training images are of one colour.
     """
     classes, splits = arrays.classes, arrays.splits
-    identity = content_hash(classes, splits)
+    (identity,) = arrays.known("content hash", cache, lambda: [content_hash(classes, splits)])
     sizes = {(images.shape[2], images.shape[1]) for images, _ in splits}
     names = ["train", "test"]
     parts: list[tuple[Images, np.ndarray]] = list(splits)
@@ -154,7 +164,15 @@ def split_source(arrays: SplitArrays, spec: DataSpec, cache: ImageCache) -> Sour
     rows = _ArrayRows(
         {name: part[0] for name, part in zip(names, parts, strict=True)}, identity, spec.crop
     )
-    train, test, statistics = rows.at_size(size, cache, lambda: _statistics(parts[0][0]))
+
+    def native() -> ChannelStatistics:
+        found = arrays.known(
+            f"statistics of {names[0]}", cache, lambda: [*astuple(_statistics(parts[0][0]))]
+        )
+        mean, std = map(tuple, found)
+        return ChannelStatistics(mean, std)
+
+    train, test, statistics = rows.at_size(size, cache, native)
     require_spread(spec, statistics)
     return Source(
         classes=classes,

@@ -15,7 +15,7 @@ from PIL import Image
 
 from emabench.data.cache.image_rows import ChosenRows
 from emabench.data.images import Dataset, load_dataset
-from emabench.data.sources import array_files
+from emabench.data.sources import array_files, arrays, manifest
 from emabench.errors import DataError, EmabenchError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
 
@@ -109,6 +109,25 @@ def test_grey_images_become_rgb_whether_mapped_or_held(tmp_path, images):
         assert isinstance(held.train.images, np.memmap), "three times as large, they are cached"
         assert np.array_equal(mapped.train.images[:], held.train.images[:])
         assert mapped.mean == held.mean
+
+
+def test_arrays_are_hashed_and_counted_once(tmp_path, images, monkeypatch):
+    (tmp_path / "arrays").mkdir()
+    np.savez(tmp_path / "some.npz", images=images[:24], labels=LABELS)
+    np.save(tmp_path / "arrays" / "images.npy", images[:24])
+    np.save(tmp_path / "arrays" / "labels.npy", LABELS)
+    monkeypatch.setattr(manifest, "SETTLED_NS", -(10**10))
+    first = [load(tmp_path / place) for place in ("some.npz", "arrays")]
+    with monkeypatch.context() as patch:
+        for name in ("content_hash", "_statistics"):
+            patch.setattr(arrays, name, lambda *_: pytest.fail("all of it is read again"))
+        again = [load(tmp_path / place) for place in ("some.npz", "arrays")]
+    for one, other in zip(first, again, strict=True):
+        facts = ("content_hash", "mean", "std", "split")
+        assert [getattr(one, name) for name in facts] == [getattr(other, name) for name in facts]
+    assert load(tmp_path / "arrays", subset_seed=1).mean != first[1].mean
+    np.save(tmp_path / "arrays" / "labels.npy", LABELS[::-1])
+    assert load(tmp_path / "arrays").content_hash != first[1].content_hash
 
 
 def test_images_alone_have_no_labels(tmp_path, images):
