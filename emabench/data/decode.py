@@ -28,6 +28,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What an image may be, by its content. Pillow reads more, some of it by starting programs."""
 MOST_BYTES = 2**30
 _MOST_PIXELS = 2**27
+if Image.MAX_IMAGE_PIXELS is not None:  # Pillow would warn of images that are read here
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, _MOST_PIXELS)
 _DEEP_FORMATS = ("PNG", "TIFF")
 """Those in which Pillow takes the upper 8 of 16 bits of a colour."""
 

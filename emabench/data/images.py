@@ -64,8 +64,8 @@ class Dataset:
     split: str
     """How the test set came about: ``official``, ``test/``, ``val/``, ``seeded 20 % split``."""
     mean: tuple[float, float, float]
-    """Mean of each channel over the whole training split of this data set, in 0..1; of a folder
-    over the images of the subset."""
+    """Mean of each channel over the whole training split of this data set, in 0..1; of a data
+    set of image files (folder, shards, tables, flowers102, eurosat) over those of the subset."""
     std: tuple[float, float, float]
     """Standard deviation likewise; 1 for a channel that never changes."""
     revisions: tuple[str, ...] = ()

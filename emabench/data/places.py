@@ -1,13 +1,16 @@
 """Where the bytes of an encoded image are: a file of its own, or a stretch of a larger one.
 
 A place is text, which is small and goes to the processes that decode: the path of a file, or what
-``stretch`` makes.
+``stretch`` makes. ``given_path`` reads the path that a user gives.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from emabench.errors import NotFoundError
+from emabench.spec.plain import shown
 
 _BETWEEN = "\0"
 """Occurs in no path."""
@@ -28,6 +31,23 @@ class Place:
     offset: int
     length: int | None
     shown: str
+
+
+def given_path(text: str) -> Path:
+    """Return the path that a user gives, ``~`` read as a home; nothing has to be there.
+
+    Raises:
+        NotFoundError: nothing can be there: nobody has this home, or a name is too long.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise NotFoundError(
+            f"{shown(text)} cannot be looked for: {reason}", hint="check the path"
+        ) from error
+    return path
 
 
 def stretch(file: Path, offset: int, length: int, shown: str) -> str:

@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from emabench.data.cache.image_cache import ImageCache, cache_folder
+from emabench.data.places import given_path
 from emabench.data.sources.array_files import read_array_files
 from emabench.data.sources.arrays import SplitArrays
 from emabench.data.sources.encoded import EncodedImages
 from emabench.data.sources.folder import read_folder
-from emabench.data.sources.requirements import native_size, require_two_of_each
+from emabench.data.sources.left_out import LeftOutWarning
+from emabench.data.sources.requirements import native_size
 from emabench.data.sources.shards.hugging_face import HUB, read_hugging_face
 from emabench.data.sources.shards.webdataset import read_webdataset
 from emabench.data.sources.torchvision_sets import read_torchvision, torchvision_set_at
-from emabench.data.subset import held_out
+from emabench.data.subset import drawn_test_part
 from emabench.errors import DataError, NotFoundError
 from emabench.spec.data import DataSpec
 
@@ -40,6 +42,7 @@ class RecognisedData:
         largest: likewise, with the most.
         image_size: the side in pixels that all images get, unless a spec says another.
         left_out: what no run would see, a line for each reason.
+        notes: what else a run would say of the files.
     """
 
     dataset: str
@@ -52,6 +55,7 @@ class RecognisedData:
     largest: tuple[int, int]
     image_size: int
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def words(self) -> list[str]:
@@ -84,36 +88,33 @@ def recognise(
         warnings.simplefilter("always")
         found = _read(dataset, data_dir, cache, progress)
     labels, sizes = _labels_and_sizes(found)
-    classes, split = found.classes, found.split
-    counts = [len(each) for each in labels]
-    if not classes:
-        counts, split = [counts[0], 0], "no labels: all for training"
-    elif len(counts) == 1:
-        spec = DataSpec()
-        require_two_of_each(classes, labels[0], found.place)
-        test = int(held_out(labels[0], spec.test_fraction, spec.subset_seed).sum())
-        counts = [counts[0] - test, test]
-        split = f"seeded {100 * spec.test_fraction:g} % split"
+    drawn, split = drawn_test_part(DataSpec(), found.classes, labels, found.split, found.place)
+    test = len(labels[-1]) if drawn is None else int(drawn.sum())
+    train = len(labels[0]) if drawn is None else len(drawn) - test
+    said: dict[bool, list[str]] = {True: [], False: []}
+    for warning in caught:
+        said[issubclass(warning.category, LeftOutWarning)].append(str(warning.message))
     ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return RecognisedData(
         dataset=dataset,
         data_dir=data_dir,
-        classes=classes,
-        train=counts[0],
-        test=counts[1],
+        classes=found.classes,
+        train=train,
+        test=test,
         split=split,
         smallest=ordered[0],
         largest=ordered[-1],
         image_size=native_size(sizes),
-        left_out=tuple(str(warning.message) for warning in caught),
+        left_out=tuple(said[True]),
+        notes=tuple(said[False]),
     )
 
 
 def _kind_of(place: str) -> tuple[str, str]:
     """Return the name of the kind, and where exactly the data set lies."""
-    path = Path(place).expanduser()
     if place.startswith(HUB):
         return "hf", place
+    path = given_path(place)
     if not path.exists():
         if "{" in place:
             return "webdataset", place
@@ -162,9 +163,9 @@ def _read(
     progress: Callable[[int, int], None] | None,
 ) -> EncodedImages | SplitArrays:
     if dataset == "folder":
-        return read_folder(Path(data_dir).expanduser(), cache, progress)
+        return read_folder(given_path(data_dir), cache, progress)
     if dataset == "arrays":
-        return read_array_files(Path(data_dir).expanduser())
+        return read_array_files(given_path(data_dir))
     if dataset == "webdataset":
         return read_webdataset(data_dir, None, cache, progress)
     if dataset == "hf":

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from emabench.data.sources.requirements import require_two_of_each
 from emabench.errors import DataError
+from emabench.spec.data import DataSpec
 from emabench.spec.streams import derive
 
 
@@ -68,6 +72,34 @@ def _equal_quota(sizes: np.ndarray, count: int, extra_first: np.ndarray) -> np.n
         level = missing // len(open_classes)
         quota[open_classes] = np.minimum(quota[open_classes] + level, sizes[open_classes])
     return quota
+
+
+def drawn_test_part(
+    spec: DataSpec, classes: Sequence[str], labels: Sequence[np.ndarray], split: str, place: str
+) -> tuple[np.ndarray | None, str]:
+    """Return which images are to be taken for testing, and how the test images come about.
+
+    Args:
+        spec: the seed and the share of what is held out.
+        classes: their names; none where there are no labels.
+        labels: int64 ``[N]`` of the training images and, where there are some, of the test images.
+        split: how those came about.
+        place: where the classes lie, for the message.
+
+    Returns:
+        bool ``[N]`` of the training images, all False where there are no labels; None where there
+        are test images.
+
+    Raises:
+        DataError: a class has one image.
+    """
+    if not classes:
+        return np.zeros(len(labels[0]), dtype=bool), "no labels: all for training"
+    if len(labels) > 1:
+        return None, split
+    require_two_of_each(classes, labels[0], place)
+    drawn = held_out(labels[0], spec.test_fraction, spec.subset_seed)
+    return drawn, f"seeded {100 * spec.test_fraction:g} % split"
 
 
 def held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:

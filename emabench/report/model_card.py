@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +15,19 @@ from emabench.analysis.statistics import CONFIDENCE, Packed, share_interval
 from emabench.records import RunRecord
 from emabench.report.tables.evaluation_table import evaluated
 from emabench.spec.paths import value_at
-from emabench.spec.settings import without
 from emabench.store import RunStore
 from emabench.table import Table, fixed, visible
 
 _CARD = "README.md"
 """What hubs of models show."""
-_PRIVATE = ("pretrain.data.data_dir", "evaluation.data.data_dir")
-"""Fields that say where images lie here, which is nobody else's business."""
+_PRIVATE = "data_dir"
+"""The field, of any data set, that says where images lie here: nobody else's business."""
+_GIVEN = re.compile(
+    rf"(\b{_PRIVATE}=).*|(\b{_PRIVATE}['\"]?: *)"
+    r"(?:'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*\"|[^,}\]]*)",
+    re.DOTALL,
+)
+"""The field in a word of a command, by itself or in braces."""
 _ACCURACIES = {"top1": "linear probe", "top5": "linear probe", "knn_top1": "kNN", "knn_top5": "kNN"}
 
 
@@ -54,10 +61,13 @@ def card_place(weights: Path) -> Path:
     That is ``README.md`` beside it, or a file named after the weights where there is another one.
     """
     readme = weights.with_name(_CARD)
+    own = weights.with_name(f"{weights.name}.md")
+    if weights.name.casefold() == _CARD.casefold():
+        return own
     if not readme.exists():
         return readme
     is_ours = readme.is_file() and _mark(weights) in readme.read_text("utf-8", errors="replace")
-    return readme if is_ours else weights.with_name(f"{weights.name}.md")
+    return readme if is_ours else own
 
 
 def model_card(
@@ -79,7 +89,7 @@ def model_card(
         code: loads it.
         accuracies: of this network's backbone.
     """
-    spec = without(run.spec, _PRIVATE)
+    spec = _public(run.spec)
     method, scope = (value_at(spec, f"pretrain.{path}") for path in ("method.name", "ema.scope"))
     backbone, data = value_at(spec, "pretrain.backbone.name"), value_at(spec, "pretrain.data")
     header = {
@@ -99,7 +109,7 @@ def model_card(
         "## Use\n\n" + _fenced("python", code),
         f"SHA-256 of `{weights.name}`: `{digest}`",
         "## Accuracy\n\n" + _accuracy(rows, network),
-        "## Training\n\n" + _fenced("sh", run.command or "# its command is not known"),
+        "## Training\n\n" + _fenced("sh", _public_command(run.command)),
         _fenced("yaml", yaml.safe_dump(_plain(spec), sort_keys=False, allow_unicode=True)),
         Table(("", "value"), tuple(_origin(run))).to_markdown(),
     ]
@@ -157,6 +167,29 @@ def _origin(run: RunRecord) -> Iterable[tuple[str, Any]]:
             yield "commit of emabench", f"{environment.commit}{dirty}"
         yield from environment.versions.items()
     yield from (("warning", warning) for warning in run.warnings)
+
+
+def _public(value: Any) -> Any:
+    """Return values of a spec without the places of images."""
+    if isinstance(value, Mapping):
+        return {name: _public(each) for name, each in value.items() if name != _PRIVATE}
+    return list(map(_public, value)) if isinstance(value, list | tuple) else value
+
+
+def _public_command(command: str | None) -> str:
+    """Return a command with an ellipsis for the places of images."""
+    try:
+        words = shlex.split(command or "")
+    except ValueError:  # written by somebody else
+        words = []
+    if not words:
+        return "# its command is not known"
+    flag = "--data-dir"
+    shown = [
+        "…" if before == flag else _GIVEN.sub(r"\1\2…", word)
+        for before, word in zip(("", *words), words, strict=False)
+    ]
+    return shlex.join(shown).replace("'…'", "…")
 
 
 def _plain(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Mirror:
         for run in runs:
             if run.kind is not JobKind.PRETRAIN:
                 raise UsageError(f"{run.title} has no curves", hint="name runs, or leave it out")
-            is_last = is_last and all(job.state.is_finished for job in run.jobs)
+            is_last = is_last and MirroredRun(run, ()).is_over
             # An id becomes part of a path, and a store may be somebody else's.
             if run.unreadable is not None or not (run.id.isascii() and run.id.isalnum()):
                 unreadable.append(run.id)

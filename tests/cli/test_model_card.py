@@ -1,6 +1,7 @@
 """``weights`` puts a model card beside the weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from seeding import complete, evaluated, evaluation, plan
 from emabench.artifacts.layout import attempt_folder
 from emabench.evaluation.weights_file import digest
 from emabench.networks.backbone import build_backbone
+from emabench.plans.grids import command_line
 from emabench.spec import BackboneSpec
 from emabench.store import RunStore
 
@@ -22,8 +24,13 @@ def run(folder):
     """The id of a run with weights of two networks, in the store of the current folder."""
     fields = {"ema_scope": "full", "pretrain__data__data_dir": "/home/me/images"}
     fields |= {"pretrain__data__image_size": 28, "pretrain__backbone__stem": "original"}
+    also = [{"dataset": "folder", "data_dir": "/home/me/, more", "name": "more"}]
+    fields |= {"evaluation__data__data_dir": "/home/me/other", "evaluation__also": also}
+    planned = plan(pretrain__backbone__options=OPTIONS, **fields)
+    point = {name.replace("__", "."): value for name, value in fields.items()}
+    command = command_line(point | {"pretrain.seed": 0}, preset=None, file=None)
     with RunStore.open("results.db", mode="write") as store:
-        made = complete(store, plan(pretrain__backbone__options=OPTIONS, **fields))
+        made = complete(store, replace(planned, command=command))
         evaluated(store, evaluation(made, evaluation__network="target"), top1=12.5)
     weights = attempt_folder(folder / "results-artifacts", made, 1)
     weights.mkdir(parents=True)
@@ -61,7 +68,10 @@ def test_the_card_says_what_the_weights_are(emabench, run, folder):
     assert knn[0] == "knn_top1"
     assert "12.50" not in body, "that is of another network"
     assert digest(folder / "w.safetensors") in body
-    assert "emabench run --seed 0" in body
+    assert " --data-dir … --image-size 28 " in body
+    assert " --set 'evaluation.data.data_dir=…' " in body
+    assert '"data_dir": …, "name": "more"}]\' --seed 0\n' in body
+    assert "name: more" in body
     spec = yaml.safe_load(body.partition("```yaml\n")[2].partition("```")[0])
     assert spec["pretrain"]["ema"]["scope"] == "full"
     assert "/home/me" not in text
@@ -90,6 +100,27 @@ def test_nobody_elses_readme_is_replaced(emabench, run, folder):
     refused = emabench(["weights", "@last", "-o", "w.safetensors"])
     assert (refused.code, "w.safetensors.md exists already" in refused.err) == (2, True)
     assert not (folder / "w.safetensors").exists()
+
+
+def test_weights_called_readme_stay_weights_and_both_files_are_for_everybody(emabench, run, folder):
+    for file in (folder / "results-artifacts").rglob("*.safetensors"):
+        file.chmod(0o600)
+    result = emabench(["weights", "@last", "-o", "README.md", "--json"])
+    said = json.loads(result.out)
+    assert (said["file"], said["card"]) == ("README.md", "README.md.md")
+    assert digest(folder / "README.md") in (folder / "README.md.md").read_text()
+    (folder / "some").touch()
+    everybody = (folder / "some").stat().st_mode
+    assert {each.stat().st_mode for each in folder.glob("README*")} == {everybody}
+
+
+def test_what_stops_the_writing_leaves_no_draft(emabench, run, folder, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.copyfile", stop)
+    assert emabench(["weights", "@last", "-o", "w.safetensors"]).code == 130
+    assert not list(folder.glob("*w.safetensors*"))
 
 
 def test_the_card_of_the_same_file_is_renewed(emabench, run, folder):

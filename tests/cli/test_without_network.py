@@ -5,22 +5,10 @@ import os
 import subprocess
 import sys
 
+from cut_network import cut_network
+
 from emabench.cli.app.discovery import command_names
 
-CUT = """
-import os, sys
-
-def cut(event, arguments):
-    if event == "socket.getaddrinfo" or (
-        event == "socket.connect" and not isinstance(arguments[1], str | bytes)  # no Unix socket
-    ):
-        with open(os.environ["REACHED"], "a") as record:
-            record.write(f"{event} {arguments[-1]}\\n")
-        raise OSError("the network is cut")
-
-sys.addaudithook(cut)
-"""
-"""What a process of Python loads before anything else, and so do those that it starts."""
 COMMANDS = """
 import json, os, sys
 from emabench.cli.app.main import run
@@ -76,15 +64,12 @@ CIFAR = ["queue", *SMOKE, "--dataset", "cifar10", "--data-dir", "images"]
 
 def test_every_command_works_and_only_a_download_reaches_for_the_network(folder):
     assert {line[0] for line in LINES} | {"dashboard", "mirror"} == set(command_names())
-    (folder / "cut").mkdir()
-    (folder / "cut" / "sitecustomize.py").write_text(CUT)
-    places = os.pathsep.join([str(folder / "cut"), os.environ["PYTHONPATH"]])
     subprocess.run(
         [sys.executable, "-c", COMMANDS],
         input=json.dumps([*LINES, CIFAR, [*CIFAR, "--download"]]),
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": places, "REACHED": str(folder / "reached")},
+        env={**os.environ, **cut_network(folder)},
     )
     *answers, missing, downloaded = json.loads((folder / "answers.json").read_text())
     failed = [(line, *answer) for line, answer in zip(LINES, answers, strict=True) if any(answer)]

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cut_network import cut_network
 from mirrored import READERS, kept
 from programs import in_pipe
 from seeding import ENVIRONMENT, plan
@@ -33,19 +34,6 @@ from emabench.tracking import tracker_names
 pytestmark = pytest.mark.external
 ROOT = Path(__file__).parents[2]
 MAIN = "from emabench.cli.app.main import main; main()"
-CUT = """
-import os, sys
-
-def cut(event, arguments):
-    if event == "socket.getaddrinfo" or (
-        event == "socket.connect" and not isinstance(arguments[1], str | bytes)  # no Unix socket
-    ):
-        with open(os.environ["REACHED"], "a") as record:
-            record.write(f"{event} {arguments[-1]}\\n")
-        raise OSError("the network is cut")
-
-sys.addaudithook(cut)
-"""
 TRACKERS = pytest.mark.parametrize("tracker", tracker_names())
 
 
@@ -249,10 +237,8 @@ def test_a_mirror_follows_a_run_to_its_end(tracker, tmp_path):
 
 @TRACKERS
 def test_a_mirror_reaches_for_no_network(tracker, several, tmp_path, monkeypatch):
-    (tmp_path / "cut").mkdir()
-    (tmp_path / "cut" / "sitecustomize.py").write_text(CUT)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'cut'}{os.pathsep}{os.environ['PYTHONPATH']}")
-    monkeypatch.setenv("REACHED", str(tmp_path / "reached"))
+    for name, value in cut_network(tmp_path).items():
+        monkeypatch.setenv(name, value)
     for name in ("WANDB_MODE", "MLFLOW_TRACKING_URI"):  # as somebody has them who works online
         monkeypatch.setenv(name, {"WANDB_MODE": "online"}.get(name, "http://tracker.invalid"))
     for name in ("CI", "PYTEST_CURRENT_TEST", "GITHUB_ACTIONS"):  # there trackers are quieter

@@ -78,6 +78,7 @@ def _print(found: RecognisedData, command: str) -> None:
         ("sizes", smallest if smallest == largest else f"{smallest} to {largest}"),
         ("become", f"{found.image_size} x {found.image_size}"),
         *(("left out", note) for note in found.left_out),
+        *(("note", note) for note in found.notes),
         ("to run", command),
     ]
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,8 +89,8 @@ def command(
     if place.exists() and place.name != "README.md" and not force:
         raise UsageError(f"{place} exists already", hint="--force overwrites it")
     code = loading_code(found.spec, output)
-    with _whole(output, source) as draft:
-        shutil.copyfile(source, draft)
+    with _written(output, overwrite=force) as file:
+        shutil.copyfile(source, file)
     card = model_card(
         found,
         output,
@@ -101,8 +99,8 @@ def command(
         code=loading_code(found.spec, Path(output.name)),
         accuracies=accuracies,
     )
-    with _whole(place, source) as draft:
-        draft.write_text(card, "utf-8")
+    with _written(place, overwrite=True) as file:
+        file.write_text(card, "utf-8")
     err().print(f"model card: {place}")
     if json:
         print_json(
@@ -120,18 +118,16 @@ def command(
 
 
 @contextmanager
-def _whole(output: Path, like: Path) -> Iterator[Path]:
+def _written(output: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a draft such that a reader of ``output`` sees the old file or the whole new one."""
-    draft: str | None = None
+    from emabench.store.transfer.atomic_file import draft
+
     try:
-        handle, draft = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-        os.close(handle)
-        yield Path(draft)
-        shutil.copymode(like, draft)
-        Path(draft).replace(output)
+        with draft(output, overwrite=overwrite) as file:
+            yield file
+    except FileExistsError:
+        raise UsageError(f"{output} exists already", hint="--force overwrites it") from None
     except OSError as error:
-        if draft is not None:
-            Path(draft).unlink(missing_ok=True)
         raise EmabenchError(
             f"cannot write {output}: {error.strerror}", hint="choose a place that you can write to"
         ) from None

@@ -33,7 +33,8 @@ class CacheMode(StrEnum):
     RAM = "ram"
     """In the memory of each process that reads them."""
     NONE = "none"
-    """Nowhere: the files of a folder are decoded anew for every batch."""
+    """Nowhere: image files, those in shards and tables too, are decoded anew for every batch.
+    Arrays are held in memory."""
 
 
 def cache_mode() -> CacheMode:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import stat
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +19,11 @@ from typing import IO, Any
 import numpy as np
 
 from emabench.data.cache.image_cache import ImageCache
+from emabench.data.places import given_path
 from emabench.data.sources.arrays import SplitArrays, split_source
-from emabench.data.sources.requirements import require_trained_classes
+from emabench.data.sources.left_out import warn_left_out
+from emabench.data.sources.manifest import Origin
+from emabench.data.sources.requirements import require_class_names, require_trained_classes
 from emabench.data.sources.source import Source
 from emabench.errors import DataError, EmabenchError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
@@ -40,7 +42,6 @@ _CLASSES = ("classes", "class_names")
 _HEADER_CHARACTERS = 10_000
 _PLAIN_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _IS_ENCRYPTED = 1
-_LONGEST_CLASS = 200
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def load_array_files(spec: DataSpec, cache: ImageCache) -> Source:
         raise SpecError(
             "dataset=arrays needs data_dir", hint="name an .npz file, or a folder of .npy files"
         )
-    return split_source(read_array_files(Path(spec.data_dir).expanduser()), spec, cache)
+    return split_source(read_array_files(given_path(spec.data_dir)), spec, cache)
 
 
 def read_array_files(place: Path) -> SplitArrays:
@@ -113,9 +114,12 @@ def read_array_files(place: Path) -> SplitArrays:
         NotFoundError: there is no such place.
         DataError: the arrays are damaged, hold Python objects, or make no data set.
     """
+    origin = _origin(place)
     found = find_arrays(place)
     for note in found.notes:
-        warnings.warn(f"{found.place}: {note}", RuntimeWarning, stacklevel=2)
+        warn_left_out(f"{found.place}: {note}")
+    if _is_archive(place):
+        _check_room(found)
     pairs = [pair for pair in (found.train, found.test) if pair is not None]
     images = [_image_rows(_values(found, name)) for name, _ in pairs]
     labels = [_label_values(found, name) for _, name in pairs if name is not None]
@@ -127,7 +131,15 @@ def read_array_files(place: Path) -> SplitArrays:
         labels = [np.zeros(len(images[0]), dtype=np.int64)]
     splits = tuple(zip(images, labels, strict=True))
     split = "" if found.test is None else found.members[found.test[0]]
-    return SplitArrays(classes, splits, split, str(place))
+    return SplitArrays(classes, splits, split, str(place), origin)
+
+
+def _origin(place: Path) -> Origin | None:
+    """Return the files of a place, before they are read; None: whoever reads them says why not."""
+    try:
+        return Origin.of(sorted(place.glob("*.npy")) if place.is_dir() else [place])
+    except OSError:
+        return None
 
 
 def find_arrays(place: Path) -> ArraySet:
@@ -294,11 +306,7 @@ def _as_classes(
             hint="save them as text: np.array(['ape', 'bee'])",
         )
     names = tuple(map(str, _values(found, found.classes)))
-    if len(set(names)) < len(names) or max(map(len, names), default=0) > _LONGEST_CLASS:
-        raise DataError(
-            f"{place}: names that stand twice, or are longer than {_LONGEST_CLASS} characters",
-            hint="give each class a name of its own",
-        )
+    require_class_names(names, place)
     largest = max(int(each.max()) for each in labels)
     if largest >= len(names):
         raise DataError(
@@ -351,7 +359,7 @@ def _members(place: Path) -> list[str]:
 @contextmanager
 def _member(place: Path, member: str) -> Iterator[tuple[IO[bytes], int]]:
     """Open an array; yield it with its length in bytes."""
-    if place.is_dir() or not zipfile.is_zipfile(place):
+    if not _is_archive(place):
         file = place / f"{member}.npy" if place.is_dir() else place
         if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would wait for a writer
             raise DataError(f"{file}: not a regular file", hint="remove it, or save the array")
@@ -414,11 +422,11 @@ def _values(found: ArraySet, name: str) -> np.ndarray:
     """Return an array: mapped where it is a file of its own, else in memory.
 
     Raises:
-        DataError: it is damaged, or larger than half of the free memory.
+        DataError: it is damaged.
     """
     place, header, member = found.place, found.headers[name], found.members[name]
     called = _called(found, name)
-    if place.is_dir() or not zipfile.is_zipfile(place):
+    if not _is_archive(place):
         file = place / f"{member}.npy" if place.is_dir() else place
         with _readable(called):
             return np.memmap(
@@ -429,7 +437,6 @@ def _values(found: ArraySet, name: str) -> np.ndarray:
                 shape=header.shape,
                 order="F" if header.is_fortran else "C",
             )
-    _check_room(found)
     with _readable(called), _member(place, member) as (stream, _):
         values = np.lib.format.read_array(
             stream, allow_pickle=False, max_header_size=_HEADER_CHARACTERS
@@ -438,7 +445,16 @@ def _values(found: ArraySet, name: str) -> np.ndarray:
         return np.asarray(values)
 
 
+def _is_archive(place: Path) -> bool:
+    return place.is_file() and zipfile.is_zipfile(place)
+
+
 def _check_room(found: ArraySet) -> None:
+    """Check that the arrays of an archive fit into half of the memory that is free before them.
+
+    Raises:
+        DataError: they do not.
+    """
     import psutil
 
     needed = sum(header.nbytes for header in found.headers.values())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property, lru_cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from emabench.data.cache.image_rows import Images, take
 from emabench.data.decode import DECODER, CropRule, resize_arrays
 from emabench.data.pool import in_pieces
 from emabench.data.sources import fashion_mini
-from emabench.data.sources.requirements import native_size, require_spread, require_two_of_each
+from emabench.data.sources.manifest import Origin
+from emabench.data.sources.requirements import native_size, require_spread
 from emabench.data.sources.source import Source
-from emabench.data.subset import held_out
+from emabench.data.subset import drawn_test_part
 from emabench.errors import SpecError
 from emabench.spec.data import DataSpec
 
@@ -87,10 +89,11 @@ def _embedded() -> ImageArrays:
 
 def array_source(arrays: ImageArrays, spec: DataSpec, cache: ImageCache) -> Source:
     """Return arrays as a data set of the size that the spec asks for, with its content hash."""
-    rows = _ArrayRows(
-        {"train": arrays.train[0], "test": arrays.test[0]}, arrays.content_hash, spec.crop
-    )
     size = spec.image_size or arrays.train[0].shape[1]
+    images = {"train": arrays.train[0], "test": arrays.test[0]}
+    if size == arrays.train[0].shape[1]:  # they are held already, and kept so
+        images = {name: _to_rgb(each) for name, each in images.items()}
+    rows = _ArrayRows(images, arrays.content_hash, spec.crop)
     train, test, statistics = rows.at_size(size, cache, lambda: arrays.statistics)
     return Source(
         classes=arrays.classes,
@@ -115,12 +118,20 @@ class SplitArrays:
             (grey) or ``[N, H, W, 3]``, and labels int64 ``[N]``. What is mapped stays mapped.
         split: how the test images came about; of no use without them.
         place: where they lie, for messages.
+        origin: the files that they come from, where nothing else decides what they are.
     """
 
     classes: tuple[str, ...]
     splits: tuple[tuple[np.ndarray, np.ndarray], ...]
     split: str
     place: str
+    origin: Origin | None = None
+
+    def known(self, what: str, cache: ImageCache, find_out: Callable[[], list[Any]]) -> list[Any]:
+        """Return values that follow from the arrays, which take a pass over all of them."""
+        if self.origin is None:
+            return find_out()
+        return self.origin.once(what, cache.folder / "manifests", find_out)
 
 
 def split_source(arrays: SplitArrays, spec: DataSpec, cache: ImageCache) -> Source:
@@ -134,27 +145,34 @@ def split_source(arrays: SplitArrays, spec: DataSpec, cache: ImageCache) -> Sour
     Raises:
         DataError: a class cannot be split, or the training images are of one colour.
     """
-    classes, splits, split = arrays.classes, arrays.splits, arrays.split
-    identity = content_hash(classes, splits)
+    classes, splits = arrays.classes, arrays.splits
+    (identity,) = arrays.known("content hash", cache, lambda: [content_hash(classes, splits)])
     sizes = {(images.shape[2], images.shape[1]) for images, _ in splits}
     names = ["train", "test"]
     parts: list[tuple[Images, np.ndarray]] = list(splits)
     images, labels = splits[0]
-    if not classes:
+    drawn, split = drawn_test_part(
+        spec, classes, [part[1] for part in splits], arrays.split, arrays.place
+    )
+    if drawn is not None and not drawn.any():  # nothing is copied
         parts = [(images, labels), (images[:0], labels[:0])]
-        split = "no labels: all for training"
-    elif len(splits) == 1:
-        require_two_of_each(classes, labels, arrays.place)
-        drawn = held_out(labels, spec.test_fraction, spec.subset_seed)
+    elif drawn is not None:
         parts = [(take(images, np.flatnonzero(part)), labels[part]) for part in (~drawn, drawn)]
         which = hashlib.blake2b(drawn.tobytes(), digest_size=16).hexdigest()
         names = [f"{name}-{which}" for name in names]
-        split = f"seeded {100 * spec.test_fraction:g} % split"
     size = spec.image_size or native_size(sizes)
     rows = _ArrayRows(
         {name: part[0] for name, part in zip(names, parts, strict=True)}, identity, spec.crop
     )
-    train, test, statistics = rows.at_size(size, cache, lambda: _statistics(parts[0][0]))
+
+    def native() -> ChannelStatistics:
+        found = arrays.known(
+            f"statistics of {names[0]}", cache, lambda: [*astuple(_statistics(parts[0][0]))]
+        )
+        mean, std = map(tuple, found)
+        return ChannelStatistics(mean, std)
+
+    train, test, statistics = rows.at_size(size, cache, native)
     require_spread(spec, statistics)
     return Source(
         classes=classes,
@@ -237,14 +255,13 @@ class _ArrayRows:
 
 
 def _as_they_are(images: Images, size: int) -> Images | None:
-    """Return images that need no work, or so little that it is done in memory; else None."""
+    """Return images that need no work; else None."""
     if not len(images):
         return np.empty((0, size, size, 3), dtype=np.uint8)
-    if images.shape[1:3] != (size, size):
+    if images.shape[1:] != (size, size, 3):
         return None
-    if isinstance(images, np.ndarray) and not isinstance(images, np.memmap):
-        return np.ascontiguousarray(_to_rgb(images))
-    return images if len(images.shape) == 4 else None
+    is_held = isinstance(images, np.ndarray) and not isinstance(images, np.memmap)
+    return np.ascontiguousarray(images) if is_held else images
 
 
 def _making(images: Images, size: int, crop: CropRule) -> Iterator[np.ndarray]:

@@ -15,9 +15,9 @@ from emabench.data.cache.image_rows import FileImages
 from emabench.data.decode import DECODER, FileFacts, largest_value
 from emabench.data.pool import in_pieces
 from emabench.data.sources.manifest import Progress
-from emabench.data.sources.requirements import native_size, require_spread, require_two_of_each
+from emabench.data.sources.requirements import native_size, require_spread
 from emabench.data.sources.source import Source
-from emabench.data.subset import chosen_rows, held_out
+from emabench.data.subset import chosen_rows, drawn_test_part
 from emabench.errors import DataError, SpecError
 from emabench.spec.data import DataSpec
 
@@ -98,16 +98,10 @@ def load_encoded(
     """
     splits = list(encoded.splits)
     facts = [fact for split in splits for fact in split.facts]
-    split_name = encoded.split
-    if not encoded.classes:
-        splits = [splits[0], splits[0].rows(np.zeros(0, dtype=np.int64))]
-        split_name = "no labels: all for training"
-    elif len(splits) == 1:
-        labels = splits[0].labels
-        require_two_of_each(encoded.classes, labels, encoded.place)
-        test = held_out(labels, spec.test_fraction, spec.subset_seed)
-        splits = [splits[0].rows(np.flatnonzero(part)) for part in (~test, test)]
-        split_name = f"seeded {100 * spec.test_fraction:g} % split"
+    labels = [split.labels for split in splits]
+    drawn, split_name = drawn_test_part(spec, encoded.classes, labels, encoded.split, encoded.place)
+    if drawn is not None:
+        splits = [splits[0].rows(np.flatnonzero(part)) for part in (~drawn, drawn)]
     size = spec.image_size or native_size((fact.width, fact.height) for fact in facts)
     whole = splits[0]
     subsets = {"train": spec.train_subset, "test": spec.test_subset}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 from emabench.data.cache.image_cache import ImageCache
 from emabench.data.decode import FileFacts
+from emabench.data.places import given_path
 from emabench.data.sources.encoded import EncodedImages, EncodedSplit, load_encoded
+from emabench.data.sources.left_out import warn_left_out
 from emabench.data.sources.manifest import Progress, read_facts
 from emabench.data.sources.source import Source
 from emabench.data.sources.tree import ClassTree, find_splits, read_tree, require_same_classes
@@ -37,7 +38,7 @@ def load_folder(spec: DataSpec, cache: ImageCache, progress: Progress | None = N
         raise SpecError(
             "dataset=folder needs data_dir", hint="name a folder that has one folder per class"
         )
-    encoded = read_folder(Path(spec.data_dir).expanduser(), cache, progress)
+    encoded = read_folder(given_path(spec.data_dir), cache, progress)
     return load_encoded(spec, encoded, cache, progress)
 
 
@@ -54,7 +55,7 @@ def read_folder(root: Path, cache: ImageCache, progress: Progress | None = None)
         trees.append(read_tree(test_root))
         require_same_classes(trees[0], trees[1])
     for note in (note for tree in trees for note in tree.notes):
-        warnings.warn(note, RuntimeWarning, stacklevel=2)
+        warn_left_out(note)
     files = [path for tree in trees for path in tree.files]
     facts = read_facts(root, files, cache.folder / "manifests", progress)
     splits = _as_splits(trees, facts)

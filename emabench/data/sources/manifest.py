@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from emabench.data.cache.image_cache import write_atomically
 from emabench.data.decode import FileFacts, inspect
@@ -47,6 +48,53 @@ def is_settled(stamp: Sequence[int], read_at: int) -> bool:
         read_at: when it was read, in nanoseconds of ``time.time_ns``.
     """
     return max(stamp[1:]) < read_at - SETTLED_NS
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Files that something was read from: what follows from them need not be found out again.
+
+    Attributes:
+        files: their paths.
+        stamps: what they had before they were read.
+        read_at: when that was, in nanoseconds of ``time.time_ns``.
+    """
+
+    files: tuple[Path, ...]
+    stamps: tuple[list[int], ...]
+    read_at: int
+
+    @classmethod
+    def of(cls, files: Sequence[Path]) -> Origin:
+        """Return the files as they are now, before they are read."""
+        stamps = tuple(stamp_of(file.stat()) for file in files)
+        return cls(tuple(files), stamps, time.time_ns())
+
+    def once(self, what: str, folder: Path, find_out: Callable[[], list[Any]]) -> list[Any]:
+        """Return plain values that follow from the files, found out unless they are remembered.
+
+        Args:
+            what: names the values, and all else that they follow from.
+            folder: where they are kept; not writable is not an error.
+            find_out: gives them.
+        """
+        places = [str(file.resolve()) for file in self.files]
+        text = json.dumps([what, places])
+        key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        record = folder / f"{key}.values.json"
+        expected = {"format": _FORMAT, "stamps": list(self.stamps)}
+        try:
+            known = json.loads(record.read_bytes())
+            values = known.pop("values")
+            if known == expected and isinstance(values, list):
+                return values
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # it is found out again
+        values = find_out()
+        if all(is_settled(stamp, self.read_at) for stamp in self.stamps):
+            with contextlib.suppress(OSError):
+                write_atomically(record, [json.dumps({**expected, "values": values}).encode()])
+        return values
 
 
 def read_facts(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from emabench.data.cache.image_cache import ImageCache
+from emabench.data.places import given_path
 from emabench.data.sources.arrays import ImageArrays, array_source
 from emabench.data.sources.catalogue import DatasetInfo, built_in_datasets
 from emabench.data.sources.source import Source
@@ -79,7 +79,7 @@ def load_plugged(spec: DataSpec, found: PluggedDataset, cache: ImageCache) -> So
             f"data_dir={spec.data_dir!r} is not read by {spec.dataset}",
             hint="for images of your own, set dataset=folder",
         )
-    folder = None if spec.data_dir is None else Path(spec.data_dir).expanduser()
+    folder = None if spec.data_dir is None else given_path(spec.data_dir)
     try:
         given = found.read(*([folder] if found.reads_dir else []))
     except EmabenchError:

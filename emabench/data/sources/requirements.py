@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy as np
 from emabench.data.cache.channels import ChannelStatistics
 from emabench.errors import DataError
 from emabench.spec.data import DataSpec
+from emabench.spec.plain import shown, unprintable
 
 _DEFAULT_SIZE = 224
 _NATIVE_SIZES = range(8, 1025)
+_LONGEST_CLASS = 200
 
 
 def native_size(sizes: Iterable[tuple[int, int]]) -> int:
@@ -45,6 +48,26 @@ def require_two_of_each(classes: Sequence[str], labels: np.ndarray, place: str) 
                 f"{place}/{name}: one image cannot be split into training and test",
                 hint="add images, or give the data set a test part",
             )
+
+
+def require_class_names(names: Sequence[str], place: str) -> None:
+    """Check that classes can be told apart by their names, and shown by them.
+
+    Raises:
+        DataError: a name stands twice, is empty, too long, or has what a terminal does not show.
+    """
+    for name in names:
+        if not name.strip() or len(name) > _LONGEST_CLASS or unprintable(name):
+            raise DataError(
+                f"{place}: {shown(name)} cannot be the name of a class",
+                hint=f"a name is text of at most {_LONGEST_CLASS} characters on one line",
+            )
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{place}: two classes are called {shown(twice[0])}",
+            hint="give each class a name of its own",
+        )
 
 
 def require_trained_classes(classes: Sequence[str], labels: np.ndarray, place: str) -> None:

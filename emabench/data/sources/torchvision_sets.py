@@ -20,6 +20,7 @@ from torchvision.datasets.utils import check_integrity
 
 from emabench.data.cache.image_cache import ImageCache, locked
 from emabench.data.downloads import may_download, network_stalls_raise
+from emabench.data.places import given_path
 from emabench.data.sources.arrays import ImageArrays, SplitArrays, array_source, split_source
 from emabench.data.sources.encoded import EncodedImages, load_encoded
 from emabench.data.sources.folder import read_folder
@@ -163,7 +164,7 @@ def read_torchvision(
         DataError: it is not there, cannot be downloaded, or its files are damaged.
     """
     known = _SETS[name]
-    folder = cache.folder / "downloads" if data_dir is None else Path(data_dir).expanduser()
+    folder = cache.folder / "downloads" if data_dir is None else given_path(data_dir)
     try:
         parts = _read_quietly(known, folder)
     except _UNREADABLE as error:
@@ -180,8 +181,8 @@ def read_torchvision(
             raise DataError(
                 f"{name} in {folder} is damaged: {len(images)} images, {len(labels)} "
                 f"labels in {len(classes)} classes",
-                hint=f"remove what was unpacked there and keep {known.place}, or let --download "
-                "fetch it again",
+                hint=f"remove what was unpacked there and keep {known.place}, or let "
+                "'emabench run --download' fetch it again",
             )
     if not classes:
         splits = tuple((images, np.zeros_like(labels)) for images, labels in splits)
@@ -215,7 +216,8 @@ def _missing(name: str, known: _TorchvisionSet, folder: Path, error: Exception) 
             hint=own,
         )
     return DataError(
-        f"{name} is not in {folder}, or damaged there", hint=f"--download fetches it; or {own}"
+        f"{name} is not in {folder}, or damaged there",
+        hint=f"'emabench run --download' fetches it; or {own}",
     )
 
 

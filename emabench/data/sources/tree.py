@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emabench.data.sources.left_out import some_of
 from emabench.errors import DataError, NotFoundError
 
 TEST_NAMES = ("test", "val", "valid")
@@ -41,7 +42,6 @@ _LITTER = _any_of(
     ".Trash*",
 )
 """What programs leave behind; leaving it out is not worth a note."""
-_MOST_NAMED = 3
 IMAGE_SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
 )
@@ -297,8 +297,6 @@ def _notes(root: Path, hidden: Sequence[str], repeated: Sequence[str]) -> tuple[
     notes = []
     for reason, paths in reasons.items():
         names = [Path(path).relative_to(root).as_posix() for path in paths]
-        shown = ", ".join(names[:_MOST_NAMED])
-        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         if names:
-            notes.append(f"{root}: left out, {reason}: {shown}{more}")
+            notes.append(f"{root}: left out, {reason}: {some_of(names)}")
     return tuple(notes)

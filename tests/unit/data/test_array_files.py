@@ -15,7 +15,7 @@ from PIL import Image
 
 from emabench.data.cache.image_rows import ChosenRows
 from emabench.data.images import Dataset, load_dataset
-from emabench.data.sources import array_files
+from emabench.data.sources import array_files, arrays, manifest
 from emabench.errors import DataError, EmabenchError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
 
@@ -106,8 +106,28 @@ def test_grey_images_become_rgb_whether_mapped_or_held(tmp_path, images):
         mapped = load(tmp_path / "arrays", subset_seed=seed)
         held = load(tmp_path / "some.npz", subset_seed=seed)
         assert mapped.train.images.shape[1:] == (12, 12, 3)
+        assert isinstance(held.train.images, np.memmap), "three times as large, they are cached"
         assert np.array_equal(mapped.train.images[:], held.train.images[:])
         assert mapped.mean == held.mean
+
+
+def test_arrays_are_hashed_and_counted_once(tmp_path, images, monkeypatch):
+    (tmp_path / "arrays").mkdir()
+    np.savez(tmp_path / "some.npz", images=images[:24], labels=LABELS)
+    np.save(tmp_path / "arrays" / "images.npy", images[:24])
+    np.save(tmp_path / "arrays" / "labels.npy", LABELS)
+    monkeypatch.setattr(manifest, "SETTLED_NS", -(10**10))
+    first = [load(tmp_path / place) for place in ("some.npz", "arrays")]
+    with monkeypatch.context() as patch:
+        for name in ("content_hash", "_statistics"):
+            patch.setattr(arrays, name, lambda *_: pytest.fail("all of it is read again"))
+        again = [load(tmp_path / place) for place in ("some.npz", "arrays")]
+    for one, other in zip(first, again, strict=True):
+        facts = ("content_hash", "mean", "std", "split")
+        assert [getattr(one, name) for name in facts] == [getattr(other, name) for name in facts]
+    assert load(tmp_path / "arrays", subset_seed=1).mean != first[1].mean
+    np.save(tmp_path / "arrays" / "labels.npy", LABELS[::-1])
+    assert load(tmp_path / "arrays").content_hash != first[1].content_hash
 
 
 def test_images_alone_have_no_labels(tmp_path, images):
@@ -136,7 +156,8 @@ def test_images_alone_have_no_labels(tmp_path, images):
         ({"y": np.zeros(24, int)}, "only one class, '0'"),
         ({"y": np.arange(24)}, "one image cannot be split"),
         ({"classes": np.array(["ape", "bee"])}, "2 names, but a label is 2"),
-        ({"classes": np.array(["ape", "ape", "bee"])}, "names that stand twice"),
+        ({"classes": np.array(["ape", "ape", "bee"])}, "two classes are called 'ape'"),
+        ({"classes": np.array(["ape", "\x1b", "bee"])}, "cannot be the name of a class"),
         ({"classes": np.arange(3)}, "not a list of names"),
         ({"images": np.zeros((24, 8, 8), np.uint8)}, "images and x could both be the images"),
         ({"X": np.zeros((24, 8, 8), np.uint8)}, "one name but for capitals"),
@@ -230,6 +251,19 @@ def test_an_archive_larger_than_the_memory_is_refused_by_its_headers(tmp_path, i
     with pytest.raises(DataError, match=r"its arrays take 0\.0 GiB of memory") as caught:
         load(bomb)
     assert "mapped" in (caught.value.hint or "")
+    np.savez(tmp_path / "some.npz", x=images[:24], y=LABELS)
+    needed = images[:24].nbytes + LABELS.nbytes
+
+    class Filling:
+        """Half of it is what the arrays need; once they are read there is less."""
+
+        def __init__(self) -> None:
+            self.available = 2 * needed if not asked else needed
+            asked.append(self.available)
+
+    asked: list[int] = []
+    monkeypatch.setattr("psutil.virtual_memory", Filling)
+    assert array_files.read_array_files(tmp_path / "some.npz").classes == ("0", "1", "2")
 
 
 def test_a_changed_byte_in_an_archive_is_noticed(tmp_path, images):
@@ -254,15 +288,31 @@ def test_pipes_and_missing_places_are_refused(tmp_path):
         load_dataset(DataSpec(dataset="arrays"))
 
 
-def test_any_bytes_are_an_array_or_a_line(tmp_path):
-    """A sample of cut-off and changed archives: none ends in another error."""
-    whole = archive(images=npy(SHAPE % "12, 8, 8", bytes(range(256)) * 3), labels=b"")
+@pytest.mark.filterwarnings("ignore::emabench.data.sources.left_out.LeftOutWarning")
+def test_any_bytes_are_an_array_or_a_line(tmp_path, monkeypatch):
+    """A sample of changed and cut-off archives and arrays: none ends in another error."""
+    parts = {
+        "images": npy(SHAPE % "12, 8, 8", bytes(range(256)) * 3),
+        "labels": npy(SHAPE % "12,", bytes(range(2)) * 6),
+    }
+    stored = io.BytesIO()  # not compressed, so that a change reaches the headers
+    np.savez(stored, **{name: np.load(io.BytesIO(each)) for name, each in parts.items()})
+    examples = {"a.npz": archive(**parts), "b.npz": stored.getvalue(), "c.npy": parts["images"]}
+    read = []
+    look = array_files._header_at
+    monkeypatch.setattr(array_files, "_header_at", lambda *a: read.append(1) or look(*a))
     draw = np.random.default_rng(0)
-    for _ in range(60):
-        content = bytearray(whole)
-        for place in draw.integers(0, len(content), 3):
-            content[place] = draw.integers(0, 256)
-        length = draw.integers(len(content) // 2, len(content))
-        (tmp_path / "some.npz").write_bytes(content[:length])
-        with contextlib.suppress(EmabenchError):
-            array_files.find_arrays(tmp_path / "some.npz")
+    for name, whole in examples.items():
+        place = tmp_path / name
+        place.write_bytes(whole)
+        array_files.read_array_files(place)
+        read.clear()
+        for attempt in range(40):
+            content = bytearray(whole)
+            for index in draw.integers(0, len(content) if attempt % 2 else 300, 2):
+                content[index] = draw.integers(0, 256)
+            length = len(content) if attempt % 4 else draw.integers(len(content))
+            place.write_bytes(content[:length])
+            with contextlib.suppress(EmabenchError):
+                array_files.read_array_files(place)
+        assert len(read) > 20, name

@@ -41,7 +41,7 @@ def test_the_cache_of_the_hub_is_read_at_a_revision(no_hub):
     snapshot = touch(kept / "snapshots" / HEAD, "data/train-00000-of-00001.parquet")
     (kept / "refs").mkdir()
     (kept / "refs" / "v1").write_text(HEAD)
-    expected = [snapshot / "data" / "train-00000-of-00001.parquet"]
+    expected = {"train": [snapshot / "data" / "train-00000-of-00001.parquet"]}
     for place in ("@v1", f"@{HEAD}", "@v1/data"):
         assert table_files(f"hf://datasets/owner/some{place}") == expected
     with pytest.raises(NotFoundError, match="not in the cache of the hub") as caught:
@@ -68,7 +68,15 @@ def test_the_hub_is_asked_with_leave_alone(monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("place", ["hf://owner/some", "hf://datasets/a/b/../../c", "hf://"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "hf://owner/some",
+        "hf://datasets/a/b/../../c",
+        "hf://",
+        *(f"hf://datasets/a/b@{each}" for each in ("%2e%2e%2f%2e%2e%2fc", "%2Fetc", "v%00", "%5C")),
+    ],
+)
 def test_what_is_no_address_is_refused(place):
     with pytest.raises(SpecError, match="is no data set of the hub"):
         table_files(place)
@@ -81,7 +89,10 @@ def test_files_of_which_one_is_missing_and_those_of_two_sets_are_refused(tmp_pat
     two = touch(tmp_path / "two", "plain/train/0.parquet", "cropped/train/0.parquet")
     with pytest.raises(DataError, match="several data sets in it: cropped, plain"):
         table_files(str(two))
-    assert len(table_files(str(two / "plain"))) == 1
+    assert table_files(str(two / "plain")) == {"train": [two / "plain" / "train" / "0.parquet"]}
+    inner = touch(tmp_path / "train_x" / "set", "a.parquet", "other/b.parquet")
+    with pytest.raises(DataError, match=r"several data sets in it: \., other"):
+        table_files(str(inner))
     with pytest.raises(DataError, match="no Parquet file in it"):
         table_files(str(touch(tmp_path / "none", "cache-1.arrow")))
     os.mkfifo(tmp_path / "pipe.parquet")

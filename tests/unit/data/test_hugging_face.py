@@ -203,6 +203,23 @@ def test_tables_that_make_no_data_set_are_refused(tmp_path, pictures, change, me
     assert caught.value.hint
 
 
+def test_classes_of_one_name_are_not_merged(tmp_path, pictures):
+    place = save(tmp_path / "some.parquet", table(rows(pictures, range(12)), ["ape", "bee", "ape"]))
+    with pytest.raises(DataError, match="two classes are called 'ape'"):
+        load(place)
+
+
+def test_parts_without_rows_are_refused(tmp_path, pictures):
+    full, empty = table(rows(pictures, range(12))), table(rows(pictures, range(12)))[:0]
+    for name, parts in {"training": (empty, full), "testing": (full, empty)}.items():
+        save(tmp_path / name / "train.parquet", parts[0])
+        save(tmp_path / name / "test.parquet", parts[1])
+        with pytest.raises(DataError, match=f"no images for {name} in its files"):
+            load(tmp_path / name)
+    with pytest.raises(DataError, match="no images for training"):
+        load(save(tmp_path / "some.parquet", empty))
+
+
 @pytest.mark.parametrize("form", ["parquet", "arrow"])
 def test_damaged_and_foreign_files_are_refused(tmp_path, pictures, form):
     place = save(tmp_path / f"some.{form}", table(rows(pictures, range(24))))
@@ -227,7 +244,7 @@ def test_offsets_of_a_stream_that_lead_out_are_refused(tmp_path, pictures):
         load(place)
 
 
-def test_a_bomb_is_refused_before_it_fills_the_cache(tmp_path):
+def test_a_bomb_is_refused_before_it_fills_the_cache(tmp_path, monkeypatch):
     large = encoded(np.zeros((700, 700, 3), np.uint8), "BMP")
     rows_ = {"image": [{"bytes": large, "path": None}] * 200, "label": [0, 1] * 100}
     place = save(tmp_path / "some.parquet", table(rows_))
@@ -235,6 +252,18 @@ def test_a_bomb_is_refused_before_it_fills_the_cache(tmp_path):
     with pytest.raises(DataError, match="more than 100 times as large as the file"):
         load(place)
     assert not list((tmp_path / "cache").rglob("*.pack*"))
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **__: pytest.fail("read"))
+    for kept_once in (True, False):
+        pq.write_table(
+            table({name: values[:16] for name, values in rows_.items()}),
+            place,
+            compression="zstd",
+            use_dictionary=kept_once,
+            dictionary_pagesize_limit=2**30,
+        )
+        assert place.stat().st_size < 2**14
+        with pytest.raises(DataError, match="more than 100 times as large as the file"):
+            load(place)
 
 
 def test_neither_pandas_nor_the_library_of_hugging_face_is_imported(tmp_path, pictures):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from conftest_images import tinted
 from PIL import Image
 
+from emabench.data import recognition
+from emabench.data.decode import inspect
 from emabench.data.images import load_dataset
 from emabench.data.recognition import RecognisedData, recognise
 from emabench.errors import DataError, NotFoundError
@@ -35,12 +38,24 @@ def look(place: Path | str, cache: Path) -> RecognisedData:
     return found
 
 
-def test_a_tree_with_files_of_two_sizes_and_one_left_out(make_tree, cache):
+def test_a_tree_with_files_of_two_sizes_and_one_left_out(make_tree, cache, monkeypatch):
     root = make_tree("train", "val")
     Image.fromarray(tinted(1, 40)[0][:, :20]).save(root / "train" / "ape" / "tall.png")
     (root / "train" / "ape" / ".hidden.png").write_bytes(b"")
+    large = root / "val" / "ape" / "large.png"
+    Image.new("1", (9500, 9500)).save(large)  # more pixels than Pillow itself is content with
+    inspect(large)
+    large.unlink()
+    inside = recognition.read_folder
+
+    def remarked(*given):
+        warnings.warn("a remark of Pillow", UserWarning, stacklevel=2)
+        return inside(*given)
+
+    monkeypatch.setattr(recognition, "read_folder", remarked)
     with pytest.warns(RuntimeWarning, match="begins with a dot"):
         found = look(root, cache)
+    assert (len(found.left_out), found.notes) == (1, ("a remark of Pillow",))
     assert (found.dataset, found.image_size) == ("folder", 224)
     assert (found.smallest, found.largest) == ((12, 12), (20, 40))
     assert "a name that begins with a dot: ape/.hidden.png" in found.left_out[0]
@@ -101,7 +116,10 @@ def test_what_will_not_work_is_said(tmp_path, cache):
         ("notes.txt", DataError, "no data set by itself"),
         ("nowhere", NotFoundError, "there is no such file or folder"),
         ("train-{0..1}.tar", NotFoundError, "there is no such shard"),
+        ("a" * 300, NotFoundError, "cannot be looked for: File name too long"),
     ]
     for name, kind, message in cases:
         with pytest.raises(kind, match=message):
             recognise(str(tmp_path / name), cache_dir=cache)
+    with pytest.raises(NotFoundError, match="cannot be looked for"):
+        recognise("~nobody-of-this-name/images", cache_dir=cache)

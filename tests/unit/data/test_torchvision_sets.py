@@ -150,7 +150,7 @@ def test_without_leave_nothing_is_downloaded(tmp_path, monkeypatch, name):
     with pytest.raises(DataError, match=f"{name} is not in ") as caught:
         load(name, tmp_path / "root")
     assert not reached
-    assert "--download fetches it" in (caught.value.hint or "")
+    assert "--download' fetches it" in (caught.value.hint or "")
     assert not (tmp_path / "root").exists()
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from emabench.data.images import Dataset, load_dataset
 from emabench.data.sources import manifest
+from emabench.data.sources.left_out import LeftOutWarning
 from emabench.data.sources.shards import tar_members, webdataset
 from emabench.data.sources.shards.webdataset import shards_of
 from emabench.errors import DataError, EmabenchError, NotFoundError, SpecError
@@ -106,9 +107,14 @@ def test_without_test_shards_the_same_part_is_held_out_as_of_a_folder(tmp_path, 
 
 
 def test_images_alone_have_no_labels(tmp_path, cache, pictures):
-    write(tmp_path / "a.tar", ((f"ape/{n}.png", each) for n, each in enumerate(pictures)))
-    with pytest.warns(RuntimeWarning, match="folders are no classes"):
-        data = load(tmp_path / "a.tar", cache)
+    for name in ("train", "test"):
+        members = ((f"ape/{n}.png", each) for n, each in enumerate(pictures))
+        write(tmp_path / f"{name}-0.tar", members)
+    with (
+        pytest.warns(LeftOutWarning, match="folders are no classes"),
+        pytest.warns(LeftOutWarning, match="not used: 24 test images"),
+    ):
+        data = load(tmp_path, cache)
     assert (data.classes, len(data.train), len(data.test)) == ((), 24, 0)
 
 
@@ -116,16 +122,25 @@ def test_patterns_and_unused_parts(tmp_path, cache, pictures):
     write(tmp_path / "train-001.tar", samples(pictures, 0, 12))
     with pytest.raises(NotFoundError, match=r"train-002\.tar: there is no such shard"):
         load(f"{tmp_path}/train-{{001..002}}.tar", cache)
-    names = ["train-08", "train-09", "train-10", "train-11", "val-a", "val-b"]
-    assert shards_of("{train-{08..11},val-{a,b}}.tar") == [Path(f"{each}.tar") for each in names]
+    assert shards_of("test/{train-{08..09},val-{a,b},0}.tar") == {
+        "train": [Path("test/train-08.tar"), Path("test/train-09.tar")],
+        "val": [Path("test/val-a.tar"), Path("test/val-b.tar")],
+        "": [Path("test/0.tar")],
+    }
+    with pytest.raises(SpecError, match="means no file"):
+        shards_of("w-{5..1}.tar")
     with pytest.raises(SpecError, match="more than 100,000 files"):
         shards_of("{0..999999}{0..999999}.tar")
     with pytest.raises(SpecError, match="is no file"):
         shards_of("pipe:cat a-{0..1}.tar")
     write(tmp_path / "test-000.tar", [*samples(pictures, 12, 18), ("x.txt", b"")][:-1])
     write(tmp_path / "val-000.tar", samples(pictures, 18, 24))
-    data = load(tmp_path, cache)
-    assert data.split == "test shards (val not used)"
+    for number in range(4):
+        write(tmp_path / f"extra-{number}.tar", samples(pictures, 0, 6))
+    left = r"not used: extra-0\.tar, extra-1\.tar, extra-2\.tar and 2 more"
+    with pytest.warns(LeftOutWarning, match=left):
+        data = load(tmp_path, cache)
+    assert data.split == "test shards (others, val not used)"
 
 
 def test_a_shard_is_read_once_and_again_when_it_changes(tmp_path, cache, pictures, monkeypatch):
@@ -155,6 +170,12 @@ def test_the_key_of_the_label_may_be_named(tmp_path, cache, pictures):
         load(tmp_path / "a.tar", cache)
     assert "data.label_column=label" in (caught.value.hint or "")
     assert load(tmp_path / "a.tar", cache, label_column="cls").classes == ("0", "1")
+    with pytest.raises(DataError, match=r"0\.json: it has no key 'csl'") as caught:
+        load(tmp_path / "a.tar", cache, label_column="csl")
+    assert "'cls', 'label'" in (caught.value.hint or "")
+    write(tmp_path / "b.tar", samples(pictures, 0, 6))
+    with pytest.raises(DataError, match=r"sample 0000 has no \.json"):
+        load(tmp_path / "b.tar", cache, label_column="cls")
     with pytest.raises(SpecError, match=r"label_column=cls does not apply to synthetic"):
         load_dataset(DataSpec(dataset="synthetic", label_column="cls"))
 

@@ -12,15 +12,16 @@ from urllib.parse import unquote
 
 from emabench.data.cache.image_cache import ImageCache
 from emabench.data.downloads import may_download
+from emabench.data.places import given_path
 from emabench.data.sources.encoded import EncodedImages, load_encoded
 from emabench.data.sources.manifest import Progress
 from emabench.data.sources.shards.labelled import LabelledImage, as_encoded
-from emabench.data.sources.shards.split_words import chosen_splits, split_of
+from emabench.data.sources.shards.split_words import by_split, chosen_splits, split_of
 from emabench.data.sources.shards.table_files import read_columns, read_table
 from emabench.data.sources.source import Source
 from emabench.errors import DataError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
-from emabench.spec.plain import shown
+from emabench.spec.plain import shown, unprintable
 
 HUB = "hf://"
 _HUB_PLACE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?((?:/[\w.-]+)*)/?")
@@ -72,11 +73,7 @@ def read_hugging_face(
         NotFoundError: it does not exist, or is not in the hub's cache.
         DataError: a file is damaged, or they make no data set.
     """
-    files = table_files(place)
-    splits: dict[str, list[Path]] = {}
-    for file in files:
-        splits.setdefault(split_of(file), []).append(file)
-    train, test, name, unused = chosen_splits(place, splits)
+    train, test, name, unused = chosen_splits(place, table_files(place))
     first = read_columns(train[0], image, label)
     parts: list[list[LabelledImage]] = []
     done = 0
@@ -101,19 +98,19 @@ def _in_order(images: list[LabelledImage]) -> list[LabelledImage]:
     return [replace(image, name=f"{row:012}") for row, image in enumerate(images)]
 
 
-def table_files(place: str) -> list[Path]:
-    """Return the Parquet or Arrow files of a data set.
+def table_files(place: str) -> dict[str, list[Path]]:
+    """Return the Parquet or Arrow files of a data set, by their split.
 
     Raises:
         SpecError: the address is none.
         NotFoundError: it does not exist, or is not in the hub's cache.
         DataError: there are none, some are missing, or those of several data sets.
     """
-    root = _from_hub(place) if place.startswith(HUB) else Path(place).expanduser()
+    root = _from_hub(place) if place.startswith(HUB) else given_path(place)
     if not root.exists():
         raise NotFoundError(f"{place}: there is no such file or folder", hint="check data_dir")
     if root.is_file():
-        return [root]
+        return by_split([root], root.parent)
     if not root.is_dir():
         raise DataError(f"{place}: not a regular file", hint="name a Parquet file or a folder")
     files = sorted(file for file in root.rglob("*.parquet") if file.is_file())
@@ -124,13 +121,14 @@ def table_files(place: str) -> list[Path]:
             hint="images in files are dataset=folder; 'emabench datasets PATH' looks at a folder",
         )
     _require_all(place, files)
-    homes = {file.parent if not split_of(file.parent) else file.parent.parent for file in files}
+    folders = {file.parent for file in files}
+    homes = {each.parent if split_of(each, root) else each for each in folders}
     if len(homes) > 1:
         names = ", ".join(sorted(str(home.relative_to(root)) for home in homes)[:8])
         raise DataError(
             f"{place}: several data sets in it: {names}", hint="name the folder of one of them"
         )
-    return files
+    return by_split(files, root)
 
 
 def _require_all(place: str, files: list[Path]) -> None:
@@ -149,27 +147,28 @@ def _require_all(place: str, files: list[Path]) -> None:
         if count != total:
             raise DataError(
                 f"{place}: {count} of the {total} files {name}-…-of-{total:05} are there",
-                hint="fetch the rest, with --download from the hub",
+                hint="fetch the rest, from the hub with 'emabench run --download'",
             )
 
 
 def _from_hub(place: str) -> Path:
     """Return where the hub's cache has a data set, after a download if the user allows it."""
     match = _HUB_PLACE.fullmatch(place)
-    if match is None or ".." in place:
+    revision = "" if match is None else _CONVERTED.get(match[2], unquote(match[2] or ""))
+    # Both become parts of paths in the cache.
+    if match is None or not all(map(_stays_inside, (place, revision))):
         raise SpecError(
             f"{shown(place)} is no data set of the hub",
             hint="hf://datasets/OWNER/NAME, with @REVISION and a folder where it needs them",
         )
-    name, revision, folder = match.groups()
-    revision = _CONVERTED.get(revision, revision and unquote(revision))
+    name, folder = match[1], match[3]
     try:
         from huggingface_hub import snapshot_download
 
         found = snapshot_download(
             name,
             repo_type="dataset",
-            revision=revision,
+            revision=revision or None,
             allow_patterns=[f"{folder[1:]}/{each}" if folder else each for each in _PATTERNS],
             local_files_only=not may_download(),
         )
@@ -181,6 +180,12 @@ def _from_hub(place: str) -> Path:
                 hint="check the name and the network; a private one needs HF_TOKEN",
             ) from error
         raise NotFoundError(
-            f"{place}: not in the cache of the hub", hint="--download fetches it"
+            f"{place}: not in the cache of the hub", hint="'emabench run --download' fetches it"
         ) from error
     return Path(found + folder)
+
+
+def _stays_inside(path: str) -> bool:
+    """Whether a path cannot lead out of the folder that it is looked for in."""
+    leads_out = path.startswith("/") or ".." in path or "\\" in path
+    return not leads_out and not unprintable(path)

@@ -10,11 +10,10 @@ import numpy as np
 
 from emabench.data.decode import FileFacts
 from emabench.data.sources.encoded import EncodedImages, EncodedSplit
-from emabench.data.sources.requirements import require_trained_classes
+from emabench.data.sources.left_out import warn_left_out
+from emabench.data.sources.requirements import require_class_names, require_trained_classes
 from emabench.errors import DataError
-from emabench.spec.plain import shown, unprintable
-
-_LONGEST_CLASS = 200
+from emabench.spec.plain import shown
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,15 @@ def as_encoded(place: str, parts: Sequence[Sequence[LabelledImage]], split: str)
         split: what the test images are called.
 
     Raises:
-        DataError: some have labels and others have none, a class has no training images, or its
-            name cannot be shown.
+        DataError: a part is empty, some images have labels and others have none, a class has no
+            training images, or its name cannot be shown.
     """
+    for part, purpose in zip(parts, ("training", "testing"), strict=False):
+        if not part:
+            raise DataError(
+                f"{place}: no images for {purpose} in its files",
+                hint="fill them, or leave them out",
+            )
     names = {image.label for part in parts for image in part}
     if None in names and len(names) > 1:
         odd = next(image for part in parts for image in part if image.label is None)
@@ -72,14 +77,12 @@ def as_encoded(place: str, parts: Sequence[Sequence[LabelledImage]], split: str)
             hint="label every image, or none of them",
         )
     if names == {None}:
+        if len(parts) > 1:
+            reason = "there are no labels"
+            warn_left_out(f"{place}: not used: {len(parts[1]):,} test images ({reason})")
         parts, names = parts[:1], set()
     classes = tuple(sorted(name for name in names if name is not None))
-    for name in classes:
-        if not name or len(name) > _LONGEST_CLASS or unprintable(name):
-            raise DataError(
-                f"{place}: {shown(name)} cannot be the name of a class",
-                hint=f"a name is text of at most {_LONGEST_CLASS} characters on one line",
-            )
+    require_class_names(classes, place)
     index = {name: number for number, name in enumerate(classes)}
     splits = tuple(_ordered(part, index) for part in parts)
     if classes:

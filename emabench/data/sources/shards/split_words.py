@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from emabench.data.sources.left_out import some_of, warn_left_out
 from emabench.data.sources.tree import TEST_NAMES
 from emabench.errors import DataError
 
@@ -13,23 +14,34 @@ _WORDS = {"train": "train", "training": "train", "validation": "val", "dev": "va
 _WORDS |= {name: name for name in TEST_NAMES}
 
 
-def split_of(file: Path) -> str:
-    """Return the split that a file's name speaks of, or that of its folder; empty: none.
+def split_of(path: Path, root: Path) -> str:
+    """Return the split that a name speaks of, or that of its folder below ``root``; empty: none.
 
     ``imagenet-train-000.tar`` is of ``train``, so is ``train/000.tar``. Of several words in a name
-    the first counts.
+    the first counts. What ``root`` and the folders above it are called says nothing.
     """
-    for name in (file.name, file.parent.name):
-        for word in re.split(r"[^a-z]+", name.lower()):
-            if word in _WORDS:
-                return _WORDS[word]
+    for each in (path, path.parent):
+        if root in each.parents:
+            for word in re.split(r"[^a-z]+", each.name.lower()):
+                if word in _WORDS:
+                    return _WORDS[word]
     return ""
+
+
+def by_split(files: Iterable[Path], root: Path) -> dict[str, list[Path]]:
+    """Return files by what ``split_of`` calls them."""
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        splits.setdefault(split_of(file, root), []).append(file)
+    return splits
 
 
 def chosen_splits(
     place: str, splits: Mapping[str, Sequence[Path]]
 ) -> tuple[Sequence[Path], Sequence[Path], str, tuple[str, ...]]:
     """Return the files for training, those for testing, and what to call the latter.
+
+    A warning names those that are neither.
 
     Args:
         place: named in messages.
@@ -45,9 +57,14 @@ def chosen_splits(
     train = "train" if "train" in splits else next(iter(splits)) if len(splits) == 1 else ""
     test = next((name for name in TEST_NAMES if name in splits and name != train), "")
     if train not in splits:
+        found = " and ".join(sorted(name or "others" for name in splits))
         raise DataError(
-            f"{place}: {' and '.join(sorted(splits))}, but nothing for training",
+            f"{place}: {found}, but nothing for training",
             hint="begin the names of the files that are for training with train",
         )
-    unused = tuple(sorted(name or "others" for name in splits if name not in (train, test)))
-    return splits[train], splits.get(test, ()) if test else (), test, unused
+    unused = sorted(name for name in splits if name not in (train, test))
+    if unused:
+        files = [file.name for name in unused for file in splits[name]]
+        warn_left_out(f"{place}: not used: {some_of(files)}")
+    called = tuple(name or "others" for name in unused)
+    return splits[train], splits.get(test, ()) if test else (), test, called

@@ -1,6 +1,6 @@
 """Encoded images in the columns of Parquet and Arrow files, copied once into a file of the cache.
 
-Only two columns are read, some rows at a time, and only bytes: a path in a row is never followed.
+Only two columns are read, a row at a time, and only bytes: a path in a row is never followed.
 A copy is a plain stretch of bytes for each image; a record beside it says where each is.
 """
 
@@ -19,12 +19,12 @@ from emabench.data.cache.image_cache import write_atomically
 from emabench.data.decode import MOST_BYTES, FileFacts, inspect_content
 from emabench.data.places import stretch
 from emabench.data.sources.manifest import is_settled, stamp_of
+from emabench.data.sources.requirements import require_class_names
 from emabench.data.sources.shards.labelled import LabelledImage, plain_label
 from emabench.errors import DataError, EmabenchError
 from emabench.spec.plain import shown
 
 _FORMAT = 1
-_ROWS = 16
 _LARGEST_GROWTH = 100
 """Times that the images may be as large as the file, which holds them compressed already."""
 _SMALL = 2**20
@@ -60,7 +60,8 @@ def read_columns(file: Path, image: str | None, label: str | None) -> TableColum
         label: that of labels.
 
     Raises:
-        DataError: the file is damaged, or a column is not there, not found, or of several labels.
+        DataError: the file is damaged, a column is not there or not found, or the names
+            of classes do not tell them apart.
     """
     with _readable(file):
         schema = _schema(file)
@@ -89,6 +90,8 @@ def read_columns(file: Path, image: str | None, label: str | None) -> TableColum
         isinstance(names, list) and all(isinstance(each, str) for each in names)
     ):
         raise DataError(f"{file}: the names of its classes are no text", hint="write it again")
+    if names is not None:
+        require_class_names(names, str(file))
     return TableColumns(image, label, None if names is None else tuple(names))
 
 
@@ -98,11 +101,12 @@ def _only(file: Path, found: list[str], kind: str, what: str) -> str:
     if not found:
         raise DataError(
             f"{file}: no column holds the bytes of {what}",
-            hint=f"say which: --set data.{kind}_column=NAME; links and paths are not followed",
+            hint=f"say which: 'emabench run --set data.{kind}_column=NAME'; links and paths are "
+            "not followed",
         )
     raise DataError(
         f"{file}: {' and '.join(found[:8])} could both hold the {what}",
-        hint=f"say which: --set data.{kind}_column={found[0]}",
+        hint=f"say which: 'emabench run --set data.{kind}_column={found[0]}'",
     )
 
 
@@ -145,19 +149,23 @@ def _copied(
 ) -> Iterator[bytes]:
     """Yield the bytes of each image of a file, and fill ``rows`` with what is known of it."""
     offset = 0
-    for number, (image, label) in enumerate(_values(file, columns)):
+    for number, (image, label) in enumerate(_values(file, columns, limit)):
         where = f"{file}: row {number}"
         name, content = _image_bytes(image, where)
         offset += len(content)
-        if offset > limit:
-            raise DataError(
-                f"{where}: the images are more than {_LARGEST_GROWTH} times as large as the file",
-                hint="they are copied into the cache: is the file what it should be?",
-            )
+        _check_growth(where, offset, limit)
         facts = inspect_content(stretch(file, 0, 0, where), content)
         text = None if columns.label is None else _class_of(label, columns.names, where)
         rows.append([name, text, where, offset - len(content), len(content), *astuple(facts)])
         yield content
+
+
+def _check_growth(where: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise DataError(
+            f"{where}: the images are more than {_LARGEST_GROWTH} times as large as the file",
+            hint="they are copied into the cache: is the file what it should be?",
+        )
 
 
 def _image_bytes(value: Any, where: str) -> tuple[str, bytes]:
@@ -190,19 +198,19 @@ def _class_of(value: Any, names: tuple[str, ...] | None, where: str) -> str:
     return str(label) if names is None else names[label]
 
 
-def _values(file: Path, columns: TableColumns) -> Iterator[tuple[Any, Any]]:
+def _values(file: Path, columns: TableColumns, limit: int) -> Iterator[tuple[Any, Any]]:
     wanted = [columns.image, *([] if columns.label is None else [columns.label])]
     with _readable(file):
-        for batch in _batches(file, wanted):
+        for batch in _batches(file, wanted, limit):
             batch.validate(full=True)  # Arrow's streams may point anywhere
-            for start in range(0, batch.num_rows, _ROWS):
-                part = batch.slice(start, _ROWS)
+            for row in range(batch.num_rows):
+                part = batch.slice(row, 1)
                 images = part.column(columns.image).to_pylist()
                 labels = images if columns.label is None else part.column(columns.label).to_pylist()
                 yield from zip(images, labels, strict=True)
 
 
-def _batches(file: Path, wanted: list[str]) -> Iterator[Any]:
+def _batches(file: Path, wanted: list[str], limit: int) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -212,7 +220,20 @@ def _batches(file: Path, wanted: list[str]) -> Iterator[Any]:
                 yield batch.select(wanted)
         return
     with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20) as table:
-        yield from table.iter_batches(batch_size=_ROWS, columns=wanted, use_threads=False)
+        _check_growth(str(file), _unpacked_bytes(table.metadata, wanted), limit)
+        # Rows that are equal are stored once, and may be large.
+        yield from table.iter_batches(batch_size=1, columns=wanted, use_threads=False)
+
+
+def _unpacked_bytes(metadata: Any, wanted: list[str]) -> int:
+    """Return what some columns of a Parquet file take once they are decompressed, as it says."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
+    return sum(
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in wanted)
+    )
 
 
 def _schema(file: Path) -> Any:

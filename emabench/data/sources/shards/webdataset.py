@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -19,12 +18,13 @@ from pathlib import Path, PurePosixPath
 
 from emabench.data.cache.image_cache import ImageCache, write_atomically
 from emabench.data.decode import FileFacts, inspect, read_bytes
-from emabench.data.places import stretch
+from emabench.data.places import given_path, stretch
 from emabench.data.pool import in_pieces
 from emabench.data.sources.encoded import EncodedImages, load_encoded
+from emabench.data.sources.left_out import warn_left_out
 from emabench.data.sources.manifest import Progress, is_settled, stamp_of
 from emabench.data.sources.shards.labelled import LabelledImage, as_encoded, plain_label
-from emabench.data.sources.shards.split_words import chosen_splits, split_of
+from emabench.data.sources.shards.split_words import by_split, chosen_splits
 from emabench.data.sources.shards.tar_members import TarMember, read_members
 from emabench.data.sources.source import Source
 from emabench.data.sources.tree import IMAGE_SUFFIXES
@@ -50,7 +50,7 @@ def load_webdataset(spec: DataSpec, cache: ImageCache, progress: Progress | None
         progress: called with the number of images done and of all.
 
     Raises:
-        SpecError: there is no ``data_dir``, or a pattern means too many files.
+        SpecError: there is no ``data_dir``, or a pattern means no file or too many.
         NotFoundError: a shard does not exist.
         DataError: a shard is damaged or hostile, or its samples make no data set.
     """
@@ -79,10 +79,7 @@ def read_webdataset(
         NotFoundError: a shard does not exist.
         DataError: a shard is damaged or hostile, or its samples make no data set.
     """
-    splits: dict[str, list[Path]] = {}
-    for file in shards_of(place):
-        splits.setdefault(split_of(file), []).append(file)
-    train, test, name, unused = chosen_splits(place, splits)
+    train, test, name, unused = chosen_splits(place, shards_of(place))
     shards = [_Shard(file, label_key, cache.folder / "manifests") for file in (*train, *test)]
     _read_all(shards, progress)
     left: Counter[str] = Counter()
@@ -90,37 +87,45 @@ def read_webdataset(
         left.update(shard.left_out)
     if left:
         kinds = ", ".join(f".{suffix} ({count:,})" for suffix, count in left.most_common(5))
-        warnings.warn(f"{place}: members left out: {kinds}", RuntimeWarning, stacklevel=2)
+        warn_left_out(f"{place}: members left out: {kinds}")
     both = shards[: len(train)], shards[len(train) :]
     parts = [[image for shard in part for image in shard.images] for part in both if part]
     if any(image.label is None and "/" in image.name for part in parts for image in part):
-        note = f"{place}: without .cls or .json the images have no labels: folders are no classes"
-        warnings.warn(note, RuntimeWarning, stacklevel=2)
+        warn_left_out(
+            f"{place}: without .cls or .json the images have no labels: folders are no classes"
+        )
     not_used = f" ({', '.join(unused)} not used)" if unused else ""
     return as_encoded(place, parts, f"{name} shards{not_used}")
 
 
-def shards_of(place: str) -> list[Path]:
-    """Return the files that a folder, a path or a pattern with braces names.
+def shards_of(place: str) -> dict[str, list[Path]]:
+    """Return the files that a folder, a path or a pattern with braces names, by their split.
 
     Raises:
-        SpecError: the pattern means too many files.
+        SpecError: the pattern means no file, or too many.
         NotFoundError: there is nothing of that name.
         DataError: the folder has no shards.
     """
-    path = Path(place).expanduser()
+    path = given_path(place)
     if path.is_dir():
         found = sorted(each for pattern in ("*.tar", "*/*.tar") for each in path.glob(pattern))
         if not found:
             raise DataError(f"{place}: no .tar file in it", hint="name the folder of the shards")
-        return found
+        return by_split(found, path)
     if path.exists() or "{" not in place:
-        return [path]
+        return by_split([path], path.parent)
     if re.match(r"\w+:", place):
         raise SpecError(
             f"{shown(place)} is no file", hint="shards are read from the disk: copy them there"
         )
-    return [Path(name).expanduser() for name in sorted(set(_expanded(place, [0])))]
+    files = [Path(name).expanduser() for name in sorted(set(_expanded(place, [0])))]
+    if not files:
+        raise SpecError(
+            f"the pattern {shown(place)} means no file",
+            hint="the smaller number comes first, as in train-{000..007}.tar",
+        )
+    begins = Path(f"{place[: place.index('{')]}…").expanduser()
+    return by_split(files, begins.parent)
 
 
 def _expanded(text: str, made: list[int]) -> Iterator[str]:
@@ -275,15 +280,20 @@ def _samples(
                 f"{file}: sample {name} has no image",
                 hint=f"an image is called {name}.jpg, .png, .webp or the like",
             )
-        found.append((sample.image, _class_of(file, sample, label_key)))
+        found.append((sample.image, _class_of(file, name, sample, label_key)))
     return found, dict(left)
 
 
-def _class_of(file: Path, sample: _Sample, label_key: str | None) -> str | None:
+def _class_of(file: Path, name: str, sample: _Sample, label_key: str | None) -> str | None:
     if sample.cls is not None and label_key is None:
         return _text(file, sample.cls).strip()
     if sample.json is None:
-        return None
+        if label_key is None:
+            return None
+        raise DataError(
+            f"{file}: sample {name} has no .json, and its label is to be {shown(label_key)} of it",
+            hint="leave data.label_column out to take the class from .cls",
+        )
     called = f"{file}: {sample.json.name}"
     try:
         values = json.loads(_text(file, sample.json), object_pairs_hook=unique_pairs)
@@ -291,14 +301,20 @@ def _class_of(file: Path, sample: _Sample, label_key: str | None) -> str | None:
         raise DataError(
             f"{called}: cannot be read as JSON: {str(error)[:200]}", hint="write it again"
         ) from error
-    keys = (label_key,) if label_key else _LABEL_KEYS
-    named = [key for key in keys if isinstance(values, dict) and key in values]
+    known = values if isinstance(values, dict) else {}
+    if label_key is not None and label_key not in known:
+        names = ", ".join(map(shown, sorted(known)[:12]))
+        raise DataError(
+            f"{called}: it has no key {shown(label_key)}", hint=f"it has {names or 'no keys'}"
+        )
+    keys = _LABEL_KEYS if label_key is None else (label_key,)
+    named = [key for key in keys if key in known]
     if len(named) > 1:
         raise DataError(
             f"{called}: {' and '.join(named)} could both be its class",
-            hint=f"say which: --set data.label_column={named[0]}",
+            hint=f"say which: 'emabench run --set data.label_column={named[0]}'",
         )
-    return str(plain_label(values[named[0]], called)) if named else None
+    return str(plain_label(known[named[0]], called)) if named else None
 
 
 def _text(file: Path, member: TarMember) -> str:
