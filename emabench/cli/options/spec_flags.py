@@ -106,6 +106,7 @@ SPEC_FLAGS: dict[str, Any] = {
 where names come from that the package does not know."""
 
 
+_WHERE_FROM = ("download", "plugin")
 _OF_THE_STUDY = ("specs", "preset", "method", "ema_scope")
 
 
@@ -119,9 +120,15 @@ def takes_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
     return _with_flags(command, {n: k for n, k in SPEC_FLAGS.items() if n not in _OF_THE_STUDY})
 
 
-def given_flags(ctx: typer.Context, *more: str) -> list[str]:
-    """Return the names of the ``SPEC_FLAGS`` that the user typed, and of more parameters."""
-    sources = {name: ctx.get_parameter_source(name) for name in (*SPEC_FLAGS, *more)}
+def given_fields(ctx: typer.Context, *more: str) -> list[str]:
+    """Return the names of the ``SPEC_FLAGS`` by which the user described an experiment.
+
+    Args:
+        ctx: of the command.
+        more: names of further parameters to look at.
+    """
+    names = [name for name in SPEC_FLAGS if name not in _WHERE_FROM]
+    sources = {name: ctx.get_parameter_source(name) for name in (*names, *more)}
     return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
 
 
