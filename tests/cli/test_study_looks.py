@@ -1,13 +1,16 @@
 """``studies plan`` and ``studies run --until settled`` as a user types them."""
 
+import itertools
 import json
 
 import pytest
 import yaml
 
 from emabench.analysis.looking.looks import plan_looks
+from emabench.errors import StoreUnreachableError
 from emabench.records import RunQuery
 from emabench.store import RunStore
+from emabench.store.connection.database import Database
 
 TINY = ["--epochs", "1", "--set", "max_steps=2", "--set", "threads=1", "--device", "cpu"]
 
@@ -50,11 +53,26 @@ def test_a_plan_without_any_spread_says_how_to_state_one(mine, emabench):
     assert (result.code, result.hint) == (3, "hint: state one: --spread 0.5")
 
 
-def test_the_next_look_is_queued_for_workers_elsewhere(mine, emabench):
+def with_every_second_call_lost(whole):
+    calls = itertools.count()
+
+    def write(database):
+        if next(calls) % 2:
+            raise StoreUnreachableError("the store is gone")
+        return whole(database)
+
+    return write
+
+
+def test_the_next_look_is_queued_for_workers_elsewhere(mine, emabench, monkeypatch):
     asked = ["studies", "run", *mine, "--until", "settled", "--queue-only", "--json"]
+    monkeypatch.setattr("emabench.queue.patience._FIRST_PAUSE", 0.0)
+    whole = Database.write
     for queued in (4, 0):
+        monkeypatch.setattr(Database, "write", with_every_second_call_lost(whole))
         result = emabench(asked)
         assert result.code == 0, result.err
+        assert "note: the store is back" in result.err
         (look,) = json.loads(result.out)["looks"]
         assert (look["pairs"], look["waiting"], look["queued"]) == (2, 4, queued)
         assert "workers are to run them" in result.err

@@ -72,6 +72,7 @@ def settle_study(
     from emabench.engines.settling import settle
     from emabench.errors import JobsFailedError
     from emabench.plans.study_questions import question_of, study_questions, study_terms
+    from emabench.queue.patience import patient
     from emabench.store import RunStore
 
     if order.choice is not None:
@@ -80,7 +81,8 @@ def settle_study(
     questions = study_questions(study, plans)
     last: StudyLook | None = None
     told = []
-    with RunStore.open(order.db, mode="write") as store:
+    with RunStore.open(order.db, mode="write") as opened:
+        store = patient(opened, stop=lambda: False, say=lambda text: err().print(f"note: {text}"))
         if order.choice is not None:
             _check_hardware(store, study.name, plans, order.choice)
         plan = store.keep_plan(
@@ -102,7 +104,7 @@ def settle_study(
 
         def work(runs: Sequence[QueuedRun]) -> None:
             if order.choice is not None:
-                _work(store, runs, order, order.choice, kind=plans[0].identity["device_kind"])
+                _work(opened, runs, order, order.choice, kind=plans[0].identity["device_kind"])
 
         err().print(_announced(questions, looks.pairs), soft_wrap=True)
         for last in settle(
@@ -143,6 +145,7 @@ def _work(
     from emabench.cli.show.progress import work_listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
+    from emabench.queue.patience import patient
     from emabench.queue.stop_request import StopRequest
     from emabench.queue.supervisor import Slot
     from emabench.queue.worker import Workplace
@@ -151,9 +154,10 @@ def _work(
     stop = StopRequest()
     is_here = choice.name is EngineName.LOCAL
     asked = choice if is_here else replace(choice, device=kind)
+    willing = patient(store, stop=stop)
     try:
         with (
-            opened_engine(asked, store, db=order.db, place=order.artifacts) as (engine, slots),
+            opened_engine(asked, willing, db=order.db, place=order.artifacts) as (engine, slots),
             stop,
             work_listener(err()) as on_event,
         ):
