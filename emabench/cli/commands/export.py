@@ -11,6 +11,8 @@ from emabench.cli.options.output_forms import JsonOption, OverwriteOption
 from emabench.cli.options.run_choice import (
     DEFAULT_DB,
     DbOption,
+    NameOption,
+    RunsArgument,
     StudyOption,
     WhereOption,
     run_query,
@@ -31,17 +33,9 @@ def command(
             "--output", "-o", metavar="FILE", help="The file; - is stdout; .gz compresses it."
         ),
     ],
-    ids: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN]...",
-            show_default=False,
-            help="Ids of runs (the first characters are enough) or @last; by default all "
-            "finished runs.",
-        ),
-    ] = None,
+    ids: RunsArgument = None,
     where: WhereOption = None,
-    name: Annotated[str | None, typer.Option("--name", help="Only runs with this label.")] = None,
+    name: NameOption = None,
     study: StudyOption = None,
     csv: Annotated[
         bool,

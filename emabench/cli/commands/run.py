@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emabench.artifacts.layout import Keep, artifacts_folder
+from emabench.cli.options.completion import complete_runs
 from emabench.cli.options.kept_files import (
     ArtifactsOption,
     CacheBudgetOption,
@@ -45,6 +46,7 @@ def command(
             "--extend",
             metavar="RUN",
             help="Train a finished run on, to --epochs in all, from the checkpoint that it kept.",
+            autocompletion=complete_runs,
         ),
     ] = None,
     dry_run: PreviewOption = False,
