@@ -14,7 +14,7 @@ from emabench.analysis.metric_values import told_points
 from emabench.analysis.selection import Arms
 from emabench.errors import NotFoundError, UnknownNameError
 from emabench.records import MetricPoint
-from emabench.table import UNKNOWN, Table
+from emabench.table import UNKNOWN, Table, counted
 
 QUANTITIES = tuple(
     f"grad_{what}{figure}"
@@ -156,7 +156,10 @@ def stability(
             "epoch give a spread, four samples a coefficient of variation",
         )
     gathered = (_arm(arm, found) for arm in arms.arms)
-    notes = [*arms.notes, *([f"{lacking} runs without {quantity} left out"] if lacking else [])]
+    notes = [
+        *arms.notes,
+        *([f"{counted(lacking, 'run')} without {quantity} left out"] if lacking else []),
+    ]
     return Stability(quantity, tuple(arm for arm in gathered if arm.runs), tuple(notes))
 
 

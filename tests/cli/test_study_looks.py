@@ -89,7 +89,10 @@ def test_the_next_look_is_queued_for_workers_elsewhere(mine, emabench, monkeypat
     [
         (["--until", "settled", "--force"], "--until does not go with --force"),
         (["--until", "settled", "--dry-run"], "--until does not go with --dry-run"),
-        (["--until", "settled", "--seed", "0"], "the first look is at 2 pairs, and there are 1"),
+        (
+            ["--until", "settled", "--seed", "0"],
+            "look is at 2 pairs, too many for 1 seed",
+        ),
         (["--until", "settled", "--jobs", "3"], "--jobs does not apply to the engine local"),
         (["--jobs", "3"], "--jobs applies only with --until settled"),
         (["--queue-only"], "--queue-only applies only with --until settled"),

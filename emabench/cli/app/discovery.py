@@ -154,7 +154,7 @@ def load_command(name: str) -> Any:
 
 
 def _of_finite_numbers(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command refuse ``inf`` and ``nan``: typer takes them, and no bound keeps ``nan`` out."""
+    """Let a command refuse ``inf`` and ``nan``: typer takes them, and no bound stops ``nan``."""
 
     @functools.wraps(callback)
     def checked(**values: Any) -> Any:

@@ -61,6 +61,7 @@ def command(
     """
     from emabench.cli.app.console import err, print_json
     from emabench.store.transfer.moving import STANDARD_STREAM, export_runs
+    from emabench.table import counted
 
     if ids and (where or name is not None or study is not None):
         raise UsageError(
@@ -80,10 +81,10 @@ def command(
             {"schema_version": 1, "file": str(output), "exported": exported, "unfinished": left}
         )
     if done.unfinished:
-        err().print(f"note: {len(done.unfinished)} unfinished runs were left out")
+        err().print(f"note: {counted(len(done.unfinished), 'unfinished run')} left out")
     if done.unreadable:
         err().print(f"note: unreadable runs were left out: {', '.join(done.unreadable)}")
-    err().print(f"{len(done.written)} runs were exported")
+    err().print(f"{counted(len(done.written), 'run')} exported")
 
 
 def _export_metrics(location: str, file: Path, query: RunQuery, *, overwrite: bool) -> Export:

@@ -135,6 +135,7 @@ def show(
     """
     from emabench.plans.studies import equal_commands, study_points
     from emabench.spec.study import load_study
+    from emabench.table import counted
 
     found = load_study(study)
     names = list(found.spec.budgets.by_name()) if budget is None else [budget]
@@ -147,7 +148,7 @@ def show(
     for name in names:
         chosen = found.budget(name)
         seeds = ", ".join(map(str, chosen.seeds))
-        typer.echo(f"{name}: {runs[name]} runs, preset {chosen.preset}, seeds {seeds}")
+        typer.echo(f"{name}: {counted(runs[name], 'run')}, preset {chosen.preset}, seeds {seeds}")
         for line in commands[name]:
             typer.echo(f"    {line}")
 

@@ -101,6 +101,7 @@ def command(
     from emabench.queue.patience import patient
     from emabench.queue.stop_request import StopRequest
     from emabench.queue.worker import Workplace
+    from emabench.table import counted
 
     choice = EngineChoice(
         engine, device, jobs_per_device, jobs, address, partition, time_limit, sbatch or ()
@@ -138,7 +139,7 @@ def command(
         print_json({"schema_version": 1, **_as_json(tally)})
     else:
         counts = ", ".join(f"{n} {state}" for state, n in _counts(tally).items())
-        typer.echo(f"{tally.started} attempts: {counts or 'nothing was queued'}")
+        typer.echo(f"{counted(tally.started, 'attempt')}: {counts or 'nothing was queued'}")
     _raise_if_failed(tally)
 
 

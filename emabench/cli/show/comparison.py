@@ -116,9 +116,9 @@ def print_across(comparison: Comparison, across: AcrossTasks, form: Format) -> N
     count = len(across.left_out)
     verbs = ("lacks", "is") if count == 1 else ("lack", "are")
     lacking = f"{counted(count, 'other arm')} {verbs[0]} a task and {verbs[1]}"
-    tasks = f"{len(across.tasks)} tasks: {', '.join(across.tasks)}"
+    tasks = f"{counted(len(across.tasks), 'task')}: {', '.join(across.tasks)}"
     notes = [
-        f"{tasks}; {len(across.seeds)} seeds that all have; nothing is normalised",
+        f"{tasks}; {counted(len(across.seeds), 'seed')} that all have; nothing is normalised",
         *([f"{lacking} left out"] if across.left_out else []),
     ]
     about_pairs = ("unpaired", "no-baseline", "few-pairs", "skewed", "unknown-values", "no-spread")

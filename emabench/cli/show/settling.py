@@ -205,11 +205,11 @@ def _announced(questions: Sequence[Any], pairs: Sequence[int]) -> str:
 
 
 def _in_words(look: StudyLook) -> list[str]:
-    from emabench.table import duration
+    from emabench.table import counted, duration
 
     head = f"look {look.number} of {look.of}, {look.pairs} pairs"
     if look.waiting:
-        return [f"{head}: not taken yet, {look.waiting} runs are not done"]
+        return [f"{head}: not taken yet, {counted(look.waiting, 'run')} to be done first"]
     counts = f"{len(look.decided)} decided, {len(look.open)} open"
     counts += f", {len(look.stuck)} with failed runs" if look.stuck else ""
     lines = [f"{head}: {counts}"]
@@ -218,7 +218,7 @@ def _in_words(look: StudyLook) -> list[str]:
     if look.open and look.number < look.of:
         time = "" if look.rest.seconds is None else f", about {duration(look.rest.seconds)}"
         lines += [f"    {label}: open" for label in look.open]
-        lines.append(f"    up to {look.rest.runs} more runs{time}")
+        lines.append(f"    up to {counted(look.rest.runs, 'more run')}{time}")
     elif look.open:
         lines += [f"    {label}: inconclusive, that was the last look" for label in look.open]
     return lines

@@ -13,7 +13,7 @@ from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import RankCorrelation, rank_correlation
 from emabench.errors import NotFoundError
 from emabench.records import MetricPoint, RunRecord
-from emabench.table import UNKNOWN, Table
+from emabench.table import UNKNOWN, Table, counted
 
 PointsOf = Callable[[str], Sequence[MetricPoint]]
 """Gives the metrics of a run by its id, in the order of steps."""
@@ -119,7 +119,7 @@ def correlations(arms: Arms, points_of: PointsOf, first: str, second: str) -> Co
         )
     notes = list(arms.notes)
     if lacking:
-        notes.append(f"{lacking} runs without {first} or {second} left out")
+        notes.append(f"{counted(lacking, 'run')} without {first} or {second} left out")
     return Correlations(
         first,
         second,

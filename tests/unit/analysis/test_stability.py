@@ -129,7 +129,7 @@ def test_one_seed_has_no_spread_and_runs_without_it_are_noted():
     shown = stability(select(runs, smoke=False), metrics(runs[:1]))
     assert [arm.blocks[0].overall.sd for arm in shown.arms] == [None]
     assert "±" not in shown.to_table().rows[0][1]
-    assert shown.notes == ("1 runs without grad_norm_cv left out",)
+    assert shown.notes == ("1 run without grad_norm_cv left out",)
 
 
 def test_nothing_measured_and_a_typo_are_explained():

@@ -83,4 +83,4 @@ def test_a_figure_that_no_run_has_is_told():
         correlations(arms, points_of(runs), "losss", "top1")
     some = points_of(runs)
     found = correlations(arms, lambda run: [] if run == runs[0].id else some(run), "loss", "top1")
-    assert found.notes == ("1 runs without loss or top1 left out",)
+    assert found.notes == ("1 run without loss or top1 left out",)
