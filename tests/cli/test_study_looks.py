@@ -1,5 +1,6 @@
 """``studies plan`` and ``studies run --until settled`` as a user types them."""
 
+import csv
 import itertools
 import json
 
@@ -42,6 +43,11 @@ def test_a_plan_says_what_each_look_takes_and_may_tell(mine, emabench, folder):
     (question,) = answer["questions"]
     assert question["label"] == "full"
     assert question["is_hopeless"]
+    (line,) = csv.DictReader(
+        emabench(["studies", "plan", *mine, "--spread", "2", "--csv"]).out.splitlines()
+    )
+    assert [float(line[f"by {pairs} pairs"]) for pairs in (2, 3)] == question["chance"]
+    assert float(line["lowest"]) == question["lowest"] == float(line["highest"])
     text = emabench(["studies", "plan", *mine, "--spread", "2"])
     assert "up to 3 pairs" in text.out
     assert "full is hopeless: margin 0.5 at a spread of 2.00" in text.err

@@ -61,5 +61,5 @@ def command(
     if form == "json":
         print_json(found.to_json())
     else:
-        print_table(found.to_table(), f"{first} and {second}", form=form)
+        print_table(found.to_table(exact=form == "csv"), f"{first} and {second}", form=form)
     print_cautions(found.notes)

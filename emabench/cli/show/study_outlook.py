@@ -118,13 +118,11 @@ def _stored(
 def _table(outlooks: Sequence[QuestionOutlook], pairs: Sequence[int], *, exact: bool) -> Table:
     from emabench.table import UNKNOWN, Table, fixed
 
-    def share(chance: float | None) -> object:
-        if exact or chance is None:
-            return chance
-        return f"{100 * chance:.0f} %"
+    def share(chance: float | None) -> str:
+        return UNKNOWN if chance is None else f"{100 * chance:.0f} %"
 
-    headers = ("question", "spread", "of", *(f"by {n} pairs" for n in pairs), "range")
-    rows = []
+    headers = ["question", "spread", "of", *(f"by {n} pairs" for n in pairs)]
+    rows: list[tuple[object, ...]] = []
     for each in outlooks:
         spread = each.spread
         own = (
@@ -132,18 +130,17 @@ def _table(outlooks: Sequence[QuestionOutlook], pairs: Sequence[int], *, exact: 
         )
         if spread is not None and not each.is_own:
             own = "the others"
-        bounds = (share(each.lowest), share(each.highest))
-        rows.append(
-            (
-                each.label,
-                None if spread is None else spread.value if exact else fixed(spread.value),
-                own,
-                *(map(share, each.by_look) if each.by_look else [UNKNOWN] * len(pairs)),
-                f"{bounds[0]} to {bounds[1]}" if bounds[0] != bounds[1] else str(bounds[0]),
-            )
-        )
+        value = None if spread is None else spread.value
+        chances = each.by_look or [None] * len(pairs)
+        if exact:
+            rows.append((each.label, value, own, *chances, each.lowest, each.highest))
+            continue
+        low, high = share(each.lowest), share(each.highest)
+        reach = low if low == high else f"{low} to {high}"
+        rows.append((each.label, fixed(value), own, *map(share, chances), reach))
+    ends = ("lowest", "highest") if exact else ("range",)
     right = frozenset(header for header in headers if header.startswith("by ")) | {"spread"}
-    return Table(headers, tuple(rows), right=right)
+    return Table((*headers, *ends), tuple(rows), right=right)
 
 
 def _cost_in_words(cost: LookOutlook) -> str:

@@ -47,8 +47,19 @@ class Correlations:
     groups: tuple[ScopeCorrelation, ...]
     notes: tuple[str, ...]
 
-    def to_table(self) -> Table:
-        """Return one line per method and EMA scope."""
+    def to_table(self, *, exact: bool = False) -> Table:
+        """Return one line per method and EMA scope.
+
+        Args:
+            exact: for programs: a number per column, in full precision.
+        """
+        groups = ("method", "ema_scope", "target_gradient", "arms")
+        if exact:
+            plain = [
+                (each.method, each.scope, each.target_gradient, r.n, r.rho, r.low, r.high)
+                for each, r in ((each, each.ranks) for each in self.groups)
+            ]
+            return Table((*groups, "rho", "low", "high"), tuple(plain))
         rows = [
             (
                 each.method,
@@ -60,7 +71,7 @@ class Correlations:
             )
             for each in self.groups
         ]
-        headers = ("method", "ema_scope", "target_gradient", "arms", "rank correlation", "95 %")
+        headers = (*groups, "rank correlation", "95 %")
         return Table(headers, tuple(rows), right=frozenset({"arms", "rank correlation"}))
 
     def to_json(self) -> dict[str, Any]:

@@ -63,7 +63,11 @@ def test_an_arm_counts_once_and_the_last_value_of_a_metric_counts():
     )
     assert by_scope["none"].ranks.rho < -0.9 < 0.7 < by_scope["full"].ranks.rho
     assert [row[3] for row in found.to_table().rows] == [6, 6]
-    assert json.loads(json.dumps(found.to_json()))["groups"][0]["n"] == 6
+    groups = json.loads(json.dumps(found.to_json()))["groups"]
+    assert groups[0]["n"] == 6
+    lines = found.to_table(exact=True).to_records()
+    for line, group in zip(lines, groups, strict=True):
+        assert line == {"arms": group["n"], **{key: group[key] for key in line if key != "arms"}}
 
 
 def test_other_methods_and_control_arms_are_never_put_in_one_order():
