@@ -25,6 +25,7 @@ from emabench.cli.options.engine_options import (
     EngineName,
     EngineOption,
     JobsOption,
+    JobsPerDeviceOption,
     PartitionOption,
     SbatchOption,
     SharedArtifactsOption,
@@ -175,9 +176,7 @@ def run(
         ),
     ] = False,
     engine: EngineOption = EngineName.LOCAL,
-    jobs_per_device: Annotated[
-        int, typer.Option("--jobs-per-device", min=1, metavar="N", help="As for work.")
-    ] = 1,
+    jobs_per_device: JobsPerDeviceOption = 1,
     jobs: JobsOption = None,
     address: AddressOption = None,
     partition: PartitionOption = None,

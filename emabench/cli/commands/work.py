@@ -13,6 +13,7 @@ from emabench.cli.options.engine_options import (
     EngineName,
     EngineOption,
     JobsOption,
+    JobsPerDeviceOption,
     PartitionOption,
     SbatchOption,
     SharedArtifactsOption,
@@ -44,9 +45,7 @@ def command(
             "cluster, kinds of devices.",
         ),
     ] = "auto",
-    jobs_per_device: Annotated[
-        int, typer.Option("--jobs-per-device", min=1, metavar="N", help="Jobs at a time on each.")
-    ] = 1,
+    jobs_per_device: JobsPerDeviceOption = 1,
     jobs: JobsOption = None,
     address: AddressOption = None,
     partition: PartitionOption = None,
