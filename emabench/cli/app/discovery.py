@@ -34,7 +34,7 @@ _OTHER_WORDS = {
     "train": "run",
 }
 """What other programs call a command."""
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 class NamedCommands(TyperGroup):
