@@ -187,7 +187,7 @@ class Runs(Sequence[RunRecord]):
     def _repr_html_(self) -> str:
         newest = run_table.reading_table(self._shown[-_MOST_ROWS:]).to_html()
         earlier = len(self) - _MOST_ROWS
-        note = _lines([f"and {earlier} earlier runs"]) if earlier > 0 else ""
+        note = _lines([f"and {counted(earlier, 'earlier run')}"]) if earlier > 0 else ""
         return _lines([repr(self)[1:-1]]) + newest + note
 
     def to_frame(self, *fields: str) -> pandas.DataFrame:

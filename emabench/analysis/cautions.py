@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from emabench.analysis.arms import SCOPE, Arm
 from emabench.analysis.metric_values import MetricValues
@@ -59,6 +60,12 @@ class CautionGroup:
     heading: str
     messages: tuple[str, ...]
     hints: tuple[str, ...]
+
+
+def cautions_in_json(cautions: Iterable[Caution]) -> dict[str, Any]:
+    """Return ``warnings`` and ``cautions`` as all JSON has them: the words, and everything."""
+    plain = [{**asdict(each), "runs": list(each.runs)} for each in cautions]
+    return {"warnings": [each["message"] for each in plain], "cautions": plain}
 
 
 def failed_runs(runs: Iterable[RunRecord]) -> list[Caution]:

@@ -9,7 +9,7 @@ from typing import Any
 from emabench.analysis import cautions as caution
 from emabench.analysis.arms import SEED
 from emabench.analysis.baseline import baseline_value
-from emabench.analysis.cautions import Caution
+from emabench.analysis.cautions import Caution, cautions_in_json
 from emabench.analysis.compared_arms import ArmRow, MetricCell, Terms, build_rows
 from emabench.analysis.factor import EMA_SCOPE, Factor
 from emabench.analysis.looking.looks import Looks
@@ -90,8 +90,7 @@ class ArmComparison:
             ],
             "rows": [_row(row, self) for row in self.rows],
             "left_out": [_left_out(each) for each in self.left_out],
-            "warnings": list(self.warnings),
-            "cautions": [_caution(each) for each in self.cautions],
+            **cautions_in_json(self.cautions),
             "notes": list(self.notes),
         }
 
@@ -349,13 +348,4 @@ def _left_out(left_out: LeftOut) -> dict[str, Any]:
         "method": value_at(run.spec, SHORT_NAMES["method"]),
         "ema_scope": value_at(run.spec, SHORT_NAMES["ema_scope"]),
         "seed": value_at(run.spec, SEED),
-    }
-
-
-def _caution(caution: Caution) -> dict[str, Any]:
-    return {
-        "code": caution.code,
-        "message": caution.message,
-        "runs": list(caution.runs),
-        "hint": caution.hint,
     }

@@ -165,7 +165,9 @@ def select(
     shown = {run.id for arm in arms for run in arm.runs.values()}
     repeats = [LeftOut(run, "repeated") for run in chosen if run.id not in shown]
     if repeats:
-        notes.append(f"{len(repeats)} repeated runs left out: the newest of each seed counts")
+        notes.append(
+            f"{counted(len(repeats), 'repeated run')} left out: the newest of each seed counts"
+        )
     differing = differing_fields(arms)
     arms.sort(key=lambda arm: _place(arm, differing, by))
     labels = arm_labels(arms, differing)
@@ -246,7 +248,11 @@ def _nothing(to: Purpose, left_out: Sequence[LeftOut], counts: str) -> NotFoundE
     if not kinds:
         why, hint = "no run matches", "emabench run makes one; loosen --where, --name"
     elif kinds == {"smoke"}:
-        why = f"{len(left_out)} smoke runs left out" if drawn else "only smoke runs left out"
+        why = (
+            f"{counted(len(left_out), 'smoke run')} left out"
+            if drawn
+            else "only smoke runs left out"
+        )
         hint = f"--smoke {'takes' if drawn else 'compares'} them too"
     elif kinds <= {"smoke", "profiled"}:
         why, hint = "only profiled runs left out", "run them without --profile"

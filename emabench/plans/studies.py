@@ -17,7 +17,7 @@ from emabench.spec.paths import SHORT_NAMES, full_path
 from emabench.spec.scope import PROJECTOR, every_scope
 from emabench.spec.settings import experiment_at
 from emabench.spec.study import EVERY, GIVEN_LATER, Study
-from emabench.table import show_value
+from emabench.table import counted, show_value
 
 BlocksOf = Callable[[ExperimentSpec], Sequence[str]]
 """Names the blocks of the encoder that a spec describes, first to last, the projector included."""
@@ -67,7 +67,7 @@ def study_points(
         raise SpecError(f"study {study.name}, {budget}: {message}", hint=error.hint) from None
     if chosen.runs is not None and not changes and len(found) != chosen.runs:
         raise SpecError(
-            f"study {study.name}, {budget}: it says {chosen.runs} runs, "
+            f"study {study.name}, {budget}: it says {counted(chosen.runs, 'run')}, "
             f"but its arms come to {len(found)}",
             hint="correct runs, or leave it out",
         )

@@ -16,7 +16,7 @@ from emabench.analysis.selection import select
 from emabench.errors import UsageError
 from emabench.records import JobState, PlannedRun, RunRecord
 from emabench.spec.study import BudgetSpec, Study
-from emabench.table import show_value
+from emabench.table import counted, show_value
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def planned_looks(budget: BudgetSpec, seeds: Sequence[int] | None) -> tuple[Look
     enough = tuple(n for n in pairs if n <= len(seeds))
     if not enough:
         raise UsageError(
-            f"the first look is at {pairs[0]} pairs, and there are {len(seeds)} seeds",
+            f"the first look is at {pairs[0]} pairs, too many for {counted(len(seeds), 'seed')}",
             hint=f"for example --seed 0..{pairs[-1] - 1}",
         )
     return plan_looks(enough), list(seeds[: enough[-1]])

@@ -46,9 +46,11 @@ def test_it_follows_the_store_and_keeps_the_place(store, address, open_page):
     study(store, arms=3, seeds=2)
     seen(page.locator("#runs tbody tr")).to_have_count(6)
     page.locator("#arms thead button").nth(1).click()
+    page.locator("#runs tbody tr[data-key]", has_text="none").first.click()
+    hidden = page.locator("#runs details.run[open]").get_attribute("id")
     page.fill('input[data-filters="runs"]', "projector")
     page.locator("#runs tbody tr[data-key]:not([hidden])").first.click()
-    opened = page.locator("#runs details.run[open]").first.get_attribute("id")
+    opened = page.locator("#runs tr:not([hidden]) details.run[open]").get_attribute("id")
     page.locator("#columns-arms summary").click()
     page.locator("#columns-arms label", has_text="seeds").locator("input").check()
     page.locator('input[data-filters="runs"]').focus()
@@ -57,11 +59,15 @@ def test_it_follows_the_store_and_keeps_the_place(store, address, open_page):
     seen(page.locator("#runs tbody tr[data-key]")).to_have_count(7)
     assert page.input_value('input[data-filters="runs"]') == "projector done"
     assert page.locator("#runs tbody tr[data-key]:not([hidden])").count() == 2
+    assert page.locator(f"#{hidden}[open]").is_hidden()
     assert page.locator("#arms th[aria-sort=ascending]").count() == 1
     assert page.locator(f"#runs #{opened}[open] .run-curves svg").count() >= 2
     assert page.locator("#arms th:visible", has_text="seeds").count() == 1
     assert page.evaluate("document.activeElement.dataset.filters") == "runs"
     assert page.locator(".plot svg[tabindex]").count() >= 4
+    page.evaluate(f"location.hash = '{hidden}'")
+    seen(page.locator(f"#{hidden}[open]")).to_be_visible()
+    assert page.input_value('input[data-filters="runs"]') == ""
     assert watched.messages == []
     assert {request.partition("?")[0] for request in watched.requests} == {address}
 

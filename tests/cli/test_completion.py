@@ -1,6 +1,7 @@
 """What the shell proposes for values: from the package and the store, and nothing slow for it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from seeding import complete, plan
 
+from emabench.cli.app.discovery import command_names, load_command
 from emabench.cli.options import completion
 from emabench.data.images import list_datasets
 from emabench.methods import method_names
@@ -29,6 +31,14 @@ class Typed:
         self.params = params
 
 
+def proposed(words, name, begun="", **typed):
+    """Return what the shell shows for a parameter of a command, and the words beside it."""
+    command = load_command(words)
+    parameter = next(each for each in command.params if each.name == name)
+    found = parameter.shell_complete(Typed(**typed), begun)
+    return [(each.value, each.help) if each.help else each.value for each in found]
+
+
 @pytest.fixture
 def runs(folder):
     with RunStore.open("results.db", mode="write") as store:
@@ -39,18 +49,17 @@ def runs(folder):
 
 
 def test_what_the_package_has_is_proposed_in_whole():
-    assert completion.complete_methods("") == method_names()
-    assert completion.complete_presets("") == preset_names()
-    assert completion.complete_studies("") == study_names()
-    known = [name for name, _ in completion.complete_datasets("")]
-    assert known == [each.name for each in list_datasets()]
-    assert "throughput" in completion.complete_metrics("")
+    assert proposed("run", "method") == method_names()
+    assert proposed("run", "preset") == preset_names()
+    assert completion.complete_studies() == study_names()
+    assert [name for name, _ in proposed("run", "dataset")] == [d.name for d in list_datasets()]
+    assert "throughput" in proposed("compare", "metric")
 
 
 def test_of_a_comma_list_the_last_part_is_completed():
-    assert completion.complete_methods("moco,simc") == ["moco,simclr"]
-    assert completion.complete_metrics("top1,top") == ["top1,top5"]
-    assert completion.complete_presets("smo") == ["smoke"]
+    assert proposed("run", "method", "moco,simc") == ["moco,simclr"]
+    assert proposed("compare", "metric", "top1,top") == ["top1,top5"]
+    assert proposed("run", "preset", "smo") == ["smoke"]
 
 
 def test_every_field_that_is_proposed_is_one():
@@ -71,8 +80,7 @@ def test_every_field_that_is_proposed_is_one():
     ],
 )
 def test_scopes_are_those_of_the_backbone(backbone, begun, expected):
-    found = completion.complete_scopes(Typed(backbone=backbone), begun)
-    assert [each for each in found if each.startswith(begun)] == expected
+    assert proposed("run", "ema_scope", begun, backbone=backbone) == expected
 
 
 @pytest.mark.slow
@@ -87,17 +95,27 @@ def test_every_backbone_that_is_proposed_is_cut_as_its_scopes_say(name):
 
 def test_runs_and_tags_are_those_of_the_store(runs, monkeypatch):
     done, queued = runs
-    ids = completion.complete_runs(Typed(), "")
-    assert ids == [("@last", "the newest run"), (queued, "queued"), (done, "first done")]
-    assert completion.complete_runs(Typed(), done[:6]) == [(done, "first done")]
-    assert completion.complete_tags(Typed(), "p") == [("paper", "2 runs")]
-    assert completion.complete_tags(Typed(), "paper,") == [("paper,good", "1 runs")]
-    assert completion.complete_condition(Typed(), "tag=g") == ["tag=good"]
-    assert "top1=" in completion.complete_condition(Typed(), "top")
+    ids = [("@last", "the newest run"), (queued, "queued"), (done, "first done")]
+    assert proposed("show", "run") == ids
+    assert proposed("show", "run", done[:6]) == [(done, "first done")]
+    assert proposed("list", "tag", "p") == [("paper", "2 runs")]
+    assert proposed("list", "tag", "paper,") == [("paper,good", "1 run")]
+    assert proposed("list", "where", "tag=g") == ["tag=good"]
+    assert "top1=" in proposed("list", "where", "top")
     Path("results.db").rename("other.db")
-    assert completion.complete_runs(Typed(db="other.db"), done[:6]) == [(done, "first done")]
+    assert proposed("show", "run", done[:6], db="other.db") == [(done, "first done")]
     monkeypatch.setenv("EMABENCH_DB", "other.db")
-    assert completion.complete_tags(Typed(), "p") == [("paper", "2 runs")]
+    assert proposed("list", "tag", "p") == [("paper", "2 runs")]
+
+
+def test_wherever_an_id_is_asked_for_the_shell_proposes_some(folder):
+    for name in command_names():
+        command = load_command(name)
+        for each in getattr(command, "commands", {"": command}).values():
+            for parameter in each.params:
+                if re.search(r"\b(RUN|ID)\b", parameter.metavar or ""):
+                    (last,) = parameter.shell_complete(Typed(), "@l")
+                    assert last.value == "@last", (name, parameter.name)
 
 
 @pytest.mark.parametrize("db", ["none.db", "folder", "text.txt", "postgresql://u@h/n"])
@@ -105,8 +123,8 @@ def test_where_there_is_no_store_nothing_is_proposed(folder, db):
     (folder / "folder").mkdir()
     (folder / "text.txt").write_text("no store")
     before = sorted(folder.iterdir())
-    assert completion.complete_runs(Typed(db=db), "a") == []
-    assert completion.complete_tags(Typed(db=db), "") == []
+    assert proposed("show", "run", "a", db=db) == []
+    assert proposed("list", "tag", db=db) == []
     assert sorted(folder.iterdir()) == before
 
 

@@ -36,7 +36,8 @@ def run(made, folder):
 
 def test_it_plans_the_spec_of_the_run_with_more_epochs(emabench, run, monkeypatch):
     monkeypatch.setenv("EMABENCH_LR", "7")
-    result = emabench(["run", "--extend", run[:5], "--epochs", "3", "--dry-run", "--json"])
+    words = ["--extend", run[:5], "--epochs", "3", "--download", "--dry-run", "--json"]
+    result = emabench(["run", *words])
     assert result.code == 0, result.err
     (row,) = json.loads(result.out)["runs"]
     assert row["command"] == f"emabench run --extend {run} --epochs 3"

@@ -36,7 +36,7 @@ def ids(result):
 def test_runs_are_listed_newest_last_without_smoke_runs(emabench, runs):
     result = emabench(["list", "--json"])
     assert ids(result) == [runs["done"], runs["failed"], runs["queued"]]
-    assert "1 smoke runs left out; --smoke" in result.err
+    assert "1 smoke run left out; --smoke" in result.err
     assert ids(emabench(["list", "--json", "--smoke"])) == [
         runs[name] for name in ("done", "smoke", "failed", "queued")
     ]

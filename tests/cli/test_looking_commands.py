@@ -148,8 +148,16 @@ def test_a_comparison_over_several_tasks(store, emabench):
                     plan(method=method, ema_scope=scope, seed=seed),
                     top1=level + more + seed / 10,
                 )
+    complete(store, plan(smoke=True))
     asked = ["compare", "--across", "method", "--metric", "top1", "--baseline", "none"]
-    answer = json.loads(emabench([*asked, "--json"]).out)
+    result = emabench([*asked, "--json"])
+    answer = json.loads(result.out)
+    assert [line for line in result.err.splitlines() if line.startswith("note: ")] == [
+        f"note: {note}" for note in answer["notes"]
+    ]
+    assert any("smoke" in note for note in answer["notes"])
+    assert answer["warnings"] == [each["message"] for each in answer["cautions"]]
+    assert all(warning in result.err for warning in answer["warnings"])
     assert (answer["tasks"], answer["seeds"]) == (["moco", "simclr"], [0, 1, 2])
     rows = {row["label"]: row for row in answer["rows"]}
     assert rows["full"]["improvement"]["value"] == 1.0

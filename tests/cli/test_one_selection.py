@@ -210,7 +210,7 @@ def test_the_list_shows_every_run_that_is_no_smoke_run(ask, emabench, made):
         )
         result = emabench(["list", "--json", *words])
         assert [run["id"] for run in json.loads(result.out)["runs"]] == [r.id for r in arms.runs]
-        hidden = f"{len(arms.left_out)} smoke runs left out"
+        hidden = f"{len(arms.left_out)} smoke run"
         assert (hidden in result.err) == bool(arms.left_out)
 
 

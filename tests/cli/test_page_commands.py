@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,18 @@ def store(folder):
 @pytest.mark.parametrize("kind", PLOTS)
 def test_a_picture_is_written_and_its_numbers_printed(store, emabench, kind):
     study(store, arms=2, seeds=2)
+    other = replace(ENVIRONMENT, versions={"python": "3.11.0", "torch": "2.7.0"})
+    complete(store, plan(seed=7), environment=other)
     result = emabench(["plot", kind, "-o", f"{kind}.svg", "--json"])
     assert result.code == 0, result.err
     values = json.loads(result.out)
+    assert "versions" in [each["code"] for each in values["cautions"]], result.err
+    told = [f"warning: {each}" for each in values["warnings"]]
+    told += [f"note: {each}" for each in values["notes"]]
+    said = [line for line in result.err.splitlines() if line.startswith(("note: ", "warning: "))]
+    assert sorted(told) == sorted(said)
     assert (values["schema_version"], values["kind"], values["file"]) == (1, kind, f"{kind}.svg")
-    assert "4 runs" in values["source"]
+    assert "5 runs" in values["source"]
     assert f"{kind}.svg written" in result.err
     text = Path(f"{kind}.svg").read_text("utf-8")
     assert "<svg" in text

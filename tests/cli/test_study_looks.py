@@ -1,5 +1,7 @@
 """``studies plan`` and ``studies run --until settled`` as a user types them."""
 
+import csv
+import itertools
 import json
 
 import pytest
@@ -7,8 +9,10 @@ import yaml
 from seeding import ENVIRONMENT
 
 from emabench.analysis.looking.looks import plan_looks
+from emabench.errors import StoreUnreachableError
 from emabench.records import CostReading, RunQuery
 from emabench.store import RunStore
+from emabench.store.connection.database import Database
 
 TINY = ["--epochs", "1", "--set", "max_steps=2", "--set", "threads=1", "--device", "cpu"]
 
@@ -40,6 +44,11 @@ def test_a_plan_says_what_each_look_takes_and_may_tell(mine, emabench, folder):
     (question,) = answer["questions"]
     assert question["label"] == "full"
     assert question["is_hopeless"]
+    (line,) = csv.DictReader(
+        emabench(["studies", "plan", *mine, "--spread", "2", "--csv"]).out.splitlines()
+    )
+    assert [float(line[f"by {pairs} pairs"]) for pairs in (2, 3)] == question["chance"]
+    assert float(line["lowest"]) == question["lowest"] == float(line["highest"])
     text = emabench(["studies", "plan", *mine, "--spread", "2"])
     assert "up to 3 pairs" in text.out
     assert "full is hopeless: margin 0.5 at a spread of 2.00" in text.err
@@ -51,11 +60,26 @@ def test_a_plan_without_any_spread_says_how_to_state_one(mine, emabench):
     assert (result.code, result.hint) == (3, "hint: state one: --spread 0.5")
 
 
-def test_the_next_look_is_queued_for_workers_elsewhere(mine, emabench):
+def with_every_second_call_lost(whole):
+    calls = itertools.count()
+
+    def write(database):
+        if next(calls) % 2:
+            raise StoreUnreachableError("the store is gone")
+        return whole(database)
+
+    return write
+
+
+def test_the_next_look_is_queued_for_workers_elsewhere(mine, emabench, monkeypatch):
     asked = ["studies", "run", *mine, "--until", "settled", "--queue-only", "--json"]
+    monkeypatch.setattr("emabench.queue.patience._FIRST_PAUSE", 0.0)
+    whole = Database.write
     for queued in (4, 0):
+        monkeypatch.setattr(Database, "write", with_every_second_call_lost(whole))
         result = emabench(asked)
         assert result.code == 0, result.err
+        assert "note: the store is back" in result.err
         (look,) = json.loads(result.out)["looks"]
         assert (look["pairs"], look["waiting"], look["queued"]) == (2, 4, queued)
         assert "workers are to run them" in result.err
@@ -90,7 +114,10 @@ def test_runs_of_other_hardware_are_told_before_the_first_job(mine, emabench):
     [
         (["--until", "settled", "--force"], "--until does not go with --force"),
         (["--until", "settled", "--dry-run"], "--until does not go with --dry-run"),
-        (["--until", "settled", "--seed", "0"], "the first look is at 2 pairs, and there are 1"),
+        (
+            ["--until", "settled", "--seed", "0"],
+            "look is at 2 pairs, too many for 1 seed",
+        ),
         (["--until", "settled", "--jobs", "3"], "--jobs does not apply to the engine local"),
         (
             ["--until", "settled", "--set", "ema.teacher=@last"],

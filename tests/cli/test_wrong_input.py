@@ -152,6 +152,8 @@ def test_reading_a_store_that_does_not_exist_exits_3_and_creates_none(emabench, 
         (["weights", "x", "-o", "w", "--network", "both"], 2, "unknown network 'both'"),
         (["weights", "x", "-o", "missing/w"], 3, "missing"),
         (["spec", "show", "--preset", "qick"], 2, "unknown preset 'qick'"),
+        (["studies", "plan", "vit-or-resnet", "--budget", "cpu", "--spread", "inf"], 2, "inf"),
+        (["studies", "plan", "vit-or-resnet", "--budget", "cpu", "--difference", "nan"], 2, "nan"),
     ],
 )
 def test_the_other_commands(emabench, arguments, code, words):

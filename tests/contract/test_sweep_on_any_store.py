@@ -64,7 +64,7 @@ def test_a_sweep_from_the_queue_to_another_store(call, url, new_url, monkeypatch
 
     call("export", "-o", "runs.jsonl.gz")
     monkeypatch.setenv("EMABENCH_DB", new_url())
-    assert call("import", "runs.jsonl.gz").out.startswith("2 runs were imported")
+    assert call("import", "runs.jsonl.gz").out.startswith("2 runs imported")
     again = json.loads(call("compare", "--smoke", "--metric", "top1,throughput", "--json").out)
     assert again == compared
     call("rm", *runs, "--yes")

@@ -1,6 +1,7 @@
 """The house: one name for one thing, no crowded room, and pages that show it as it is."""
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -65,3 +66,10 @@ def test_a_drawing_of_the_house_shows_every_floor(page):
     floors = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
     missing = [name for name in sorted(floors) if f"{name}/" not in drawing]
     assert missing == []
+
+
+def test_a_version_of_the_changelog_has_each_heading_and_each_entry_once():
+    for version in re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.M)[1:]:
+        blocks = re.split(r"^(?=### |- )", version, flags=re.M)
+        counts = Counter(" ".join(block.split("\n\n")[0].split()) for block in blocks)
+        assert [block for block, count in counts.items() if count > 1] == []

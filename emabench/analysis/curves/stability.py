@@ -14,7 +14,7 @@ from emabench.analysis.metric_values import told_points
 from emabench.analysis.selection import Arms
 from emabench.errors import NotFoundError, UnknownNameError
 from emabench.records import MetricPoint
-from emabench.table import UNKNOWN, Table
+from emabench.table import UNKNOWN, Table, counted
 
 QUANTITIES = tuple(
     f"grad_{what}{figure}"
@@ -92,6 +92,15 @@ class Stability:
         names = {course.block for arm in self.arms for course in arm.blocks}
         return sorted(names, key=block_rank)
 
+    def to_data(self) -> Table:
+        """Return one line per arm and block, for programs: mean and sd over seeds, in full."""
+        rows = [
+            (arm.label, course.block, course.overall.mean, course.overall.sd, course.overall.n)
+            for arm in self.arms
+            for course in arm.blocks
+        ]
+        return Table(("arm", "block", "mean", "sd", "n"), tuple(rows))
+
     def to_table(self) -> Table:
         """Return one line per block and one column per arm: mean ± sd over seeds."""
         cells = {(arm.label, course.block): course for arm in self.arms for course in arm.blocks}
@@ -102,15 +111,19 @@ class Stability:
         ]
         return Table(("block", *headers), tuple(rows), right=frozenset(headers))
 
-    def to_run_table(self) -> Table:
-        """Return one line per run and one column per block: its mean over epochs."""
+    def to_run_table(self, *, exact: bool = False) -> Table:
+        """Return one line per run and one column per block: its mean over epochs.
+
+        Args:
+            exact: for programs: in full precision.
+        """
         rows = []
         for arm in self.arms:
             seeds = {course.block: course.seeds for course in arm.blocks}
             for seed, run in arm.runs.items():
-                values = (seeds.get(block, {}).get(seed) for block in self.blocks)
-                cells = (UNKNOWN if value is None else f"{value:.3g}" for value in values)
-                rows.append((arm.label, seed, run, *cells))
+                values = [seeds.get(block, {}).get(seed) for block in self.blocks]
+                cells = [UNKNOWN if value is None else f"{value:.3g}" for value in values]
+                rows.append((arm.label, seed, run, *(values if exact else cells)))
         headers = ("arm", "seed", "id", *self.blocks)
         return Table(headers, tuple(rows), right=frozenset(headers) - {"arm", "id"})
 
@@ -156,7 +169,10 @@ def stability(
             "epoch give a spread, four samples a coefficient of variation",
         )
     gathered = (_arm(arm, found) for arm in arms.arms)
-    notes = [*arms.notes, *([f"{lacking} runs without {quantity} left out"] if lacking else [])]
+    notes = [
+        *arms.notes,
+        *([f"{counted(lacking, 'run')} without {quantity} left out"] if lacking else []),
+    ]
     return Stability(quantity, tuple(arm for arm in gathered if arm.runs), tuple(notes))
 
 

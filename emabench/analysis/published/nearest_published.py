@@ -14,6 +14,7 @@ from emabench.analysis.compared_arms import ArmRow
 from emabench.analysis.comparison import ArmComparison
 from emabench.analysis.published.published_rows import PublishedRow, letters, published_rows
 from emabench.spec.paths import value_at
+from emabench.table import counted
 
 NEVER_NAMED = "augmentation, optimiser, learning rate and the seeds"
 """What a table of accuracies does not name, so that it cannot be compared."""
@@ -116,7 +117,7 @@ def _differences(
     elif options := of("pretrain.backbone.options"):
         yield f"backbone with {', '.join(options)} of its own"
     if (epochs := of("pretrain.epochs")) != row.epochs:
-        yield f"{epochs} epochs, not {row.epochs}"
+        yield f"{counted(epochs, 'epoch')}, not {row.epochs}"
     batch = of("pretrain.batch_size")
     if row.batch is None:
         yield f"batch {batch}, not said there"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from emabench.table import visible
+from emabench.table import counted, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +52,7 @@ def print_cautions(notes: Iterable[str], cautions: Iterable[Caution] = ()) -> No
         for hint in group.hints[:_SHOWN]:
             console.print(f"hint: {hint}")
     if hidden:
-        console.print(f"note: {hidden} more warnings like these; --json has all of them")
+        console.print(f"note: {counted(hidden, 'more warning')} like these; --json has all of them")
 
 
 def print_json(value: Any) -> None:

@@ -9,13 +9,15 @@ import ast
 import difflib
 import functools
 import importlib
+import math
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from emabench.errors import UnknownNameError
+from emabench.errors import UnknownNameError, UsageError
 
 _PACKAGE = "emabench.cli.commands"
 PANELS = ("Run", "Read", "Queue", "Keep the store", "Look things up")
@@ -32,7 +34,7 @@ _OTHER_WORDS = {
     "train": "run",
 }
 """What other programs call a command."""
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 class NamedCommands(TyperGroup):
@@ -136,6 +138,7 @@ def load_command(name: str) -> Any:
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         single.command(name, context_settings=_SETTINGS)(module.command)
         command: Any = typer.main.get_command(single)
+        command.callback = _of_finite_numbers(command.callback)
     else:
         command = typer.main.get_command(group)
         command.name = name
@@ -144,9 +147,26 @@ def load_command(name: str) -> Any:
             inner.short_help = (inner.help or "").partition("\n")[0]
             inner.help = laid_out(inner.help)
             inner.context_settings = {**inner.context_settings, **_SETTINGS}
+            inner.callback = _of_finite_numbers(inner.callback)
         command.context_settings = {**command.context_settings, **_SETTINGS}
     command.help = laid_out(command.help)
     return command
+
+
+def _of_finite_numbers(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command refuse ``inf`` and ``nan``: typer takes them, and no bound stops ``nan``."""
+
+    @functools.wraps(callback)
+    def checked(**values: Any) -> Any:
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} {value} is no finite number",
+                    hint="write one in digits, such as 0.5",
+                )
+        return callback(**values)
+
+    return checked
 
 
 def laid_out(text: str | None) -> str | None:

@@ -62,5 +62,7 @@ def command(
     if form == "json":
         print_json(found.to_json())
     else:
-        print_table(correlation_table(found), f"{first} and {second}", form=form)
+        print_table(
+            correlation_table(found, exact=form == "csv"), f"{first} and {second}", form=form
+        )
     print_cautions(found.notes)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from emabench.cli.app.console import err, print_json
+from emabench.cli.options.completion import complete_runs
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption, RunArgument
 
@@ -15,7 +16,9 @@ PANEL = "Read"
 
 def command(
     first: RunArgument,
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
+    second: Annotated[
+        str, typer.Argument(metavar="RUN", help="Another one.", autocompletion=complete_runs)
+    ],
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:

@@ -11,6 +11,8 @@ from emabench.cli.options.output_forms import JsonOption, OverwriteOption
 from emabench.cli.options.run_choice import (
     DEFAULT_DB,
     DbOption,
+    NameOption,
+    RunsArgument,
     StudyOption,
     WhereOption,
     run_query,
@@ -31,17 +33,9 @@ def command(
             "--output", "-o", metavar="FILE", help="The file; - is stdout; .gz compresses it."
         ),
     ],
-    ids: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN]...",
-            show_default=False,
-            help="Ids of runs (the first characters are enough) or @last; by default all "
-            "finished runs.",
-        ),
-    ] = None,
+    ids: RunsArgument = None,
     where: WhereOption = None,
-    name: Annotated[str | None, typer.Option("--name", help="Only runs with this label.")] = None,
+    name: NameOption = None,
     study: StudyOption = None,
     csv: Annotated[
         bool,
@@ -67,6 +61,7 @@ def command(
     """
     from emabench.cli.app.console import err, print_json
     from emabench.store.transfer.moving import STANDARD_STREAM, export_runs
+    from emabench.table import counted
 
     if ids and (where or name is not None or study is not None):
         raise UsageError(
@@ -86,10 +81,10 @@ def command(
             {"schema_version": 1, "file": str(output), "exported": exported, "unfinished": left}
         )
     if done.unfinished:
-        err().print(f"note: {len(done.unfinished)} unfinished runs were left out")
+        err().print(f"note: {counted(len(done.unfinished), 'unfinished run')} left out")
     if done.unreadable:
         err().print(f"note: unreadable runs were left out: {', '.join(done.unreadable)}")
-    err().print(f"{len(done.written)} runs were exported")
+    err().print(f"{counted(len(done.written), 'run')} exported")
 
 
 def _export_metrics(location: str, file: Path, query: RunQuery, *, overwrite: bool) -> Export:

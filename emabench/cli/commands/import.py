@@ -30,9 +30,10 @@ def command(
     """
     from emabench.cli.app.console import print_json
     from emabench.store.transfer.moving import import_runs
+    from emabench.table import counted
 
     inserted, existing = import_runs(db, file)
     if json:
         print_json({"schema_version": 1, "imported": inserted, "existing": existing})
     else:
-        typer.echo(f"{len(inserted)} runs were imported, {len(existing)} were there already")
+        typer.echo(f"{counted(len(inserted), 'run')} imported, {len(existing)} were there already")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from emabench.cli.options.completion import complete_runs
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import (
     DEFAULT_DB,
@@ -35,6 +36,7 @@ def command(
             metavar="[RUN]...",
             show_default=False,
             help="Ids, or @last; by default all runs that have begun.",
+            autocompletion=complete_runs,
         ),
     ] = None,
     output: Annotated[

@@ -62,6 +62,7 @@ def command(
     from emabench.analysis.question import Asked
     from emabench.cli.app.console import err, print_cautions, print_json
     from emabench.report.page.render import check_page, write_page
+    from emabench.table import counted
 
     check_page(output)
     query = run_query(where, name=name, study=study, smoke=smoke)
@@ -79,4 +80,4 @@ def command(
             }
         )
     print_cautions((), content.cautions)
-    err().print(f"{output} written, {len(content.views)} runs, {size / 1024:.0f} KiB")
+    err().print(f"{output} written, {counted(len(content.views), 'run')}, {size / 1024:.0f} KiB")

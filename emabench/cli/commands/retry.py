@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from emabench.cli.options.completion import complete_runs
 from emabench.cli.options.job_ids import IDS_HELP
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
@@ -15,7 +16,10 @@ PANEL = "Queue"
 
 
 def command(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help=IDS_HELP)] = None,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID…]", help=IDS_HELP, autocompletion=complete_runs),
+    ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Retry everything that failed, smoke runs included.")
     ] = False,

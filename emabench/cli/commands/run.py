@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emabench.artifacts.layout import Keep, artifacts_folder
+from emabench.cli.options.completion import complete_runs
 from emabench.cli.options.kept_files import (
     ArtifactsOption,
     CacheBudgetOption,
@@ -45,6 +46,7 @@ def command(
             "--extend",
             metavar="RUN",
             help="Train a finished run on, to --epochs in all, from the checkpoint that it kept.",
+            autocompletion=complete_runs,
         ),
     ] = None,
     dry_run: PreviewOption = False,
@@ -113,14 +115,14 @@ def _extension(
         UsageError: a flag was given that would change what is trained, or no number of epochs.
     """
     from emabench.cli.app.console import err
-    from emabench.cli.options.spec_flags import given_flags
+    from emabench.cli.options.spec_flags import given_fields
     from emabench.cli.show.progress import listener
     from emabench.plans.extensions import extension_plan
     from emabench.queue.kept_weights import kept_weights
     from emabench.spec.grid import expand_values
     from emabench.store import RunStore
 
-    others = [each for each in given_flags(ctx, "profile") if each not in ("epochs", "plugin")]
+    others = [each for each in given_fields(ctx, "profile") if each != "epochs"]
     if others:
         word = others[0].strip("_").replace("_", "-")
         flag = "SPEC.yaml" if word == "specs" else f"--{word}"

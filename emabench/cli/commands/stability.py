@@ -81,12 +81,14 @@ def command(
     named = bool(runs)
     arms = select(stored.runs, smoke=smoke or named, profiled=named, unfinished=named)
     shown = stability(arms, stored.values.points.__getitem__, quantity)
-    table = shown.to_run_table() if each_run else shown.to_table()
+    notes, exact = [*shown.notes, *arms.together], form == "csv"
     if form == "json":
-        print_json(shown.to_json())
+        print_json({**shown.to_json(), "notes": notes})
+    elif each_run:
+        print_table(shown.to_run_table(exact=exact), quantity, form=form)
     else:
-        print_table(table, quantity, form=form)
-    print_cautions([*shown.notes, *arms.together])
+        print_table(shown.to_data() if exact else shown.to_table(), quantity, form=form)
+    print_cautions(notes)
     if output is not None:
         source = source_line(arms.runs, store_label(db), query.words())
         figure = draw_stability(shown, source="\n".join([*about_arms(arms), source]))

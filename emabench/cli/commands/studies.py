@@ -25,6 +25,7 @@ from emabench.cli.options.engine_options import (
     EngineName,
     EngineOption,
     JobsOption,
+    JobsPerDeviceOption,
     PartitionOption,
     SbatchOption,
     SharedArtifactsOption,
@@ -137,6 +138,7 @@ def show(
     """
     from emabench.plans.studies import equal_commands, study_points
     from emabench.spec.study import load_study
+    from emabench.table import counted
 
     found = load_study(study)
     names = list(found.spec.budgets.by_name()) if budget is None else [budget]
@@ -149,7 +151,7 @@ def show(
     for name in names:
         chosen = found.budget(name)
         seeds = ", ".join(map(str, chosen.seeds))
-        typer.echo(f"{name}: {runs[name]} runs, preset {chosen.preset}, seeds {seeds}")
+        typer.echo(f"{name}: {counted(runs[name], 'run')}, preset {chosen.preset}, seeds {seeds}")
         for line in commands[name]:
             typer.echo(f"    {line}")
 
@@ -176,9 +178,7 @@ def run(
         ),
     ] = False,
     engine: EngineOption = EngineName.LOCAL,
-    jobs_per_device: Annotated[
-        int, typer.Option("--jobs-per-device", min=1, metavar="N", help="As for work.")
-    ] = 1,
+    jobs_per_device: JobsPerDeviceOption = 1,
     jobs: JobsOption = None,
     address: AddressOption = None,
     partition: PartitionOption = None,

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from emabench.artifacts.layout import artifacts_folder
+from emabench.cli.options.completion import complete_runs
 from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption, OverwriteOption
 from emabench.cli.options.plugin_option import PluginOption
@@ -27,7 +28,9 @@ def command(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="Id of a run (the first characters are enough), or @last."
+            metavar="RUN",
+            help="Id of a run (the first characters are enough), or @last.",
+            autocompletion=complete_runs,
         ),
     ],
     output: Annotated[

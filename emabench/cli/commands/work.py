@@ -13,6 +13,7 @@ from emabench.cli.options.engine_options import (
     EngineName,
     EngineOption,
     JobsOption,
+    JobsPerDeviceOption,
     PartitionOption,
     SbatchOption,
     SharedArtifactsOption,
@@ -44,9 +45,7 @@ def command(
             "cluster, kinds of devices.",
         ),
     ] = "auto",
-    jobs_per_device: Annotated[
-        int, typer.Option("--jobs-per-device", min=1, metavar="N", help="Jobs at a time on each.")
-    ] = 1,
+    jobs_per_device: JobsPerDeviceOption = 1,
     jobs: JobsOption = None,
     address: AddressOption = None,
     partition: PartitionOption = None,
@@ -101,6 +100,7 @@ def command(
     from emabench.queue.patience import patient
     from emabench.queue.stop_request import StopRequest
     from emabench.queue.worker import Workplace
+    from emabench.table import counted
 
     choice = EngineChoice(
         engine, device, jobs_per_device, jobs, address, partition, time_limit, sbatch or ()
@@ -138,7 +138,7 @@ def command(
         print_json({"schema_version": 1, **_as_json(tally)})
     else:
         counts = ", ".join(f"{n} {state}" for state, n in _counts(tally).items())
-        typer.echo(f"{tally.started} attempts: {counts or 'nothing was queued'}")
+        typer.echo(f"{counted(tally.started, 'attempt')}: {counts or 'nothing was queued'}")
     _raise_if_failed(tally)
 
 

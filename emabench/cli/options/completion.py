@@ -1,7 +1,8 @@
 """What the shell proposes for a value. It shall answer at once: nothing slow is imported here.
 
 SQLAlchemy alone takes longer than a key press may, so that the ids and tags of a store are read
-without it, and of a store in a file only. Whatever goes wrong proposes nothing.
+without it, and of a store in a file only. Whatever goes wrong proposes nothing. Typer leaves out
+what does not begin as the value that is being typed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import typer
 
 from emabench.records import COST_READINGS, RUN_LABELS, USUAL_RESULTS
-from emabench.table import visible
+from emabench.table import counted, visible
 
 PACKAGE = Path(__file__).parents[2]
 _CUTS = {
@@ -80,14 +81,14 @@ _TAGS = "SELECT tag, count(*) FROM run_tags GROUP BY tag ORDER BY tag"
 
 def complete_runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Propose the ids of the newest runs, each with its name and state, and ``@last``."""
-    last = [("@last", "the newest run")] if "@last".startswith(incomplete) else []
     rows = _rows(ctx, _RUNS, incomplete, _NEWEST)
-    return last + [(run, " ".join(filter(None, words))) for run, *words in rows]
+    found = [(run, " ".join(filter(None, words))) for run, *words in rows]
+    return [("@last", "the newest run"), *found]
 
 
 def complete_tags(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Propose the tags of the store; of a comma list, its last part."""
-    return _last_part(incomplete, [(tag, f"{count} runs") for tag, count in _rows(ctx, _TAGS)])
+    return _last_part(incomplete, _tags(ctx))
 
 
 def complete_methods(incomplete: str) -> list[str]:
@@ -95,14 +96,14 @@ def complete_methods(incomplete: str) -> list[str]:
     return _of_list(incomplete, _files("methods", ".py"))
 
 
-def complete_presets(incomplete: str) -> list[str]:
+def complete_presets() -> list[str]:
     """Propose the presets of the package."""
-    return [name for name in _files("spec/presets", ".yaml") if name.startswith(incomplete)]
+    return _files("spec/presets", ".yaml")
 
 
-def complete_studies(incomplete: str) -> list[str]:
+def complete_studies() -> list[str]:
     """Propose the studies of the package."""
-    return [name for name in _files("studies", ".yaml") if name.startswith(incomplete)]
+    return _files("studies", ".yaml")
 
 
 def complete_datasets(incomplete: str) -> list[tuple[str, str]]:
@@ -132,7 +133,7 @@ def complete_scopes(ctx: typer.Context, incomplete: str) -> list[str]:
     known = ["none", "projector", "full", "backbone", *blocks, *(f"from:{b}" for b in blocks[1:])]
     if plus:
         known = [f"{joined}+{block}" for block in blocks if block not in joined.split("+")]
-    return [f"{before}{comma}{scope}" for scope in dict.fromkeys(known) if scope.startswith(begun)]
+    return [f"{before}{comma}{scope}" for scope in dict.fromkeys(known)]
 
 
 def _blocks(backbone: str) -> list[str]:
@@ -162,19 +163,19 @@ def complete_run_fields(incomplete: str) -> list[str]:
 def complete_condition(ctx: typer.Context, incomplete: str) -> list[str]:
     """Propose the names that a condition may begin with, and the tags of the store."""
     if incomplete.startswith("tag="):
-        return [f"tag={tag}" for tag, _ in _rows(ctx, _TAGS) if f"tag={tag}".startswith(incomplete)]
+        return [f"tag={tag}" for tag, _ in _tags(ctx)]
     return [f"{name}=" for name in complete_run_fields(incomplete)]
 
 
 def _last_part(incomplete: str, known: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return what a comma list may become, by what its last part may be."""
-    before, comma, begun = incomplete.rpartition(",")
+    before, comma, _ = incomplete.rpartition(",")
     given = before.split(",")
-    return [
-        (f"{before}{comma}{value}", words)
-        for value, words in known
-        if value.startswith(begun) and value not in given
-    ]
+    return [(f"{before}{comma}{value}", words) for value, words in known if value not in given]
+
+
+def _tags(ctx: typer.Context) -> list[tuple[str, str]]:
+    return [(tag, counted(int(count), "run")) for tag, count in _rows(ctx, _TAGS)]
 
 
 def _rows(ctx: typer.Context, query: str, *values: object) -> list[tuple[str, ...]]:

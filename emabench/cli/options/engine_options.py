@@ -34,6 +34,9 @@ class EngineName(StrEnum):
 EngineOption = Annotated[
     EngineName, typer.Option("--engine", help="Who works on the jobs: this machine, or a cluster.")
 ]
+JobsPerDeviceOption = Annotated[
+    int, typer.Option("--jobs-per-device", min=1, metavar="N", help="Jobs at a time on each.")
+]
 JobsOption = Annotated[
     int | None,
     typer.Option(

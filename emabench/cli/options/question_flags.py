@@ -21,7 +21,3 @@ MarginOption = Annotated[
     list[str] | None,
     typer.Option("--margin", metavar="METRIC=WIDTH", help="As for compare. May be repeated."),
 ]
-JoinStudyOption = Annotated[
-    str | None,
-    typer.Option("--study", metavar="NAME", help="Study to add the runs to."),
-]

@@ -107,6 +107,7 @@ SPEC_FLAGS: dict[str, Any] = {
 where names come from that the package does not know."""
 
 
+_WHERE_FROM = ("download", "plugin")
 _OF_THE_STUDY = ("specs", "preset", "method", "ema_scope")
 
 
@@ -120,9 +121,14 @@ def takes_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
     return _with_flags(command, {n: k for n, k in SPEC_FLAGS.items() if n not in _OF_THE_STUDY})
 
 
-def given_flags(ctx: typer.Context, *more: str) -> list[str]:
-    """Return the names of the ``SPEC_FLAGS`` that the user typed, and of more parameters."""
-    return typed_options(ctx, (*SPEC_FLAGS, *more))
+def given_fields(ctx: typer.Context, *more: str) -> list[str]:
+    """Return the names of the ``SPEC_FLAGS`` by which the user described an experiment.
+
+    Args:
+        ctx: of the command.
+        more: names of further parameters to look at.
+    """
+    return typed_options(ctx, (*(name for name in SPEC_FLAGS if name not in _WHERE_FROM), *more))
 
 
 def _with_flags(command: Callable[..., None], kinds: Mapping[str, Any]) -> Callable[..., None]:

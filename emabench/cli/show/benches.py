@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from emabench.table import visible
+from emabench.table import counted, visible
 
 if TYPE_CHECKING:
     from emabench.records import MetricPoint, RunRecord
@@ -58,7 +58,7 @@ def print_benches(
         return
     for bench, points in benches:
         rows = bench_rows(bench, points)
-        typer.echo(visible(f"{bench_title(bench)}, {rows[0].steps} steps of each"))
+        typer.echo(visible(f"{bench_title(bench)}, {counted(rows[0].steps, 'step')} of each"))
         for title, table in bench_tables(rows):
             print_table(table, title)
         print_cautions(bench_notes(rows))

@@ -119,25 +119,29 @@ def print_across(comparison: Comparison, across: AcrossTasks, form: Format) -> N
     Raises:
         GateFailedError: an arm moved further than a rule allows, on any of the tasks.
     """
+    from emabench.analysis.cautions import cautions_in_json
     from emabench.report.tables.across_table import across_table
     from emabench.table import counted
 
-    if form == "json":
-        print_json({"schema_version": 1, "by": comparison.factor.name, **across.to_json()})
-    else:
-        print_table(across_table(across, exact=form == "csv"), form=form)
     count = len(across.left_out)
     verbs = ("lacks", "is") if count == 1 else ("lack", "are")
     lacking = f"{counted(count, 'other arm')} {verbs[0]} a task and {verbs[1]}"
-    tasks = f"{len(across.tasks)} tasks: {', '.join(across.tasks)}"
-    notes = [
-        f"{tasks}; {len(across.seeds)} seeds that all have; nothing is normalised",
+    tasks = f"{counted(len(across.tasks), 'task')}: {', '.join(across.tasks)}"
+    notes = (
+        f"{tasks}; {counted(len(across.seeds), 'seed')} that all have; nothing is normalised",
         *([f"{lacking} left out"] if across.left_out else []),
         *across.notes,
-    ]
+        *comparison.arms.notes,
+    )
     about_pairs = ("unpaired", "no-baseline", "few-pairs", "skewed", "unknown-values", "no-spread")
     cautions = [each for each in comparison.cautions if each.code not in about_pairs]
-    print_cautions((*notes, *comparison.arms.notes), cautions)
+    if form == "json":
+        head = {"schema_version": 1, "by": comparison.factor.name}
+        told = {**cautions_in_json(cautions), "notes": list(notes)}
+        print_json({**head, **across.to_json(), **told})
+    else:
+        print_table(across_table(across, exact=form == "csv"), form=form)
+    print_cautions(notes, cautions)
     _check_gate(comparison)
 
 

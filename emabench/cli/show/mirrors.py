@@ -36,7 +36,7 @@ class MirrorTeller:
             (print_json_line if self._follow else print_json)(values)
         place = self._tracker.place
         changed = sum(new > 0 for _, new in brought.written)
-        new = f"{brought.new_values} new values in {changed} of them"
+        new = f"{counted(brought.new_values, 'new value')} in {changed} of them"
         err().print(f"{counted(len(brought.written), 'run')} in {place}: {new}")
         if brought.waiting:
             self.note(f"not begun yet: {counted(len(brought.waiting), 'run')}")

@@ -25,5 +25,5 @@ def draw_picture(gathered: GatheredPicture, output: Path, *, json: bool) -> None
     if json:
         print_json({**gathered.to_json(), "file": str(output)})
     print_cautions((), gathered.cautions)
-    print_cautions([*gathered.shown.notes, *gathered.about_arms])
+    print_cautions(gathered.notes)
     err().print(f"{output} written")

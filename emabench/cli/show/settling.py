@@ -88,6 +88,7 @@ def settle_study(
     from emabench.engines.settling import settle
     from emabench.errors import JobsFailedError
     from emabench.plans.study_questions import question_of, study_questions, study_terms
+    from emabench.queue.patience import patient
     from emabench.store import RunStore
 
     if order.choice is not None:
@@ -97,7 +98,8 @@ def settle_study(
     questions = study_questions(study, plans)
     last: StudyLook | None = None
     told = []
-    with RunStore.open(order.db, mode="write") as store:
+    with RunStore.open(order.db, mode="write") as opened:
+        store = patient(opened, stop=lambda: False, say=lambda text: err().print(f"note: {text}"))
         _check_hardware(store, plans, order.choice)
         plan = store.keep_plan(
             study.name,
@@ -119,7 +121,7 @@ def settle_study(
 
         def work(runs: Sequence[QueuedRun]) -> None:
             if order.choice is not None:
-                _work(store, runs, order, order.choice, kind=plans[0].identity["device_kind"])
+                _work(opened, runs, order, order.choice, kind=plans[0].identity["device_kind"])
 
         err().print(_announced(questions, looks.pairs), soft_wrap=True)
         for last in settle(
@@ -160,6 +162,7 @@ def _work(
     from emabench.cli.show.progress import work_listener
     from emabench.engines import local
     from emabench.errors import InterruptedRunError
+    from emabench.queue.patience import patient
     from emabench.queue.stop_request import StopRequest
     from emabench.queue.supervisor import Slot
     from emabench.queue.worker import Workplace
@@ -168,9 +171,10 @@ def _work(
     stop = StopRequest()
     is_here = choice.name is EngineName.LOCAL
     asked = choice if is_here else replace(choice, device=kind)
+    willing = patient(store, stop=stop)
     try:
         with (
-            opened_engine(asked, store, db=order.db, place=order.artifacts) as (engine, slots),
+            opened_engine(asked, willing, db=order.db, place=order.artifacts) as (engine, slots),
             stop,
             work_listener(err()) as on_event,
         ):
@@ -219,11 +223,11 @@ def _announced(questions: Sequence[Any], pairs: Sequence[int]) -> str:
 
 
 def _in_words(look: StudyLook) -> list[str]:
-    from emabench.table import duration
+    from emabench.table import counted, duration
 
     head = f"look {look.number} of {look.of}, {look.pairs} pairs"
     if look.waiting:
-        return [f"{head}: not taken yet, {look.waiting} runs are not done"]
+        return [f"{head}: not taken yet, {counted(look.waiting, 'run')} to be done first"]
     counts = f"{len(look.decided)} decided, {len(look.open)} open"
     counts += f", {len(look.stuck)} with failed runs" if look.stuck else ""
     lines = [f"{head}: {counts}"]
@@ -232,7 +236,7 @@ def _in_words(look: StudyLook) -> list[str]:
     if look.open and look.number < look.of:
         time = "" if look.rest.seconds is None else f", about {duration(look.rest.seconds)}"
         lines += [f"    {label}: open" for label in look.open]
-        lines.append(f"    up to {look.rest.runs} more runs{time}")
+        lines.append(f"    up to {counted(look.rest.runs, 'more run')}{time}")
     elif look.open:
         lines += [f"    {label}: inconclusive, that was the last look" for label in look.open]
     return lines

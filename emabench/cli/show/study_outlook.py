@@ -117,28 +117,26 @@ def _stored(
 def _table(outlooks: Sequence[QuestionOutlook], pairs: Sequence[int], *, exact: bool) -> Table:
     from emabench.table import Table, fixed
 
-    def share(chance: float) -> object:
-        return chance if exact else f"{100 * chance:.0f} %"
+    def share(chance: float) -> str:
+        return f"{100 * chance:.0f} %"
 
-    headers = ("question", "spread", "of", *(f"by {n} pairs" for n in pairs), "range")
-    rows = []
+    headers = ["question", "spread", "of", *(f"by {n} pairs" for n in pairs)]
+    rows: list[tuple[object, ...]] = []
     for each in outlooks:
         spread = each.spread
         own = "stated" if spread.freedom is None else f"{spread.freedom + 1} pairs"
         if not each.is_own:
             own = "the others"
-        bounds = (share(each.lowest), share(each.highest))
-        rows.append(
-            (
-                each.label,
-                spread.value if exact else fixed(spread.value),
-                own,
-                *map(share, each.by_look),
-                f"{bounds[0]} to {bounds[1]}" if bounds[0] != bounds[1] else str(bounds[0]),
-            )
-        )
+        if exact:
+            shares = (*each.by_look, each.lowest, each.highest)
+            rows.append((each.label, spread.value, own, *shares))
+            continue
+        low, high = share(each.lowest), share(each.highest)
+        reach = low if low == high else f"{low} to {high}"
+        rows.append((each.label, fixed(spread.value), own, *map(share, each.by_look), reach))
+    ends = ("lowest", "highest") if exact else ("range",)
     right = frozenset(header for header in headers if header.startswith("by ")) | {"spread"}
-    return Table(headers, tuple(rows), right=right)
+    return Table((*headers, *ends), tuple(rows), right=right)
 
 
 def _cost_in_words(cost: LookOutlook) -> str:

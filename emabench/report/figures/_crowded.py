@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 
 from emabench.analysis.arms import METHOD, SCOPE
 from emabench.analysis.selection import Arms
 from emabench.report.figures._sheet import MANY
-from emabench.spec.paths import SHORT_NAMES, all_paths
-from emabench.table import show_value
+from emabench.spec.grid import typed
+from emabench.spec.paths import SHORT_NAMES, all_paths, is_text
 
 _FIELDS = {path: path.removeprefix("pretrain.") for path in all_paths()}
 _FIELDS |= {path: name for name, path in SHORT_NAMES.items()}
@@ -16,14 +17,15 @@ _FIELDS |= {path: name for name, path in SHORT_NAMES.items()}
 
 
 def fewer_arms(arms: Arms) -> str:
-    """Return a choice that leaves fewer arms, as ``--where`` takes it; empty for none."""
+    """Return the ``--where`` that leaves fewer arms, quoted for a shell; empty for none."""
     conditions = Counter(
-        f"{_FIELDS[path]}={show_value(arm.fields[path])}"
+        f"{_FIELDS[path]}={typed(arm.fields[path], as_text=is_text(path))}"
         for path in (METHOD, *arms.differing, SCOPE)
         for arm in arms.arms
         if path in _FIELDS and arm.fields.get(path) is not None
     )
-    return next((each for each, count in conditions.items() if 2 <= count <= MANY), "")
+    fewer = (each for each, count in conditions.items() if 2 <= count <= MANY)
+    return next((f"--where {shlex.quote(each)}" for each in fewer), "")
 
 
 def about_arms(arms: Arms) -> list[str]:
@@ -31,7 +33,7 @@ def about_arms(arms: Arms) -> list[str]:
     lines = list(arms.together)
     if len(arms.arms) > MANY:
         fewer = fewer_arms(arms)
-        ways = [*([f"--where {fewer}"] if fewer else []), "--study NAME", "ids of runs"]
+        ways = [*([fewer] if fewer else []), "--study NAME", "ids of runs"]
         ways = [", ".join(ways[:-1]), ways[-1]]
         lines.append(
             f"{len(arms.arms)} arms are many for one picture: {' or '.join(ways)} show fewer"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emabench.analysis.cautions import Caution, cautions_of, outdated_figures
+from emabench.analysis.cautions import Caution, cautions_in_json, cautions_of, outdated_figures
 from emabench.analysis.metric_values import MetricValues, wanted_values
 from emabench.analysis.selection import select
 from emabench.records import RunQuery, RunRecord, RunValues, WantedValues
@@ -36,6 +36,11 @@ class GatheredPicture:
     about_arms: tuple[str, ...]
     cautions: tuple[Caution, ...]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the numbers and of the arms, a line each."""
+        return (*self.shown.notes, *self.about_arms)
+
     def figure(self) -> Figure:
         """Draw it."""
         return self.picture.draw(self.shown, source="\n".join([*self.about_arms, self.source]))
@@ -47,6 +52,8 @@ class GatheredPicture:
             "kind": self.picture.name(),
             "source": self.source,
             **self.shown.to_json(),
+            **cautions_in_json(self.cautions),
+            "notes": list(self.notes),
         }
 
 

@@ -251,7 +251,7 @@ def _crowd(comparison: ArmComparison) -> str | None:
     if count <= MANY:
         return None
     fewer = fewer_arms(comparison.arms)
-    way = f", or make a page of fewer with --where {fewer}" if fewer else ""
+    way = f", or make a page of fewer with {fewer}" if fewer else ""
     return f"{count} arms are many for one chart: hide some of them{way}."
 
 

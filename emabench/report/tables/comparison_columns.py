@@ -42,13 +42,7 @@ class Column:
 
 def reading_columns(comparison: ArmComparison) -> list[Column]:
     """Return the columns that are shown unless others are chosen: only fields that differ."""
-    found = _fields(comparison)
-    if len({row.method for row in comparison.rows}) < 2:
-        found = [column for column in found if column.key != "method"]
-    scopes = {row.ema_scope for row in comparison.rows}
-    if len(scopes) < 2 and len(found) > 1 and not comparison.factor.is_scope:
-        found = [column for column in found if column.key != "ema_scope"]
-    found.append(_count())
+    found = [*_differing_fields(comparison), _count()]
     for metric in comparison.metrics:
         found.append(_mean(metric))
         if comparison.baseline is not None:
@@ -56,6 +50,11 @@ def reading_columns(comparison: ArmComparison) -> list[Column]:
     if any(row.headline is not None for row in comparison.rows):
         found.append(_answer())
     return found
+
+
+def mean_columns(comparison: ArmComparison) -> list[Column]:
+    """Return the columns that are shown where no arm is compared with another one."""
+    return [*_differing_fields(comparison), _count(), *map(_mean, comparison.metrics)]
 
 
 def data_columns(comparison: ArmComparison) -> list[Column]:
@@ -135,6 +134,16 @@ def _fields(comparison: ArmComparison) -> list[Column]:
             )
         )
     return columns
+
+
+def _differing_fields(comparison: ArmComparison) -> list[Column]:
+    found = _fields(comparison)
+    if len({row.method for row in comparison.rows}) < 2:
+        found = [column for column in found if column.key != "method"]
+    scopes = {row.ema_scope for row in comparison.rows}
+    if len(scopes) < 2 and len(found) > 1 and not comparison.factor.is_scope:
+        found = [column for column in found if column.key != "ema_scope"]
+    return found
 
 
 def _field_column(name: str, known: Mapping[str, Column]) -> Column:

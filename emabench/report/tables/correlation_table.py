@@ -6,8 +6,20 @@ from emabench.analysis.curves.correlations import Correlations, RankCorrelation
 from emabench.table import UNKNOWN, Table
 
 
-def correlation_table(found: Correlations) -> Table:
-    """Return one line per method and EMA scope."""
+def correlation_table(found: Correlations, *, exact: bool = False) -> Table:
+    """Return one line per method and EMA scope.
+
+    Args:
+        found: the correlations.
+        exact: for programs: a number per column, in full precision.
+    """
+    groups = ("method", "ema_scope", "target_gradient", "arms")
+    if exact:
+        plain = [
+            (each.method, each.scope, each.target_gradient, r.n, r.rho, r.low, r.high)
+            for each, r in ((each, each.ranks) for each in found.groups)
+        ]
+        return Table((*groups, "rho", "low", "high"), tuple(plain))
     rows = [
         (
             each.method,
@@ -19,7 +31,7 @@ def correlation_table(found: Correlations) -> Table:
         )
         for each in found.groups
     ]
-    headers = ("method", "ema_scope", "target_gradient", "arms", "rank correlation", "95 %")
+    headers = (*groups, "rank correlation", "95 %")
     return Table(headers, tuple(rows), right=frozenset({"arms", "rank correlation"}))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emabench.analysis.compared_arms import MetricCell
 from emabench.analysis.comparison import ArmComparison
-from emabench.report.tables.comparison_columns import reading_columns
+from emabench.report.tables.comparison_columns import mean_columns
 from emabench.table import Table, show_value
 
 _MARK = "*"
@@ -15,11 +15,7 @@ def mean_table(comparison: ArmComparison) -> Table:
 
     A star marks a mean that differs from that of the baseline, see ``footnote``.
     """
-    columns = [
-        column
-        for column in reading_columns(comparison)
-        if ":" not in column.key.removeprefix("grad_cv:") and column.key != "answer"
-    ]
+    columns = mean_columns(comparison)
     names = {metric.name for metric in comparison.metrics}
     rows = [
         tuple(

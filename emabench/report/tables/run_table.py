@@ -19,6 +19,7 @@ from emabench.store.runs.run_field import RunField
 from emabench.table import (
     UNKNOWN,
     Table,
+    counted,
     duration,
     fixed,
     price_of,
@@ -284,7 +285,7 @@ def choose_runs(
     if not shown:
         notes.append(f"no {what}s")
     if hidden:
-        notes.append(f"hint: {hidden} smoke {what}s left out; --smoke lists them too")
+        notes.append(f"hint: {counted(hidden, f'smoke {what}')} left out; --smoke lists them too")
     elif not runs:
         command = "run" if what == "run" else "eval"
         notes.append(f"hint: emabench {command} makes one; --where may be too narrow")

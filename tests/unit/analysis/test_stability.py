@@ -89,6 +89,12 @@ def test_the_table_and_the_json_hold_the_same_numbers():
         for row, block in zip(table.rows, arm["blocks"], strict=True):
             assert row[0] == block["block"]
             assert row[column] == f"{block['mean']:.3g} ± {block['sd']:.2g}"
+    exact = [
+        {"arm": arm["label"], **{key: block[key] for key in ("block", "mean", "sd", "n")}}
+        for arm in values["arms"]
+        for block in arm["blocks"]
+    ]
+    assert shown.to_data().to_records() == exact
 
 
 def test_every_run_has_a_line_of_its_own():
@@ -105,6 +111,8 @@ def test_every_run_has_a_line_of_its_own():
         for scope, seed in (("none", 0), ("full", 0), ("full", 1))
     ]
     block = shown.to_json()["arms"][1]["blocks"][0]
+    lines = shown.to_run_table(exact=True).to_records()[1:]
+    assert [line["stem"] for line in lines] == [each["value"] for each in block["seeds"]]
     assert [each["value"] for each in block["seeds"]] == pytest.approx(
         [value("full", seed, "stem", 2) for seed in (0, 1)]
     )
@@ -129,7 +137,7 @@ def test_one_seed_has_no_spread_and_runs_without_it_are_noted():
     shown = stability(select(runs, smoke=False), metrics(runs[:1]))
     assert [arm.blocks[0].overall.sd for arm in shown.arms] == [None]
     assert "±" not in shown.to_table().rows[0][1]
-    assert shown.notes == ("1 runs without grad_norm_cv left out",)
+    assert shown.notes == ("1 run without grad_norm_cv left out",)
 
 
 def test_nothing_measured_and_a_typo_are_explained():

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+import shlex
 from importlib import resources
 
 import pytest
 from matplotlib.colors import to_hex
-from seeding import complete, plan
-from studied import points_of, study
+from seeding import complete, plan, recorded
+from studied import SCOPES, points_of, study
 
 from emabench.analysis.selection import select
 from emabench.report.figures import _arm_looks
 from emabench.report.figures._arm_looks import PALETTE, ArmLook, arm_looks
-from emabench.report.figures._crowded import about_arms
+from emabench.report.figures._crowded import about_arms, fewer_arms
 from emabench.report.figures.cost import CostPicture
 from emabench.report.figures.curves import CurvesPicture
 from emabench.report.figures.pareto import ParetoPicture
 from emabench.report.figures.seeds import SeedsPicture
+from emabench.spec.paths import read_condition
 from emabench.store import RunStore
 
 
@@ -90,6 +92,17 @@ def test_a_picture_of_many_arms_says_how_to_choose_fewer(store):
         "15 arms are many for one picture: --where method=byol, --study NAME or ids of runs "
         "show fewer"
     )
+
+
+def test_the_words_of_the_choice_are_read_back_as_they_were_meant():
+    mine = "my net, old"
+    runs = [
+        recorded(plan(ema_scope=scope, pretrain__backbone__name=name))
+        for scope in SCOPES[:7]
+        for name in (mine, "resnet18")
+    ]
+    flag, condition = shlex.split(fewer_arms(select(runs, smoke=False)))
+    assert (flag, read_condition(condition)) == ("--where", ("pretrain.backbone.name", mine))
 
 
 def test_what_can_be_chosen_leaves_several_arms(store):

@@ -240,7 +240,7 @@ def test_nothing_to_draw_is_explained(store):
     with pytest.raises(NotFoundError, match="no run matches"):
         select([], smoke=False, to="draw")
     complete(store, plan(smoke=True))
-    with pytest.raises(NotFoundError, match="1 smoke runs left out") as caught:
+    with pytest.raises(NotFoundError, match="1 smoke run left out") as caught:
         select(store.runs(RunQuery(smoke=True)), smoke=False, to="draw")
     assert "--smoke" in caught.value.hint
     store.add_run(plan(seed=1))

@@ -219,19 +219,24 @@ def numbers(text):
 
 def test_means_are_marked_where_the_interval_leaves_out_no_change():
     runs = [
-        recorded(plan(ema_scope=scope, seed=seed), top1=top1 + seed, throughput=speed + seed)
+        recorded(
+            plan(ema_scope=scope, seed=seed),
+            **{"top1": top1 + seed, "throughput": speed + seed, "target:top1": top1},
+        )
         for scope, top1, speed in (("full", 60, 700), ("none", 65, 1000), ("projector", 60, 990))
         for seed in range(3)
     ]
-    runs[-1] = replace(runs[-1], results={"top1": 66.0})  # a seed that scatters
-    found = compare(runs, parse_metrics("top1,throughput"))
+    scattered = {"top1": 66.0, "target:top1": 60}
+    runs[-1] = replace(runs[-1], results=scattered)
+    found = compare(runs, parse_metrics("top1,throughput,max:target:top1"))
     table = mean_table.mean_table(found)
-    assert table.headers == ("ema_scope", "n", "top1 [%]", "throughput [images/s]")
-    rows = {row[0]: row[1:] for row in table.rows}
+    assert table.headers[:4] == ("ema_scope", "n", "top1 [%]", "throughput [images/s]")
+    assert table.headers[4:] == ("target:top1",)
+    rows = {row[0]: row[1:4] for row in table.rows}
     assert rows["full"] == ("3", "61.00 ± 1.00", "701.0 ± 1.0")
     assert rows["none"] == ("3", "66.00 ± 1.00*", "1001 ± 1.0*")
     assert rows["projector"][1].startswith("62.33 ±")
     assert not rows["projector"][1].endswith("*")
     assert "differs from full" in mean_table.footnote(found)
-    assert "4 intervals, not corrected" in mean_table.footnote(found)
+    assert "6 intervals, not corrected" in mean_table.footnote(found)
     assert "66.00 $\\pm$ 1.00*" in table.to_latex()

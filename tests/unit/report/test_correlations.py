@@ -63,7 +63,11 @@ def test_an_arm_counts_once_and_the_last_value_of_a_metric_counts():
     )
     assert by_scope["none"].ranks.rho < -0.9 < 0.7 < by_scope["full"].ranks.rho
     assert [row[3] for row in correlation_table(found).rows] == [6, 6]
-    assert json.loads(json.dumps(found.to_json()))["groups"][0]["n"] == 6
+    groups = json.loads(json.dumps(found.to_json()))["groups"]
+    assert groups[0]["n"] == 6
+    lines = correlation_table(found, exact=True).to_records()
+    for line, group in zip(lines, groups, strict=True):
+        assert line == {"arms": group["n"], **{key: group[key] for key in line if key != "arms"}}
 
 
 def test_other_methods_and_control_arms_are_never_put_in_one_order():
@@ -83,4 +87,4 @@ def test_a_figure_that_no_run_has_is_told():
         correlations(arms, points_of(runs), "losss", "top1")
     some = points_of(runs)
     found = correlations(arms, lambda run: [] if run == runs[0].id else some(run), "loss", "top1")
-    assert found.notes == ("1 runs without loss or top1 left out",)
+    assert found.notes == ("1 run without loss or top1 left out",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -203,10 +204,11 @@ def test_another_factor_has_arms_of_its_own(store):
 
 def test_why_there_is_no_comparison_is_said_in_its_place(store):
     error = NotFoundError("nothing to compare", hint="run <something>")
-    content = page_content(
-        error, Request("results.db"), RunValues(), queue=store.queue.snapshot(limit=1)
-    )
+    spec = load_study("gradient-stability").spec
+    request = Request("results.db", study=spec)
+    content = page_content(error, request, RunValues(), queue=store.queue.snapshot(limit=1))
     text = render_page(content)
+    assert all(html.escape(fact, quote=False) in text for fact in (spec.claim, spec.refuted_by))
     assert "nothing to compare" in text
     assert "run &lt;something&gt;" in text
     assert "0 running, 0 queued" in text

@@ -77,7 +77,7 @@ def test_runs_are_listed_with_every_reading_in_full(runs):
 def test_the_runs_that_are_listed(runs):
     chosen, notes = choose_runs(runs, state=None, smoke=False, limit=None)
     assert len(chosen) == 5
-    assert notes == ["hint: 1 smoke runs left out; --smoke lists them too"]
+    assert notes == ["hint: 1 smoke run left out; --smoke lists them too"]
     chosen, notes = choose_runs(runs, state="queued", smoke=True, limit=None)
     assert ([run.state for run in chosen], notes) == (["queued"], [])
     chosen, _ = choose_runs(runs, state=None, smoke=True, limit=2)

@@ -4,7 +4,10 @@ let pageData = {};
 
 function openTarget() {
   const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (place?.classList.contains("run")) openRun(place).scrollIntoView({ block: "center" });
+  if (!place?.classList.contains("run")) return;
+  const row = openRun(place);
+  if (row.hidden) clearFilter("runs");
+  row.scrollIntoView({ block: "center" });
 }
 
 /* Show all of a run below its line in the table of runs; return the line. */
@@ -18,7 +21,7 @@ function openRun(details) {
     cell.append(inner);
     inner.append(details);
     row.after(below);
-    row.hidden = false;
+    below.hidden = row.hidden;
   }
   details.open = true;
   row.querySelector("a").setAttribute("aria-expanded", "true");

@@ -43,6 +43,12 @@ function filterTable(table, text) {
   if (count) count.textContent = `${shown} of ${runRows(table.tBodies[0]).length}`;
 }
 
+function clearFilter(name) {
+  const field = document.querySelector(`input[data-filters="${name}"]`);
+  field.value = "";
+  field.dispatchEvent(new Event("input"));
+}
+
 function headersOf(table) {
   return [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
 }
