@@ -15,6 +15,7 @@ from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import NORMAL_QUANTILE, check_pairs
 from emabench.errors import NotFoundError
 from emabench.records import MetricPoint, RunRecord
+from emabench.table import counted
 
 PointsOf = Callable[[str], Sequence[MetricPoint]]
 """Gives the metrics of a run by its id, in the order of steps."""
@@ -141,7 +142,7 @@ def correlations(arms: Arms, points_of: PointsOf, first: str, second: str) -> Co
         )
     notes = list(arms.notes)
     if lacking:
-        notes.append(f"{lacking} runs without {first} or {second} left out")
+        notes.append(f"{counted(lacking, 'run')} without {first} or {second} left out")
     return Correlations(
         first,
         second,
