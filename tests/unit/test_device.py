@@ -57,7 +57,7 @@ def test_memory_that_was_freed_serves_the_next_step():
         from emabench import device
 
         def faults_of_the_last_step():
-            for step in range(4):
+            for step in range(8):  # until the heap is as large as it gets
                 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
                 blocks = [torch.ones(12_000_000) for _ in range(3)]
                 del blocks
