@@ -63,6 +63,7 @@ class Question:
         study: whose plan of looks counts.
         unsaid: of ``metrics`` and ``by``, what neither was asked nor a study of the package says;
             the plan of a user's own study says it, if the store has one.
+        asked_margins: those that wait until the metrics are known.
     """
 
     metrics: Sequence[MetricInfo]
@@ -74,6 +75,7 @@ class Question:
     interval: Interval | None
     study: str | None = None
     unsaid: frozenset[str] = frozenset()
+    asked_margins: Sequence[str] | Mapping[str, float | str] = ()
 
     @classmethod
     def settle(cls, asked: Asked, study: str | None) -> Question:
@@ -90,18 +92,22 @@ class Question:
         own = None if spec is None else ",".join(spec.metrics)
         rules = parse_rules(asked.fail_if)
         metrics = _with_those_of(rules, asked.metric or own or DEFAULT_METRICS)
-        said = {"metrics": asked.metric or own, "by": asked.by or spec}
+        no_plan = None if study else DEFAULT_METRICS
+        said = {"metrics": asked.metric or own or no_plan, "by": asked.by or spec}
         by, baseline, along = asked.by, asked.baseline, asked.along
         if spec is not None and by is None:
             by, along = spec.by, [*spec.along, *along]
             baseline = show_value(spec.baseline) if baseline is None else baseline
         margins = {} if spec is None else study_margins(spec.margin, metrics)
-        margins |= read_margins(asked.margin, metrics)
+        later = asked.margin if said["metrics"] is None else ()
+        margins |= {} if later else read_margins(asked.margin, metrics)
         factor = Factor.parse(by or EMA_SCOPE.name, along)
         chosen_by = study if asked.baseline is None and spec is not None else None
         interval = None if asked.interval is None else _interval(asked.interval)
         unsaid = frozenset(name for name, words in said.items() if words is None)
-        return cls(metrics, rules, factor, baseline, chosen_by, margins, interval, study, unsaid)
+        return cls(
+            metrics, rules, factor, baseline, chosen_by, margins, interval, study, unsaid, later
+        )
 
     def planned(self, known: StudyLooks, *, smoke: bool) -> Question:
         """Return the question with what nobody said as a user's own study planned it.
@@ -111,15 +117,18 @@ class Question:
             smoke: whether smoke runs take part.
         """
         plan = self._plan(known, smoke=smoke)
-        if plan is None or not self.unsaid:
-            return self
-        terms, metrics, factor, baseline = plan.terms, self.metrics, self.factor, self.baseline
+        terms = {} if plan is None else plan.terms
+        found = self
         if "metrics" in self.unsaid and terms.get("metrics"):
-            metrics = _with_those_of(self.rules, ",".join(terms["metrics"]))
-        if "by" in self.unsaid:
-            factor = Factor.parse(terms["by"], [*terms.get("along", ()), *factor.along])
-            baseline = show_value(terms["baseline"]) if baseline is None else baseline
-        return replace(self, metrics=metrics, factor=factor, baseline=baseline, unsaid=frozenset())
+            found = replace(found, metrics=_with_those_of(self.rules, ",".join(terms["metrics"])))
+        if "by" in self.unsaid and terms:
+            factor = Factor.parse(terms["by"], [*terms.get("along", ()), *self.factor.along])
+            found = replace(found, factor=factor)
+            if self.baseline is None:
+                planned = show_value(terms["baseline"])
+                found = replace(found, baseline=planned, chosen_by=self.study)
+        margins = {**self.margins, **read_margins(self.asked_margins, found.metrics)}
+        return replace(found, margins=margins, unsaid=frozenset(), asked_margins=())
 
     def _plan(self, known: StudyLooks, *, smoke: bool) -> StudyPlan | None:
         real = known.plan(self.study, smoke=False)

@@ -50,6 +50,14 @@ def given_path(text: str) -> Path:
     return path
 
 
+def is_pattern(text: str) -> bool:
+    """Whether a text has braces that stand for several names, as it is not the name of one file."""
+    try:
+        return "{" in text and not given_path(text).exists()
+    except NotFoundError:
+        return True
+
+
 def stretch(file: Path, offset: int, length: int, shown: str) -> str:
     """Return the place of ``length`` bytes of a file, which messages call ``shown``."""
     return _BETWEEN.join((str(file), str(offset), str(length), shown))

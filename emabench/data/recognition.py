@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from emabench.data.cache.image_cache import ImageCache, cache_folder
-from emabench.data.places import given_path
+from emabench.data.places import given_path, is_pattern
 from emabench.data.sources.array_files import read_array_files
 from emabench.data.sources.arrays import SplitArrays
 from emabench.data.sources.encoded import EncodedImages
@@ -114,10 +114,10 @@ def _kind_of(place: str) -> tuple[str, str]:
     """Return the name of the kind, and where exactly the data set lies."""
     if place.startswith(HUB):
         return "hf", place
+    if is_pattern(place):
+        return "webdataset", place
     path = given_path(place)
     if not path.exists():
-        if "{" in place:
-            return "webdataset", place
         raise NotFoundError(f"{place}: there is no such file or folder", hint="check the path")
     if not path.is_dir():
         return _kind_of_file(path), place

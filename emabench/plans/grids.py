@@ -6,6 +6,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from numbers import Integral, Real
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -203,29 +204,35 @@ def resolve_all(
     asked = list(points)
     notes: dict[str, set[int]] = defaultdict(set)  # many runs may have the same to say
     plans: dict[int, PlannedRun] = {}
+    groups = sorted(_seeds_together(asked), key=lambda places: _data(asked, places))
     try:
-        with loading_once():
-            for places in _seeds_together(asked):
+        for _, of_data in groupby(groups, key=lambda places: _data(asked, places)):
+            with loading_once():  # it holds what it loads: one data set at a time
+                for places in of_data:
 
-                def listen(event: Event, places: Mapping[int, int] = places) -> None:
-                    if isinstance(event, Notice):
-                        notes[event.message].update(places.values())
-                    else:
-                        on_event(event)
+                    def listen(event: Event, places: Mapping[int, int] = places) -> None:
+                        if isinstance(event, Notice):
+                            notes[event.message].update(places.values())
+                        else:
+                            on_event(event)
 
-                found = experiment.resolve_seeds(
-                    asked[next(iter(places.values()))].spec,
-                    {seed: asked[place].command for seed, place in places.items()},
-                    name=name,
-                    kept=kept,
-                    on_event=listen,
-                )
-                named = (replace(plan, study=study) for plan in found)
-                plans.update(zip(places.values(), named, strict=True))
+                    found = experiment.resolve_seeds(
+                        asked[next(iter(places.values()))].spec,
+                        {seed: asked[place].command for seed, place in places.items()},
+                        name=name,
+                        kept=kept,
+                        on_event=listen,
+                    )
+                    named = (replace(plan, study=study) for plan in found)
+                    plans.update(zip(places.values(), named, strict=True))
     finally:
         for text, runs in notes.items():
             on_event(Notice(text if len(runs) == 1 else f"{text} ({len(runs)} runs)"))
     return _with_floors_once([plans[place] for place in range(len(asked))])
+
+
+def _data(points: Sequence[GridPoint], places: Mapping[int, int]) -> str:
+    return points[next(iter(places.values()))].spec.pretrain.data.model_dump_json()
 
 
 def _seeds_together(points: Sequence[GridPoint]) -> list[dict[int, int]]:
@@ -251,7 +258,7 @@ def _with_floors_once(plans: Sequence[PlannedRun]) -> list[PlannedRun]:
         evaluation = dict(plan.spec["evaluation"])
         if evaluation.get("floors"):
             pretrain = plan.spec["pretrain"]
-            images = (plan.identity["data"], pretrain["data"]["image_size"])
+            images = (plan.identity["data"], pretrain["data"])
             key = fingerprint([pretrain["backbone"], evaluation, *images])
             if key in seen:
                 del evaluation["floors"]

@@ -108,12 +108,14 @@ def planned_looks(budget: BudgetSpec, seeds: Sequence[int] | None) -> tuple[Look
     return plan_looks(enough), list(seeds[: enough[-1]])
 
 
-def study_terms(study: Study, questions: int, seeds: Sequence[int]) -> dict[str, object]:
+def study_terms(
+    study: Study, questions: Sequence[StudyQuestion], seeds: Sequence[int]
+) -> dict[str, object]:
     """Return what a study asks, for the store to keep beside its looks.
 
     Args:
         study: the study.
-        questions: how many it asks.
+        questions: that it asks.
         seeds: that it may take, in their order.
     """
     spec = study.spec
@@ -123,7 +125,8 @@ def study_terms(study: Study, questions: int, seeds: Sequence[int]) -> dict[str,
         "by": spec.by,
         "along": list(spec.along),
         "baseline": spec.baseline,
-        "questions": questions,
+        "arms": [each.label for each in questions],
+        "questions": len(questions),
         "seeds": list(seeds),
     }
 

@@ -78,7 +78,7 @@ def test_what_is_exported_and_imported_is_the_same(emabench, runs):
     assert emabench(["export", "-o", "b.jsonl", "--db", "other.db"]).code == 0
     assert lines("b.jsonl")[1] == rest
     again = emabench(["import", "b.jsonl"])
-    assert again.out == "0 runs imported, 3 were there already\n"
+    assert again.out == "0 runs imported, 3 there already\n"
     assert emabench(["db", "check", "other.db"]).code == 0
 
 

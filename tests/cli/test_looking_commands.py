@@ -118,6 +118,24 @@ def test_another_margin_than_the_planned_one_is_told(planned, emabench):
     assert told.endswith("fixed before the runs: top1 2 instead of 1")
 
 
+def test_margins_are_of_the_metrics_that_a_study_of_ones_own_planned(store, emabench):
+    looks = plan_looks((2,))
+    terms = {**TERMS, "metrics": ["top1", "knn_top1"]}
+    store.keep_plan("mine", smoke=False, pairs=(2,), levels=looks.levels, terms=terms)
+    for seed in range(2):
+        run = replace(plan(ema_scope="full", seed=seed), study="mine")
+        complete(store, run, top1=60.0)
+    # The baseline of the plan is still to be trained, as with a study of the package.
+    waiting = emabench(["compare", "--study", "mine", "--margin", "knn_top1=2"])
+    assert (waiting.code, "the baseline of study mine" in waiting.err) == (3, True)
+    for seed in range(2):
+        run = replace(plan(ema_scope="none", seed=seed), study="mine")
+        complete(store, run, top1=60.0)
+    assert emabench(["compare", "--study", "mine", "--margin", "knn_top1=2"]).code == 0
+    refused = emabench(["compare", "--study", "mine", "--margin", "throughput=2%"])
+    assert (refused.code, "throughput" in refused.err) == (2, True)
+
+
 def test_verdicts_are_corrected_for_the_number_of_questions(store, emabench):
     shifts = {"full": 0.0, "projector": 0.5, "stem": 0.02, "layer1": -0.02, "layer2": 0.01}
     for seed in range(5):

@@ -82,7 +82,7 @@ def looks_of(store, workshop, *, scopes=("none", "projector", "full"), looks=LOO
     study = a_study()
     plans = planned(study, scopes)
     questions = study_questions(study, plans)
-    kept = keep(store, study_terms(study, len(questions), range(12)), looks)
+    kept = keep(store, study_terms(study, questions, range(12)), looks)
     return settle(
         store,
         questions,
@@ -186,12 +186,14 @@ def test_the_looks_cannot_change_once_there_are_results(store):
     for other, words in (
         ({"margin": {"top1": 9.0}}, "with margin top1=1"),
         ({"seeds": list(range(20, 32))}, "with seeds 0, 1"),
+        ({"arms": ["none", "backbone"]}, "with arms none, projector"),
     ):
         with pytest.raises(UsageError, match=f"was planned {words}"):
             keep(store, {**kept.terms, **other})
     with store._database.write() as session:
         row = session.get(StudyPlanRow, ("mine", True))
-        row.terms = {name: row.terms[name] for name in row.terms if name not in ("seeds", "along")}
+        later = ("seeds", "along", "arms")
+        row.terms = {name: row.terms[name] for name in row.terms if name not in later}
     assert "seeds" not in keep(store, kept.terms).terms
     assert store.looks(["mine"]).plan("mine", smoke=False) is None
 

@@ -59,6 +59,7 @@ def test_the_first_run_of_a_user_has_floors_and_images_cannot_take_their_names()
         ([{"pretrain.method.name": "random"}, {}], [False, False, True, False]),
         ([{"pretrain.epochs": 0}, {"pretrain.data.image_size": 14}], [False, False, True, False]),
         ([{}, {"pretrain.data.image_size": 14}], [True, False, True, False]),
+        ([{}, {"pretrain.data.train_subset": 500}], [True, False, True, False]),
     ],
 )
 def test_the_first_trained_one_of_several_runs_measures_the_floors_for_all(runs, measured):

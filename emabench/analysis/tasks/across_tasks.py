@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from emabench.analysis.arms import METHOD, SCOPE, Arm
+from emabench.analysis.arms import METHOD, SCOPE, TARGET_GRADIENT, Arm
 from emabench.analysis.comparison import ArmComparison
 from emabench.analysis.factor import Factor
 from emabench.analysis.metric_values import MetricValues
@@ -124,7 +124,7 @@ def across_tasks(
     scores = {row: _scores(whole[row], tasks, seeds, metric, measured) for row in whole}
     width = len(next(iter(whole)))
     differing = [place for place in range(width) if len({row[place] for row in whole}) > 1]
-    labels = {row: " ".join(row[place] for place in differing) for row in whole}
+    labels = {row: _words(row[place] for place in differing) for row in whole}
     rows, alone = [], []
     for row, each in scores.items():
         base = table.base(row, tasks)
@@ -147,8 +147,8 @@ def across_tasks(
         table.names(tasks),
         tuple(seeds),
         tuple(rows),
-        tuple(" ".join(row) for row in table.cells if row not in whole),
-        (*table.notes, *(notes if alone else ())),
+        tuple(_words(row) for row in table.cells if row not in whole),
+        (*table.notes, *(notes if alone else ()), *_lost(table, tasks)),
     )
 
 
@@ -204,29 +204,35 @@ class _Table:
 
 def _table(comparison: ArmComparison, fields: Sequence[Factor]) -> _Table:
     """Return the arms of a comparison by row and task, without those of before a fix."""
-    factor = comparison.factor
+    factor, arms = comparison.factor, comparison.arms.arms
     told = dict.fromkeys([factor.path, METHOD, SCOPE, *comparison.arms.differing])
+    one_value = _fields_of_one_value(arms, fields, told)
     along = [
         path
         for path in told
-        if path != factor.path and any(field.goes_along(path) for field in fields)
+        if path != factor.path
+        and (path in one_value or any(field.goes_along(path) for field in fields))
     ]
     also = [path for path in along if path not in {field.path for field in fields}]
 
-    def place(arm: Arm) -> tuple[_Group, _Group]:
+    def place(arm: Arm, reference: int | None) -> tuple[_Group, _Group]:
         values = [field.value(arm.fields) for field in fields]
         task = tuple(map(show_value, [*values, *(arm.fields.get(path) for path in also)]))
-        return tuple(show_value(arm.fields.get(p)) for p in told if p not in along), task
+        row = {path: show_value(arm.fields.get(path)) for path in told if path not in along}
+        is_control = reference is not None and arms[reference].scope == arm.scope
+        if not is_control and TARGET_GRADIENT in row and factor.path != TARGET_GRADIENT:
+            row[TARGET_GRADIENT] = ""  # it tells a control alone: some methods always cut it
+        return tuple(row.values()), task
 
-    places = [place(arm) for arm in comparison.arms.arms]
+    places = [place(arm, row.reference) for arm, row in zip(arms, comparison.rows, strict=True)]
     cells: dict[_Group, dict[_Group, _Cell]] = defaultdict(dict)
     early = 0
-    for arm, shown, (row, task) in zip(comparison.arms.arms, comparison.rows, places, strict=True):
+    for arm, shown, (row, task) in zip(arms, comparison.rows, places, strict=True):
         if arm.before:
             early += 1
         elif task in cells[row]:
             raise UsageError(
-                f"--across: several arms are {' '.join(row)} on task {' '.join(task)}",
+                f"--across: several arms are {_words(row)} on task {_words(task)}",
                 hint="narrow the choice with --where",
             )
         else:
@@ -235,6 +241,31 @@ def _table(comparison: ArmComparison, fields: Sequence[Factor]) -> _Table:
     notes = [f"{counted(early, 'arm')} of before a fix left out"] if early else []
     names = [path.rpartition(".")[2] for path in also]
     return _Table(dict(cells), len(fields), names, notes)
+
+
+def _fields_of_one_value(
+    arms: Sequence[Arm], fields: Sequence[Factor], paths: Iterable[str]
+) -> set[str]:
+    """Return the fields that have one value on each task: they belong to it, not to a row."""
+    on_task: dict[_Group, list[Arm]] = defaultdict(list)
+    for arm in arms:
+        on_task[tuple(show_value(field.value(arm.fields)) for field in fields)].append(arm)
+    return {
+        path
+        for path in paths
+        if all(len({arm.texts.get(path) for arm in group}) == 1 for group in on_task.values())
+    }
+
+
+def _lost(table: _Table, tasks: Sequence[_Group]) -> list[str]:
+    """Say which tasks are not shown, as the baseline lacks them."""
+    known = list(dict.fromkeys(task for cells in table.cells.values() for task in cells))
+    lost = [name for task, name in zip(known, table.names(known), strict=True) if task not in tasks]
+    return [f"not shown, the baseline lacks them: {', '.join(lost)}"] if lost else []
+
+
+def _words(values: Iterable[str]) -> str:
+    return " ".join(filter(None, values))
 
 
 def _improvement(scores: Scores, others: Scores, metric: MetricInfo) -> Aggregate:

@@ -36,4 +36,4 @@ def command(
     if json:
         print_json({"schema_version": 1, "imported": inserted, "existing": existing})
     else:
-        typer.echo(f"{counted(len(inserted), 'run')} imported, {len(existing)} were there already")
+        typer.echo(f"{counted(len(inserted), 'run')} imported, {len(existing)} there already")

@@ -297,6 +297,7 @@ def plan(
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
     db: DbOption = DEFAULT_DB,
+    artifacts: SharedArtifactsOption = None,
 ) -> None:
     """Say what a study that looks as planned will take, and how likely each question is decided.
 
@@ -318,6 +319,7 @@ def plan(
         budget,
         axes(ctx.params),
         db=db,
+        artifacts=local_artifacts(db, artifacts),
         form=form,
         spread=spread,
         truth=difference,

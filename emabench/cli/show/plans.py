@@ -187,9 +187,11 @@ def queued_values(plans: Sequence[PlannedRun], runs: Sequence[QueuedRun]) -> lis
 def say_what_is_new(runs: Sequence[QueuedRun]) -> None:
     """Write to stderr how many runs are new, and what works on them."""
     from emabench.cli.app.console import err
+    from emabench.table import counted
 
     new = sum(not run.existed for run in runs)
-    err().print(f"{new} of {len(runs)} runs are new; 'emabench work' runs what is queued")
+    of = f"{counted(len(runs), 'run')} {'is' if len(runs) == 1 else 'are'}"
+    err().print(f"{new} of {of} new; 'emabench work' runs what is queued")
 
 
 def _jobs(run: QueuedRun) -> dict[str, str | None]:

@@ -106,7 +106,7 @@ def settle_study(
             smoke=plans[0].smoke,
             pairs=looks.pairs,
             levels=looks.levels,
-            terms=study_terms(study, len(questions), seeds),
+            terms=study_terms(study, questions, seeds),
         )
 
         def add(some: Sequence[PlannedRun]) -> list[QueuedRun]:
@@ -144,9 +144,11 @@ def settle_study(
     if last.waiting:
         err().print("note: workers are to run them; the same command then goes on")
     if last.stuck:
+        from emabench.table import counted
+
         label, reason = next(iter(last.stuck.items()))
         raise JobsFailedError(
-            f"{len(last.stuck)} of {len(questions)} questions have runs that failed; "
+            f"runs of {len(last.stuck)} of {counted(len(questions), 'question')} failed; "
             f"the first is {label}: {reason}",
             hint="the same command tries them again; other seeds do not replace them",
         )
@@ -206,9 +208,10 @@ def _check_hardware(store: Any, plans: Sequence[PlannedRun], choice: EngineChoic
     begun = (JobState.DONE, JobState.RUNNING)
     # Of one fingerprint the newest that is done will be found, else the newest.
     earlier = sorted(store.runs(RunQuery(smoke=True)), key=lambda run: run.state is JobState.DONE)
-    runs = {run.fingerprint: run for run in earlier if run.jobs[0].state in begun}
-    names = {name for plan in plans for name in (plan.fingerprint, *plan.earlier_fingerprints)}
-    kinds = devices_of(run for name, run in runs.items() if name in names)
+    known = {run.fingerprint: run for run in earlier}
+    names = [(plan.fingerprint, *plan.earlier_fingerprints) for plan in plans]
+    found = [next((known[name] for name in each if name in known), None) for each in names]
+    kinds = devices_of(run for run in found if run is not None and run.jobs[0].state in begun)
     if choice is not None and choice.name is EngineName.LOCAL:
         device = devices.choose(plans[0].spec["pretrain"]["device"])
         kinds |= {devices.describe(device)} if kinds else set()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from emabench.analysis.looking.chances import PairSpread
     from emabench.analysis.question import Question
     from emabench.plans.grids import Axes
@@ -24,6 +26,7 @@ def print_outlook(
     changes: Axes,
     *,
     db: str,
+    artifacts: Path,
     form: Format,
     spread: float | None,
     truth: float,
@@ -41,7 +44,7 @@ def print_outlook(
     from emabench.plans.study_outlook import look_outlooks, question_outlooks
     from emabench.plans.study_questions import question_of, study_questions
 
-    plans, looks, seeds = resolved_for_looks(study, budget, changes, db)
+    plans, looks, seeds = resolved_for_looks(study, budget, changes, db, artifacts)
     questions = study_questions(study, plans)
     question = question_of(study)
     metric = question.metrics[0]
@@ -140,7 +143,7 @@ def _table(outlooks: Sequence[QuestionOutlook], pairs: Sequence[int], *, exact: 
 
 
 def _cost_in_words(cost: LookOutlook) -> str:
-    from emabench.table import duration
+    from emabench.table import counted, duration
 
     todo = cost.rest.runs
     time = ""
@@ -149,9 +152,8 @@ def _cost_in_words(cost: LookOutlook) -> str:
         time = f", about {duration(cost.rest.seconds)}{part}"
     elif todo:
         time = ", time unknown: the store has no run like these"
-    return (
-        f"up to {cost.pairs} pairs (level {cost.level:.4f}): {cost.runs} runs, {todo} to do{time}"
-    )
+    runs = counted(cost.runs, "run")
+    return f"up to {cost.pairs} pairs (level {cost.level:.4f}): {runs}, {todo} to do{time}"
 
 
 def _advice(outlooks: Sequence[QuestionOutlook], metric: str, margin: float | None) -> list[str]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property, lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from emabench.errors import SpecError
 from emabench.spec.data import DataSpec
 
 _PIECE = 512
+_FOUND_OUT = "version 1"
+"""Changes with what is found out of arrays, so that nothing earlier is remembered."""
+Known = TypeVar("Known")
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,28 @@ class SplitArrays:
     place: str
     origin: Origin | None = None
 
-    def known(self, what: str, cache: ImageCache, find_out: Callable[[], list[Any]]) -> list[Any]:
-        """Return values that follow from the arrays, which take a pass over all of them."""
+    def known(
+        self,
+        what: str,
+        cache: ImageCache,
+        find_out: Callable[[], list[Any]],
+        read: Callable[[list[Any]], Known],
+    ) -> Known:
+        """Return what follows from the arrays, which takes a pass over all of them."""
         if self.origin is None:
-            return find_out()
-        return self.origin.once(what, cache.folder / "manifests", find_out)
+            return read(find_out())
+        folder = cache.folder / "manifests"
+        return self.origin.once(f"{what}, {_FOUND_OUT}", folder, find_out, read)
+
+
+def _only_text(values: list[Any]) -> str:
+    (text,) = values
+    return str(text)
+
+
+def _mean_and_std(values: list[Any]) -> ChannelStatistics:
+    (r, g, b), (red, green, blue) = (map(float, each) for each in values)
+    return ChannelStatistics((r, g, b), (red, green, blue))
 
 
 def split_source(arrays: SplitArrays, spec: DataSpec, cache: ImageCache) -> Source:
@@ -146,7 +166,9 @@ def split_source(arrays: SplitArrays, spec: DataSpec, cache: ImageCache) -> Sour
         DataError: a class cannot be split, or the training images are of one colour.
     """
     classes, splits = arrays.classes, arrays.splits
-    (identity,) = arrays.known("content hash", cache, lambda: [content_hash(classes, splits)])
+    identity = arrays.known(
+        "content hash", cache, lambda: [content_hash(classes, splits)], _only_text
+    )
     sizes = {(images.shape[2], images.shape[1]) for images, _ in splits}
     names = ["train", "test"]
     parts: list[tuple[Images, np.ndarray]] = list(splits)
@@ -166,11 +188,12 @@ def split_source(arrays: SplitArrays, spec: DataSpec, cache: ImageCache) -> Sour
     )
 
     def native() -> ChannelStatistics:
-        found = arrays.known(
-            f"statistics of {names[0]}", cache, lambda: [*astuple(_statistics(parts[0][0]))]
+        return arrays.known(
+            f"statistics of {names[0]}",
+            cache,
+            lambda: [*astuple(_statistics(parts[0][0]))],
+            _mean_and_std,
         )
-        mean, std = map(tuple, found)
-        return ChannelStatistics(mean, std)
 
     train, test, statistics = rows.at_size(size, cache, native)
     require_spread(spec, statistics)

@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from emabench.data.cache.image_cache import write_atomically
 from emabench.data.decode import FileFacts, inspect
 from emabench.data.pool import in_pieces
 from emabench.errors import DataError
+
+Known = TypeVar("Known")
 
 _FORMAT = 2
 SETTLED_NS = 2_000_000_000
@@ -70,13 +72,20 @@ class Origin:
         stamps = tuple(stamp_of(file.stat()) for file in files)
         return cls(tuple(files), stamps, time.time_ns())
 
-    def once(self, what: str, folder: Path, find_out: Callable[[], list[Any]]) -> list[Any]:
-        """Return plain values that follow from the files, found out unless they are remembered.
+    def once(
+        self,
+        what: str,
+        folder: Path,
+        find_out: Callable[[], list[Any]],
+        read: Callable[[list[Any]], Known],
+    ) -> Known:
+        """Return what follows from the files, found out unless it is remembered.
 
         Args:
-            what: names the values, and all else that they follow from.
-            folder: where they are kept; not writable is not an error.
-            find_out: gives them.
+            what: names it, and all else that it follows from.
+            folder: where plain values are kept; not writable is not an error.
+            find_out: gives the plain values.
+            read: makes of them what is wanted, or raises ValueError or TypeError.
         """
         places = [str(file.resolve()) for file in self.files]
         text = json.dumps([what, places])
@@ -86,15 +95,15 @@ class Origin:
         try:
             known = json.loads(record.read_bytes())
             values = known.pop("values")
-            if known == expected and isinstance(values, list):
-                return values
+            if known == expected:
+                return read(values)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass  # it is found out again
         values = find_out()
         if all(is_settled(stamp, self.read_at) for stamp in self.stamps):
             with contextlib.suppress(OSError):
                 write_atomically(record, [json.dumps({**expected, "values": values}).encode()])
-        return values
+        return read(values)
 
 
 def read_facts(

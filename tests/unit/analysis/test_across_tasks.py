@@ -63,8 +63,8 @@ def runs_of(methods=("moco", "simclr"), scopes=("none", "full"), seeds=range(4))
     ]
 
 
-def across(runs, fields=("method",), metric="top1"):
-    comparison = compare(runs, parse_metrics(metric))
+def across(runs, fields=("method",), metric="top1", baseline=None):
+    comparison = compare(runs, parse_metrics(metric), baseline=baseline)
     return across_tasks(comparison, [Factor.parse(each) for each in fields], MetricValues())
 
 
@@ -110,6 +110,27 @@ def test_each_row_is_compared_with_the_row_that_differs_in_the_factor_alone():
     assert all(rows[each].improvement is None for each in ("full 30", "full 10", "none 5"))
     (note,) = found.notes
     assert note.endswith("none 5")
+
+
+def test_methods_with_and_without_a_control_are_compared_together():
+    def of(method, scope, gradient, top1, **more):
+        fields = {"pretrain__ema__target_gradient": gradient, **more}
+        return [
+            recorded(plan(method=method, ema_scope=scope, seed=seed, **fields), top1=top1)
+            for seed in range(2)
+        ]
+
+    weak = {"pretrain__augmentation__second_view__jitter_probability": 0.0}
+    runs = [*of("simclr", "none", "attach", 60), *of("simclr", "none", "detach", 50)]
+    runs += [*of("byol", "none", "detach", 60), *of("ressl", "none", "detach", 60, **weak)]
+    runs += [*of("simclr", "full", "detach", 61), *of("byol", "full", "detach", 61)]
+    runs += of("ressl", "full", "detach", 61, **weak)
+    found = across(runs, baseline="none")
+    assert found.tasks == ("byol", "ressl", "simclr")
+    assert [(row.label, row.reference) for row in found.rows] == [("none", None), ("full", "none")]
+    assert found.left_out == ("none detach",)
+    (note,) = across([*runs, *of("dcl", "full", "detach", 61)], baseline="none").notes
+    assert note.endswith("the baseline lacks them: dcl")
 
 
 def test_no_arm_takes_the_place_of_another():

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 from PIL import Image
 
+from emabench.data import load_with_progress
 from emabench.data.load_with_progress import load_data, loading_once
 from emabench.events import Notice
+from emabench.plans.grids import GridPoint, resolve_all
 from emabench.spec.data import DataSpec
+from emabench.spec.settings import experiment_at
 
 
 def test_runs_that_are_planned_together_read_their_images_once(tmp_path, monkeypatch):
@@ -31,3 +37,31 @@ def test_runs_that_are_planned_together_read_their_images_once(tmp_path, monkeyp
     assert said_again == said != []
     assert smaller.image_size == 4
     assert load(spec)[0] is not first
+
+
+def test_a_grid_holds_one_data_set_at_a_time(monkeypatch):
+    loaded, held, read = [], [], load_with_progress.load_dataset
+
+    def load(spec, **more):
+        found = read(spec, **more)
+        loaded.append(weakref.ref(found))
+        gc.collect()
+        held.append(sum(each() is not None for each in loaded))
+        return found
+
+    monkeypatch.setattr(load_with_progress, "load_dataset", load)
+    fields = {"pretrain.device": "cpu", "pretrain.threads": 1}
+    points = [
+        GridPoint(
+            experiment_at(
+                {**fields, "pretrain.method.name": method, "pretrain.data.subset_seed": seed},
+                preset="smoke",
+            ),
+            f"{method} {seed}",
+        )
+        for seed in range(3)
+        for method in ("simclr", "moco")
+    ]
+    plans = resolve_all(points, on_event=lambda event: None)
+    assert [plan.command for plan in plans] == [point.command for point in points]
+    assert held == [1, 1, 1]

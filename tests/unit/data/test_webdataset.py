@@ -127,6 +127,11 @@ def test_patterns_and_unused_parts(tmp_path, cache, pictures):
         "val": [Path("test/val-a.tar"), Path("test/val-b.tar")],
         "": [Path("test/0.tar")],
     }
+    names = ",".join(f"{number:03}" for number in range(100))  # longer than a name may be
+    (shards,) = shards_of(f"t-{{{names}}}.tar").values()
+    assert len(shards) == 100
+    with pytest.raises(NotFoundError, match="cannot be looked for"):
+        shards_of("{~nobodyx,b}/x.tar")
     with pytest.raises(SpecError, match="means no file"):
         shards_of("w-{5..1}.tar")
     with pytest.raises(SpecError, match="more than 100,000 files"):

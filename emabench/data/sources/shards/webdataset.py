@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from emabench.data.cache.image_cache import ImageCache, write_atomically
 from emabench.data.decode import FileFacts, inspect, read_bytes
-from emabench.data.places import given_path, stretch
+from emabench.data.places import given_path, is_pattern, stretch
 from emabench.data.pool import in_pieces
 from emabench.data.sources.encoded import EncodedImages, load_encoded
 from emabench.data.sources.left_out import warn_left_out
@@ -32,7 +32,7 @@ from emabench.errors import DataError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
 from emabench.spec.plain import shown, unique_pairs
 
-_FORMAT = 1
+_FORMAT = 2
 _MOST_SHARDS = 100_000
 _MOST_TEXT = 2**20
 """Bytes of the member that says the class."""
@@ -106,19 +106,19 @@ def shards_of(place: str) -> dict[str, list[Path]]:
         NotFoundError: there is nothing of that name.
         DataError: the folder has no shards.
     """
-    path = given_path(place)
-    if path.is_dir():
+    if not is_pattern(place):
+        path = given_path(place)
+        if not path.is_dir():
+            return by_split([path], path.parent)
         found = sorted(each for pattern in ("*.tar", "*/*.tar") for each in path.glob(pattern))
         if not found:
             raise DataError(f"{place}: no .tar file in it", hint="name the folder of the shards")
         return by_split(found, path)
-    if path.exists() or "{" not in place:
-        return by_split([path], path.parent)
     if re.match(r"\w+:", place):
         raise SpecError(
             f"{shown(place)} is no file", hint="shards are read from the disk: copy them there"
         )
-    files = [Path(name).expanduser() for name in sorted(set(_expanded(place, [0])))]
+    files = [given_path(name) for name in sorted(set(_expanded(place, [0])))]
     if not files:
         raise SpecError(
             f"the pattern {shown(place)} means no file",
