@@ -142,10 +142,18 @@ def check_writable(path: Path, label: str) -> None:
             f"cannot create the store {label}: its folder does not exist",
             hint=f"create it first: mkdir -p {path.parent}",
         )
-    if path.exists() and path.stat().st_size > 0:
+    if size_of(path) > 0:
         check_readable(path, label)
     if path.is_dir():
         raise StoreError(f"{label} is a folder, not a store", hint=_OTHER_HINT)
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, 0 where there is none: others may remove it at any time."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def lost(label: str) -> StoreLostError:

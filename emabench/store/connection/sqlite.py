@@ -24,6 +24,7 @@ from emabench.store.connection.location import (
     lost,
     not_a_store,
     not_writable,
+    size_of,
 )
 from emabench.store.schema.version import Contents, check_version, contents
 
@@ -88,7 +89,7 @@ def _check_is_not_foreign(path: Path, label: str) -> None:
     Raises:
         StoreError: it is no store, or has another schema version.
     """
-    if not path.exists() or path.stat().st_size == 0:
+    if size_of(path) == 0:
         return
     engine = reading_engine(path, label)
     try:
@@ -144,7 +145,7 @@ def reading_engine(path: Path, label: str) -> Engine:
                 raise
         logs = [path.with_name(f"{path.name}-{end}") for end in ("wal", "journal")]
         for log in logs:
-            if log.exists() and log.stat().st_size > 0:
+            if size_of(log) > 0:
                 raise StoreError(
                     f"the store {label} has unfinished changes that a reader cannot complete",
                     hint=f"where its folder is read-only, copy it with {log.name} to another one; "
@@ -161,7 +162,7 @@ def reading_engine(path: Path, label: str) -> Engine:
 def undo_half_done(path: Path) -> None:
     """Let SQLite undo what a killed process left half done, which no reader can."""
     journal = path.with_name(f"{path.name}-journal")
-    if not (path.exists() and journal.exists() and journal.stat().st_size > 0):
+    if not path.exists() or size_of(journal) == 0:
         return
     with (
         contextlib.suppress(sqlite3.Error),
