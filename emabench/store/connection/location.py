@@ -149,10 +149,10 @@ def check_writable(path: Path, label: str) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, 0 where there is none: others may remove it at any time."""
+    """Return the bytes of a file, 0 where none is reached: others may remove it at any time."""
     try:
         return path.stat().st_size
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
