@@ -176,15 +176,17 @@ def test_a_folder_without_the_right_to_write_is_one_line(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(0o555)
-    code, text = finish(start(closed, *TINY, before=without_rights))
-    assert code == 1
-    assert "read-only" in text
-    assert list(closed.iterdir()) == []
-    files = ["--artifacts", str(closed / "files")]
-    code, text = finish(start(tmp_path, *TINY, *files, before=without_rights))
-    assert code == 1
-    assert "cannot write to the artifacts folder" in text
+    both = [[*TINY, *where] for where in (["--db", "closed/a.db"], ["--artifacts", "closed/files"])]
+    program = f"from emabench.cli.app.main import run; print([run(line) for line in {both!r}])"
+    command = [*without_rights, sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     closed.chmod(0o755)
+    assert done.stdout == "[1, 1]\n"
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert ["read-only" in errors[0], "the artifacts folder" in errors[1]] == [True, True]
+    assert len(errors) == done.stderr.count("hint: ") == 2
+    assert "Traceback" not in done.stderr
+    assert list(closed.iterdir()) == []
 
 
 @pytest.mark.parametrize(
