@@ -110,6 +110,13 @@ def test_weights_that_a_queued_run_is_given_are_not_pruned(store, place):
     assert prunable() == names
 
 
+def test_the_queue_looks_for_weights_where_the_worker_puts_them(emabench, place):
+    asked = ["queue", "--preset", "smoke", "--init", "@last", "--db", str(place / "results.db")]
+    assert "has no weights in" in emabench(asked).err
+    done = emabench([*asked, "--artifacts", str(place / "files"), "--json"])
+    assert done.code == 0, done.err
+
+
 @pytest.mark.slow
 def test_the_command_line_takes_a_frozen_teacher(emabench):
     smoke = ["--preset", "smoke", "--device", "cpu", "--set", "max_steps=2", "--set", "threads=1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from emabench.cli.app.console import print_json
+from emabench.cli.options.engine_options import SharedArtifactsOption, local_artifacts
 from emabench.cli.options.kept_files import CacheBudgetOption, CacheOption
 from emabench.cli.options.output_forms import JsonOption
 from emabench.cli.options.queue_flags import (
@@ -47,6 +48,7 @@ def command(
     cache_budget: CacheBudgetOption = None,
     json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
+    artifacts: SharedArtifactsOption = None,
 ) -> None:
     """Add runs to the queue and return at once with their ids; 'emabench work' runs them.
 
@@ -61,12 +63,15 @@ def command(
     from emabench.plans.grids import grid
 
     check_yaml_flag(yaml=yaml, dry_run=dry_run)
-    plans = resolve_points(list(grid(ctx.params)), db=db, name=name, study=study)
+    folder = local_artifacts(db, artifacts)
+    plans = resolve_points(list(grid(ctx.params)), db=db, artifacts=folder, name=name, study=study)
     if dry_run:
         preview(plans, db=db, json=json, yaml=yaml)
         return
     say_size(plans, db=db)
-    runs = add_all(plans, db=db, force=force, priority=priority, max_attempts=max_attempts)
+    runs = add_all(
+        plans, db=db, artifacts=folder, force=force, priority=priority, max_attempts=max_attempts
+    )
     if json:
         print_json({"schema_version": 1, "runs": queued_values(plans, runs)})
     else:
