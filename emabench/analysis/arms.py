@@ -220,7 +220,7 @@ def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
     """Return method and scope of every arm, as far as needed, and the other fields that differ.
 
     A field that the rest of the label tells is left out: an option that all arms of the method
-    share, or what always changes with another field.
+    share, or what always changes with another field. So is one that is not set, or null.
 
     Args:
         arms: all that are shown beside each other.
@@ -236,7 +236,7 @@ def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
         parts += [
             _in_label(arm, path)
             for path, groups in named.items()
-            if path in arm.fields and _group(arm, path) in groups
+            if arm.fields.get(path) is not None and _group(arm, path) in groups
         ]
         parts += [f"before {name}" for name in arm.before]
         labels.append(" ".join(parts))

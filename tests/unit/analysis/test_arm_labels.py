@@ -78,3 +78,12 @@ def test_an_option_is_named_only_for_the_method_in_which_it_differs(selected):
         "simclr none temperature=0.2",
         "simclr none temperature=0.5",
     ]
+
+
+def test_a_field_that_is_not_set_is_not_named(selected):
+    colours = "pretrain__augmentation__second_view__jitter_probability"
+    arms = selected(
+        {"method": "ressl", colours: 0.0}, {"method": "simclr"}, {"method": "moco", colours: None}
+    )
+    labels = [arm.label for arm in arms.arms]
+    assert labels == ["moco none", "ressl none jitter_probability=0.0", "simclr none"]
