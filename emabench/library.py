@@ -308,7 +308,8 @@ class Runs(Sequence[RunRecord]):
         What must be known before it is believed is a ``CautionWarning``.
 
         Args:
-            kind: ``pareto``, ``curves``, ``cost``, ``stability``, ``blocks`` or ``seeds``.
+            kind: ``pareto``, ``forest``, ``curves``, ``cost``, ``stability``, ``blocks`` or
+                ``seeds``.
             options: of the picture, as ``emabench plot`` has them, such as ``metric="knn_top1"``.
 
         Raises:
@@ -324,8 +325,15 @@ class Runs(Sequence[RunRecord]):
 
     def gather(self, picture: Picture) -> GatheredPicture:
         """Gather the numbers of a picture, for who wants them before they are drawn."""
-        from emabench.report.figures._gathered import gather_picture, values_of_picture
+        from emabench.report.figures._gathered import (
+            gather_compared,
+            gather_picture,
+            values_of_picture,
+        )
 
+        if picture.asked is not None:
+            found = self.answer(Question.settle(picture.asked, self._query.study))
+            return gather_compared(picture, found, self._query, self._place.label)
         values = self._values(values_of_picture(picture))
         return gather_picture(picture, self._records, values, self._query, self._place.label)
 

@@ -144,12 +144,19 @@ def test_tables_and_pictures_show_what_select_gives(ask, made, question):
     assert [each["label"] for each in compared["gate"]] == gated
 
     pictures = {kind: draw(ask, kind, *words) for kind in ("pareto", "cost", "curves", "seeds")}
-    pictures |= {"stability": draw(ask, "stability", *words), "blocks": draw(ask, "blocks", *words)}
+    pictures |= {kind: draw(ask, kind, *words) for kind in ("stability", "blocks", "forest")}
     for picture in pictures.values():
         assert picture["notes"][: len(arms.notes)] == list(arms.notes)
         assert f" {len(arms.runs)} runs " in picture["source"]
     points = pictures["pareto"]["points"]
     assert [(p["label"], p["cost"]["n"]) for p in points] == counted(arms, "top1", "step_ms")
+    changes = [arm for row in pictures["forest"]["rows"] for arm in row["arms"]]
+    paired = {row["label"]: row["metrics"]["top1"].get("baseline") for row in rows}
+    assert {arm["label"]: arm["changes"]["top1"] for arm in changes} == {
+        label: {"mean": each["value"], "low": each["low"], "high": each["high"], "n": each["n"]}
+        for label, each in paired.items()
+        if each is not None
+    }
     bars = pictures["cost"]["bars"]
     assert [(bar["label"], bar["n"]) for bar in bars] == counted(arms)
     curves = pictures["curves"]["courses"]
@@ -243,7 +250,7 @@ def test_runs_that_are_named_are_shown(ask, made):
         ["report", "-o", "x.html"],
         *(
             ["plot", kind, "-o", "x.png"]
-            for kind in ("pareto", "cost", "curves", "seeds", "stability", "blocks")
+            for kind in ("pareto", "cost", "curves", "seeds", "stability", "blocks", "forest")
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Draw finished runs: accuracy against cost, curves, where the time goes, gradients, blocks, seeds.
+"""Draw finished runs: accuracy, cost, their changes, curves, gradients, blocks, seeds.
 
 Every picture states n and its source, shows intervals, and can be read in grey.
 

@@ -63,16 +63,21 @@ class ArmLook:
 def arm_looks(arms: Sequence[Arm]) -> dict[str, ArmLook]:
     """Return the look of every arm by its label.
 
-    Few arms lie far apart in colour. More than there are colours begin again with another mark, so
-    that no two look alike.
-
     Args:
         arms: all that were selected, whether or not a picture can show each.
     """
-    colours, last = len(PALETTE), len(arms) - 1
+    return looks_of([arm.label for arm in arms])
+
+
+def looks_of(names: Sequence[str]) -> dict[str, ArmLook]:
+    """Return a look for each name, no two alike.
+
+    A few lie far apart in colour. More than there are colours begin again with another mark.
+    """
+    colours, last = len(PALETTE), len(names) - 1
     looks = {}
-    for place, arm in enumerate(arms):
+    for place, name in enumerate(names):
         spread = round(place * (colours - 1) / max(1, last))
-        colour = spread if len(arms) <= colours else _STRIDE * place % colours
-        looks[arm.label] = ArmLook(colour, (place + place // colours) % len(MARKERS))
+        colour = spread if len(names) <= colours else _STRIDE * place % colours
+        looks[name] = ArmLook(colour, (place + place // colours) % len(MARKERS))
     return looks

@@ -121,7 +121,7 @@ def name_arms(panel: Axes, labels: Sequence[str], looks: Sequence[ArmLook]) -> N
     """
     from matplotlib.transforms import ScaledTranslation
 
-    panel.set_yticks(range(len(labels)), list(map(_broken, labels)), fontsize=_NAME_POINTS)
+    name_rows(panel, labels, range(len(labels)))
     panel.tick_params(axis="y", pad=14)
     panel.set_ylim(len(labels) - 0.4, -0.6)
     beside = ScaledTranslation(-11 / 72, 0, panel.get_figure().dpi_scale_trans)  # type: ignore[union-attr]
@@ -136,6 +136,11 @@ def name_arms(panel: Axes, labels: Sequence[str], looks: Sequence[ArmLook]) -> N
             transform=place,
             clip_on=False,
         )
+
+
+def name_rows(panel: Axes, names: Iterable[str], places: Sequence[float]) -> None:
+    """Write the names of rows along the left side, each at its place."""
+    panel.set_yticks(places, list(map(_broken, names)), fontsize=_NAME_POINTS)
 
 
 def _broken(label: str) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emabench.analysis.cautions import Caution, cautions_in_json, cautions_of, outdated_figures
+from emabench.analysis.comparison import ArmComparison
 from emabench.analysis.metric_values import MetricValues, wanted_values
-from emabench.analysis.selection import select
+from emabench.analysis.selection import Arms, select
 from emabench.records import RunQuery, RunRecord, RunValues, WantedValues
 from emabench.report.figures._crowded import about_arms
 from emabench.report.figures._picture import Drawn, Picture
@@ -84,6 +85,30 @@ def gather_picture(
     shown = picture.gather(arms, MetricValues.of(values))
     cautions = cautions_of(arms.runs, with_costs=picture.has_times)
     cautions += outdated_figures(arms.outdated, (metric.name for metric in picture.metrics))
+    return _gathered(picture, shown, arms, cautions, source_line(arms.runs, store, query.words()))
+
+
+def gather_compared(
+    picture: Picture, comparison: ArmComparison, query: RunQuery, store: str
+) -> GatheredPicture:
+    """Gather the numbers of a picture that shows a comparison.
+
+    Args:
+        picture: which, with its options.
+        comparison: the answer to what it asks.
+        query: how the runs were chosen.
+        store: the label of the store.
+
+    Raises:
+        NotFoundError: the comparison holds nothing to draw.
+    """
+    shown, arms = picture.gather_comparison(comparison), comparison.arms
     source = source_line(arms.runs, store, query.words())
+    return _gathered(picture, shown, arms, comparison.cautions, source)
+
+
+def _gathered(
+    picture: Picture, shown: Drawn, arms: Arms, cautions: Sequence[Caution], source: str
+) -> GatheredPicture:
     about = about_arms(arms) if picture.names_arms else arms.together
     return GatheredPicture(picture, shown, source, tuple(about), tuple(cautions))

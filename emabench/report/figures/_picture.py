@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from emabench.analysis.comparison import ArmComparison
 from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
+from emabench.analysis.question import Asked
 from emabench.analysis.selection import Arms
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ class Drawn(Protocol):
 class Picture(ABC):
     """One picture with its options; the docstring of its class is the help of its command.
 
+    It shows arms, and defines ``gather``; or the answers of a comparison, and defines ``asked`` and
+    ``gather_comparison``.
+
     Attributes:
         heading: above it on a page.
         caption: what its marks mean.
@@ -91,6 +96,11 @@ class Picture(ABC):
         """The metrics of the training that it wants; one that ends in ``:`` is a beginning."""
         return ()
 
+    @property
+    def asked(self) -> Asked | None:
+        """The comparison that it shows; None where it shows arms as they are."""
+        return None
+
     @classmethod
     @abstractmethod
     def of_page(cls, metrics: Sequence[MetricInfo], quantity: str) -> Iterator[Self]:
@@ -101,9 +111,8 @@ class Picture(ABC):
             quantity: of the gradient monitor.
         """
 
-    @abstractmethod
     def gather(self, arms: Arms, values: MetricValues = NOTHING) -> Drawn:
-        """Return the numbers.
+        """Return the numbers of arms.
 
         Args:
             arms: that are shown.
@@ -113,3 +122,12 @@ class Picture(ABC):
             NotFoundError: no run holds what is shown.
             UsageError: an option cannot be read, or options do not go together.
         """
+        raise NotImplementedError
+
+    def gather_comparison(self, comparison: ArmComparison) -> Drawn:
+        """Return the numbers of a comparison.
+
+        Raises:
+            NotFoundError: it holds none.
+        """
+        raise NotImplementedError

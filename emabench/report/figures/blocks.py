@@ -308,7 +308,7 @@ class BlocksPicture(Picture):
 
     metric: str = option("top1", "NAME", "A metric, as for compare.")
 
-    places = (5, 5)
+    places = (6, 6)
     heading = "Accuracy by averaged block"
     caption = "Each block averaged alone, and each with all that follow; 95 % intervals."
     names_arms = False

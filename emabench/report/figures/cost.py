@@ -240,7 +240,7 @@ class CostPicture(Picture):
 
     of: Whole = option("step", "WHAT", "A step, or the whole run: step or run.")
 
-    places = (3, 3)
+    places = (4, 4)
     heading = "Where the time goes"
     caption = "Means over seeds; the mark is the measured whole with its 95 % interval."
     has_times = True

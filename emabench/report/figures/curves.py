@@ -258,7 +258,7 @@ class CurvesPicture(Picture):
         "What was recorded at the end of every epoch: online_top1, loss, effective_rank…",
     )
 
-    places = (2, 2)
+    places = (3, 3)
     heading = "Learning curves"
     caption = (
         "Means over seeds; bands are 95 % intervals. The time of training is the step times the "

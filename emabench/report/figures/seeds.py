@@ -198,7 +198,7 @@ class SeedsPicture(Picture):
 
     metric: str = option("top1", "NAME", "A metric, as for compare.")
 
-    places = (6, 4)
+    places = (7, 5)
     heading = "Every seed"
     caption = "A mark per run; the bars are means with 95 % intervals."
     draw = staticmethod(draw_seeds)

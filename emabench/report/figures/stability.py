@@ -141,7 +141,7 @@ class StabilityPicture(Picture):
 
     quantity: str = option("grad_norm_cv", "NAME", "As for emabench stability.")
 
-    places = (4, 6)
+    places = (5, 7)
     heading = "Fluctuation of the gradient"
     caption = "At the output of every block, from the input to the projector; bands are ± 1 sd."
     draw = staticmethod(draw_stability)

@@ -210,7 +210,12 @@ def _groups(comparison: ArmComparison, values: MetricValues, quantity: str) -> l
         figures: list[PageFigure] = []
         for picture in kind.of_page(comparison.metrics, quantity):
             with suppress(NotFoundError, UsageError):
-                figures += kind.page_figures(picture.gather(comparison.arms, values))
+                shown = (
+                    picture.gather(comparison.arms, values)
+                    if picture.asked is None
+                    else picture.gather_comparison(comparison)
+                )
+                figures += kind.page_figures(shown)
         if figures:
             groups.append(FigureGroup(kind.name(), kind.heading, kind.caption, tuple(figures)))
     return groups

@@ -9,16 +9,20 @@ from scipy import stats
 from seeding import complete, plan
 from studied import BLOCKS, SCOPES, averaged, points_of, study, top1_of
 
+from emabench.analysis.comparison import compare
 from emabench.analysis.metric_values import MetricValues
+from emabench.analysis.metrics import parse_metrics
 from emabench.analysis.selection import select
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import MetricPoint, RunQuery
+from emabench.report.figures._arm_looks import arm_looks
 from emabench.report.figures._axes import bounds
 from emabench.report.figures._sheet import source_line
 from emabench.report.figures.blocks import BlocksPicture
 from emabench.report.figures.cost import CostBar, CostPicture
 from emabench.report.figures.curves import CurvesPicture, seconds_by_epoch
+from emabench.report.figures.forest import ForestPicture, draw_forest
 from emabench.report.figures.pareto import ParetoPicture
 from emabench.report.figures.seeds import SeedsPicture
 from emabench.store import RunStore, store_label
@@ -282,3 +286,52 @@ def test_two_seeds_stretch_an_axis_no_further_than_three_would(others):
 def test_what_is_typical_of_intervals_is_seen_whole_however_near_the_means_lie():
     near = [MeanInterval(mean, mean - 1, mean + 1, 8) for mean in (60.0, 60.1, 60.2)]
     assert bounds(near) is None
+
+
+@pytest.mark.parametrize("methods", [("moco",), ("moco", "simclr")])
+def test_a_forest_is_the_comparison_as_a_picture(store, methods):
+    study(store, arms=4, seeds=4, methods=methods)
+    metrics = parse_metrics("top1,throughput")
+    comparison = compare(store.runs(), metrics, baseline="none", margins={"top1": 1.0})
+    shown = ForestPicture().gather_comparison(comparison)
+    rows = {row.label: row.metrics for row in comparison.rows if row.reference is not None}
+    arms = [arm for row in shown.rows for arm in row.arms]
+    assert sorted(arm.label for arm in arms) == sorted(rows)
+    for arm in arms:
+        for name, change in arm.changes.items():
+            paired = rows[arm.label][name].baseline
+            known = (paired.value, paired.low, paired.high, paired.n)
+            assert (change.mean, change.low, change.high, change.n) == known
+    scopes = list(SCOPES[1:4])
+    if len(methods) == 1:
+        assert shown.names == [arm.label for arm in arms] == list(shown.looks)
+        assert all(
+            look == arm_looks(comparison.arms.arms)[name] for name, look in shown.looks.items()
+        )
+    else:
+        assert shown.names == ["moco none", "simclr none"]
+        assert all(sorted(arm.series for arm in row.arms) == sorted(scopes) for row in shown.rows)
+        assert sorted(shown.looks) == sorted(scopes)
+    assert shown.axis_label(metrics[0]) == "top1 - none [points], higher is better"
+    assert shown.axis_label(metrics[1]) == "throughput / none, higher is better"
+    panels = draw_forest(shown).subfigs[1].axes
+    assert [len(panel.containers) for panel in panels] == [len(shown.looks)] * 2
+    assert [panel.get_ylim() for panel in panels] == [panels[0].get_ylim()] * 2
+    figures = ForestPicture.page_figures(shown)
+    assert [figure["x"]["line"] for figure in figures] == [0, 1]
+    places = [point["at"] for each in figures[0]["series"] for point in each["points"]]
+    assert sorted(places) == sorted(k for k, row in enumerate(shown.rows) for _ in row.arms)
+
+
+def test_a_forest_says_what_it_cannot_show(store):
+    complete(store, plan(ema_scope="none"), top1=60.0)
+    complete(store, plan(ema_scope="full", seed=1), top1=61.0)
+    with pytest.raises(NotFoundError, match="no change to draw"):
+        ForestPicture().gather_comparison(compare(store.runs(), parse_metrics("top1")))
+    complete(store, plan(ema_scope="full"), top1=61.0)
+    complete(store, plan(ema_scope="projector", seed=1), top1=61.0)
+    shown = ForestPicture().gather_comparison(
+        compare(store.runs(), parse_metrics("top1"), baseline="none")
+    )
+    assert (shown.names, shown.interval) == (["full"], "no interval yet")
+    assert "without a pair, left out: projector" in shown.notes

@@ -188,7 +188,7 @@ def test_there_is_a_picture_of_all_that_is_known_and_of_nothing_else(store):
     study(store, arms=3, seeds=2)
     whole, _ = content_of(store)
     kinds = {group.key for group in whole.groups}
-    assert kinds == {"pareto", "curves", "cost", "seeds", "blocks", "stability"}
+    assert kinds == {"pareto", "forest", "curves", "cost", "seeds", "blocks", "stability"}
 
 
 def test_another_factor_has_arms_of_its_own(store):

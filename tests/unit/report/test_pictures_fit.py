@@ -13,19 +13,22 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from studied import PHASES, points_of, study
 
+from emabench.analysis.comparison import compare
 from emabench.analysis.curves.stability import stability
+from emabench.analysis.metrics import parse_metrics
 from emabench.analysis.selection import select
 from emabench.report.figures._crowded import about_arms
 from emabench.report.figures._sheet import save_figure, source_line
 from emabench.report.figures.blocks import BlocksPicture, draw_blocks
 from emabench.report.figures.cost import CostPicture, draw_cost
 from emabench.report.figures.curves import CurvesPicture, draw_curves
+from emabench.report.figures.forest import ForestPicture, draw_forest
 from emabench.report.figures.pareto import ParetoPicture, draw_pareto
 from emabench.report.figures.seeds import SeedsPicture, draw_seeds
 from emabench.report.figures.stability import draw_stability
 from emabench.store import RunStore
 
-SIZES = [3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 12, 35, 0))]
+SIZES = (3, 1, 12, 35, 0)
 """Numbers of arms; 0 stands for 18 arms of three methods, with names as long as they get, and 35
 for the example store."""
 EXAMPLE = Path(__file__).parents[3] / "results.db.example"
@@ -64,6 +67,11 @@ def _with_phases(shown):
     return replace(shown, bars=tuple(bars))
 
 
+def _forest(store):
+    found = compare(store.runs(), parse_metrics("top1,throughput"), margins={"top1": 1.0})
+    return ForestPicture().gather_comparison(found)
+
+
 KINDS = {
     "pareto": (lambda chosen, store: ParetoPicture().gather(chosen), draw_pareto),
     "curves": (lambda chosen, store: CurvesPicture().gather(chosen, points_of(store)), draw_curves),
@@ -72,8 +80,15 @@ KINDS = {
     "run": (lambda chosen, store: CostPicture("run").gather(chosen), draw_cost),
     "stability": (lambda chosen, store: stability(chosen, store.metrics), draw_stability),
     "blocks": (lambda chosen, store: BlocksPicture().gather(chosen, points_of(store)), draw_blocks),
+    "forest": (lambda chosen, store: _forest(store), draw_forest),
     "seeds": (lambda chosen, store: SeedsPicture().gather(chosen), draw_seeds),
 }
+CASES = [
+    pytest.param(kind, arms, marks=() if arms == 3 else pytest.mark.slow)
+    for kind in KINDS
+    for arms in SIZES
+    if (kind, arms) != ("forest", 1)  # one arm is compared with nothing
+]
 
 
 @pytest.fixture
@@ -99,21 +114,21 @@ def drawn(monkeypatch):
     return texts, sizes
 
 
-@pytest.mark.parametrize("arms", SIZES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "arms"), CASES)
 def test_no_text_is_cut_off_or_lies_over_another(store_of, tmp_path, drawn, kind, arms):
     gather, draw = KINDS[kind]
+    alone = kind in ("blocks", "forest")  # nobody has to tell every arm from the others
     with store_of(arms) as store:
         chosen = select(store.runs(), smoke=False)
         line = source_line(chosen.runs, "results.db", ["study which-block"])
-        about = chosen.together if kind == "blocks" else about_arms(chosen)
+        about = chosen.together if alone else about_arms(chosen)
         source = "\n".join([*about, line])
         save_figure(draw(gather(chosen, store), source=source), tmp_path / "picture.png")
     texts, [(width, height)] = drawn
     words = " ".join(text for text, _ in texts)
     assert "source: results.db" in words
     assert "n = " in words or "n=" in words
-    if kind != "blocks":
+    if not alone:
         assert ("arms are many for one picture" in words) == (len(chosen.arms) > 12)
     assert max(width, height) < 2600
     for text, box in texts:

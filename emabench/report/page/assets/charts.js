@@ -120,7 +120,8 @@ function axes(svg, figure, box, x, y) {
     if (key) draw(svg, "path", { class: `solid s${key.colour}`, d: markPath(key.mark, 3.4), transform: `translate(${box.left - 9} ${at})` });
   }
   draw(svg, "path", { class: "axis thin soft", d: `M${box.left} ${box.top}V${box.bottom}H${box.right}` });
-  draw(svg, "text", { x: (box.left + box.right) / 2, y: box.height - 6, "text-anchor": "middle" }, short(figure.x.label, box.width - 10));
+  const centre = (box.left + box.right) / 2;
+  draw(svg, "text", { x: centre, y: box.height - 6, "text-anchor": "middle" }, short(figure.x.label, 2 * Math.min(centre, box.width - centre) - 4));
   if (!yNames && figure.y) {
     const middle = (box.top + box.bottom) / 2;
     draw(svg, "text", { x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` }, short(figure.y.label, box.bottom - box.top + 20));
@@ -134,7 +135,7 @@ function layOut(figure, width) {
   if (yNames) left = Math.min(0.42 * width, (figure.looks ? 26 : 14) + LETTER * Math.max(...yNames.map((name) => name.length)));
   const rotated = names && names.length * 70 > width - left - 12;
   const below = rotated ? 38 + Math.min(80, 0.72 * LETTER * Math.max(...names.map((name) => Math.min(16, name.length)))) : 42;
-  const height = yNames ? 28 * yNames.length + below + 14 : Math.round(Math.min(400, Math.max(figure.small ? 150 : 240, 0.62 * width)));
+  const height = yNames ? (figure.y?.row ?? 28) * yNames.length + below + 14 : Math.round(Math.min(400, Math.max(figure.small ? 150 : 240, 0.62 * width)));
   return { width, height, left, right: width - 12, top: 8, bottom: height - below };
 }
 
@@ -201,10 +202,11 @@ function drawSeries(svg, figure, series, place, x, y, marks) {
 function drawXY(svg, figure, box, hidden) {
   const shown = figure.series.map((series, place) => ({ series, place })).filter((each) => !hidden.has(each.series.name));
   const points = shown.flatMap((each) => each.series.points), lines = (figure.lines ?? []).filter((line) => !hidden.has(line.name));
-  const x = scale(figure.x.range ?? rangeOf(points.flatMap((p) => [p.x, p.xlow, p.xhigh]), figure.x.names), box.left, box.right);
+  const x = scale(figure.x.range ?? rangeOf([figure.x.line, ...points.flatMap((p) => [p.x, p.xlow, p.xhigh])], figure.x.names), box.left, box.right);
   const heights = [...points, ...lines].flatMap((p) => [p.y, p.ylow, p.yhigh]);
   const y = figure.y.names ? scale(rangeOf([], figure.y.names), box.top, box.bottom) : scale(figure.y.range ?? rangeOf(heights, null), box.bottom, box.top);
   axes(svg, figure, box, x, y);
+  if (figure.x.line !== undefined) draw(svg, "path", { class: "axis", d: `M${x.at(figure.x.line)} ${box.top}V${box.bottom}` });
   const marks = [];
   lines.forEach((line, place) => {
     const group = draw(svg, "g", { class: "ink" });
