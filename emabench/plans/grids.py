@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from numbers import Integral, Real
 from pathlib import Path, PurePath
@@ -202,33 +204,40 @@ def resolve_all(
 
     check_labels(name, study)
     asked = list(points)
-    notes: dict[str, set[int]] = defaultdict(set)  # many runs may have the same to say
     plans: dict[int, PlannedRun] = {}
     groups = sorted(_seeds_together(asked), key=lambda places: _data(asked, places))
-    try:
+    with _notices_once(on_event) as listen:
         for _, of_data in groupby(groups, key=lambda places: _data(asked, places)):
             with loading_once():  # it holds what it loads: one data set at a time
                 for places in of_data:
-
-                    def listen(event: Event, places: Mapping[int, int] = places) -> None:
-                        if isinstance(event, Notice):
-                            notes[event.message].update(places.values())
-                        else:
-                            on_event(event)
-
                     found = experiment.resolve_seeds(
                         asked[next(iter(places.values()))].spec,
                         {seed: asked[place].command for seed, place in places.items()},
                         name=name,
                         kept=kept,
-                        on_event=listen,
+                        on_event=partial(listen, places.values()),
                     )
                     named = (replace(plan, study=study) for plan in found)
                     plans.update(zip(places.values(), named, strict=True))
+    return _with_floors_once([plans[place] for place in range(len(asked))])
+
+
+@contextmanager
+def _notices_once(on_event: Listener) -> Iterator[Callable[[Iterable[int], Event], None]]:
+    """Yield what listens for some runs; each notice is passed on at the end, once for all runs."""
+    notes: dict[str, set[int]] = defaultdict(set)
+
+    def listen(runs: Iterable[int], event: Event) -> None:
+        if isinstance(event, Notice):
+            notes[event.message].update(runs)
+        else:
+            on_event(event)
+
+    try:
+        yield listen
     finally:
         for text, runs in notes.items():
             on_event(Notice(text if len(runs) == 1 else f"{text} ({len(runs)} runs)"))
-    return _with_floors_once([plans[place] for place in range(len(asked))])
 
 
 def _data(points: Sequence[GridPoint], places: Mapping[int, int]) -> str:
