@@ -94,7 +94,7 @@ def command(
             "--columns",
             metavar="NAME,…",
             help="Columns to show: fields, n, seeds, answer, metrics, and METRIC:change, :p, "
-            ":verdict, :test_set.",
+            ":verdict, :corrected, :test_set.",
         ),
     ] = None,
     interval: Annotated[

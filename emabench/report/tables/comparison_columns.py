@@ -17,7 +17,7 @@ from emabench.table import UNKNOWN, fixed, show_known, show_value, significant
 Part = tuple[str, Callable[[ArmRow], Any]]
 """Header and value of a column in full precision."""
 
-ASPECTS = ("change", "p", "verdict", "test_set")
+ASPECTS = ("change", "p", "verdict", "corrected", "test_set")
 """What a metric has beside its mean, as ``--columns`` takes it: ``top1:change``."""
 
 
@@ -75,7 +75,7 @@ def chosen_columns(comparison: ArmComparison, text: str) -> list[Column]:
     Args:
         comparison: what is shown.
         text: a comma list of fields of the spec, ``n``, ``seeds``, ``answer``, metrics, and
-            ``<metric>:change``, ``:p``, ``:verdict`` or ``:test_set``.
+            ``<metric>:change``, ``:p``, ``:verdict``, ``:corrected`` or ``:test_set``.
 
     Raises:
         UsageError: a part is empty.
@@ -208,7 +208,8 @@ def _mean(metric: MetricInfo) -> Column:
 
 
 def _aspects(metric: MetricInfo, comparison: ArmComparison) -> dict[str, Column]:
-    columns = (_change(metric, comparison), _p(metric), _verdict(metric), _test_set(metric))
+    verdicts = (_verdict(metric), _corrected(metric))
+    columns = (_change(metric, comparison), _p(metric), *verdicts, _test_set(metric))
     return dict(zip(ASPECTS, columns, strict=True))
 
 
@@ -263,15 +264,20 @@ def _verdict(metric: MetricInfo) -> Column:
         verdict = row.metrics[metric.name].verdict
         return None if verdict is None else verdict.value
 
-    def corrected(row: ArmRow) -> str | None:
+    parts = ((f"{metric.name}_verdict", value),)
+    return Column(f"{metric.name}:verdict", f"{metric.name} verdict", shown, parts)
+
+
+def _corrected(metric: MetricInfo) -> Column:
+    def value(row: ArmRow) -> str | None:
         verdict = row.metrics[metric.name].corrected
         return None if verdict is None else verdict.value
 
-    parts = (
-        (f"{metric.name}_verdict", value),
-        (f"{metric.name}_verdict_corrected", corrected),
-    )
-    return Column(f"{metric.name}:verdict", f"{metric.name} verdict", shown, parts)
+    def shown(row: ArmRow) -> str:
+        return value(row) or UNKNOWN
+
+    parts = ((f"{metric.name}_verdict_corrected", value),)
+    return Column(f"{metric.name}:corrected", f"{metric.name} corrected", shown, parts)
 
 
 def _test_set(metric: MetricInfo) -> Column:

@@ -187,14 +187,17 @@ def test_latex_escapes_what_it_must(text, latex):
 
 
 def test_columns_are_chosen_by_field_metric_and_aspect(comparison):
-    names = "ema_scope,optimizer.lr,n,top1:change,top1:p,throughput:verdict,top1:test_set,answer"
+    names = "ema_scope,optimizer.lr,n,top1:change,top1:p,throughput:corrected,top1:test_set,answer"
     columns = chosen_columns(comparison, names)
     table = reading_table(comparison, columns)
     assert table.headers == (
         *("ema_scope", "optimizer.lr", "n", "top1 - full", "top1 p (min)"),
-        *("throughput verdict", "top1 ± images", "cheaper, not worse"),
+        *("throughput corrected", "top1 ± images", "cheaper, not worse"),
     )
     assert table.rows[0][1] == "0.3"
+    told = [row.metrics["throughput"].corrected for row in comparison.rows]
+    assert [row[5] for row in table.rows] == ["-" if each is None else each.value for each in told]
+    assert any(told)
     data = data_table(comparison, columns)
     assert data.headers[:4] == ("ema_scope", "pretrain.optimizer.lr", "n", "top1_difference")
     with pytest.raises(UnknownNameError) as caught:
