@@ -12,6 +12,7 @@ from emabench.cli.app.main import run
 pytestmark = pytest.mark.external
 
 STORE = Path(__file__).parents[2] / "results.db.example"
+FIRST_STUDY = ["--where", "created<2026-11-27"]
 ESSENTIAL = [
     "arm",
     "n",
@@ -26,7 +27,7 @@ ESSENTIAL = [
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    asked = ["--metric", "top1,knn_top1,throughput", "--margin", "top1=1"]
+    asked = ["--metric", "top1,knn_top1,throughput", "--margin", "top1=1", *FIRST_STUDY]
     assert run(["report", *asked, "--db", str(STORE), "-o", str(path)]) == 0
     return path.as_uri()
 

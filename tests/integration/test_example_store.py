@@ -32,7 +32,7 @@ def example(folder):
 
 
 def test_it_is_small_plain_and_sound(emabench, example):
-    assert example.stat().st_size <= 5_000_000
+    assert example.stat().st_size <= 16_000_000
     assert json.loads(emabench(["db", "check", str(example), "--json"]).out)["ok"]
     with closing(sqlite3.connect(f"file:{example}?mode=ro", uri=True)) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)

@@ -17,6 +17,7 @@ from emabench.analysis.comparison import compare
 from emabench.analysis.curves.stability import stability
 from emabench.analysis.metrics import parse_metrics
 from emabench.analysis.selection import select
+from emabench.cli.app.main import run
 from emabench.report.figures._crowded import about_arms
 from emabench.report.figures._sheet import save_figure, source_line
 from emabench.report.figures.blocks import BlocksPicture, draw_blocks
@@ -30,7 +31,7 @@ from emabench.store import RunStore
 
 SIZES = (3, 1, 12, 35, 0)
 """Numbers of arms; 0 stands for 18 arms of three methods, with names as long as they get, and 35
-for the example store."""
+for the first study in the example store."""
 EXAMPLE = Path(__file__).parents[3] / "results.db.example"
 
 
@@ -40,8 +41,15 @@ def store_of(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
 
     def opened(arms):
-        path = EXAMPLE if arms == 35 else folder / f"{arms}.db"
-        if not path.exists():
+        path = folder / f"{arms}.db"
+        if arms == 35 and not path.exists():
+            bundle = str(folder / "first.jsonl")
+            for line in (
+                ["export", "--db", str(EXAMPLE), "--where", "created<2026-11-27", "-o", bundle],
+                ["import", bundle, "--db", str(path)],
+            ):
+                assert run(line) == 0
+        elif not path.exists():
             with RunStore.open(str(path), mode="write") as store:
                 _fill(store, arms)
         return RunStore.open(str(path), mode="read")
