@@ -116,6 +116,14 @@ def test_the_shown_commands_queue_the_same_runs(emabench, monkeypatch, name, bud
     assert found["runs"] == len(expected)
 
 
+@pytest.mark.parametrize("budget", ["smoke", "cpu"])
+@pytest.mark.parametrize("name", [n for n in study_names() if not load_study(n).spec.given])
+def test_what_a_study_queues_can_be_run(emabench, name, budget):
+    planned = ["studies", "run", name, "--budget", budget, "--device", "cpu", "--dry-run"]
+    result = emabench([*planned, "--json"])
+    assert result.code == 0, result.err
+
+
 def test_everything_about_a_study_is_shown(emabench):
     result = emabench(["studies", "show", "projector-vs-full"])
     spec = load_study("projector-vs-full").spec
