@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from cut_network import cut_network
 
 from emabench.cli.app.discovery import command_names
@@ -58,10 +59,10 @@ LINES = [
     ["rm", "@last", "--yes", "--db", "others.db"],
 ]
 
-
 CIFAR = ["queue", *SMOKE, "--dataset", "cifar10", "--data-dir", "images"]
 
 
+@pytest.mark.external
 def test_every_command_works_and_only_a_download_reaches_for_the_network(folder):
     assert {line[0] for line in LINES} | {"dashboard", "mirror"} == set(command_names())
     subprocess.run(
