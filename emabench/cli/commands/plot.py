@@ -49,7 +49,7 @@ def _command(shown: PictureHelp) -> Callable[..., None]:
         smoke: SmokeOption = False,
         json: Annotated[bool, typer.Option("--json", help="Print what is drawn as JSON.")] = False,
         db: DbOption = DEFAULT_DB,
-        **own: str,
+        **own: str | None,
     ) -> None:
         from emabench.cli.show.pictures import draw_picture
         from emabench.library import open_store
@@ -68,7 +68,10 @@ def _command(shown: PictureHelp) -> Callable[..., None]:
             option,
             inspect.Parameter.KEYWORD_ONLY,
             default=default,
-            annotation=Annotated[str, typer.Option(f"--{option}", metavar=metavar, help=text)],
+            annotation=Annotated[
+                str if default is not None else str | None,
+                typer.Option(f"--{option}", metavar=metavar, help=text),
+            ],
         )
         for option, (default, metavar, text) in shown.options.items()
     ]

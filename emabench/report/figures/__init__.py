@@ -29,7 +29,7 @@ class PictureHelp:
 
     name: str
     text: str
-    options: Mapping[str, tuple[str, str, str]]
+    options: Mapping[str, tuple[str | None, str, str]]
     places: tuple[int, int]
 
 
@@ -52,7 +52,7 @@ def load_picture(name: str) -> type[Picture]:
     return picture
 
 
-def make_picture(name: str, options: Mapping[str, str]) -> Picture:
+def make_picture(name: str, options: Mapping[str, str | None]) -> Picture:
     """Return a picture with some of its options.
 
     Args:

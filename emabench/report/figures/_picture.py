@@ -27,13 +27,13 @@ and ``series``, or of bars ``names``, ``parts`` and ``totals``.
 """
 
 
-def option(default: str, metavar: str, text: str) -> Any:
+def option(default: str | None, metavar: str, text: str) -> Any:
     """Declare an option of a picture: a field of its class.
 
     Help reads the declaration from the source, so that all of it has to be literal.
 
     Args:
-        default: value where none is given.
+        default: value where none is given; None leaves it open.
         metavar: stands for the value in the help.
         text: of the help.
     """
@@ -124,10 +124,11 @@ class Picture(ABC):
         """
         raise NotImplementedError
 
-    def gather_comparison(self, comparison: ArmComparison) -> Drawn:
-        """Return the numbers of a comparison.
+    def gather_comparison(self, comparison: ArmComparison, values: MetricValues = NOTHING) -> Drawn:
+        """Return the numbers of a comparison: those of its arms, unless the picture asks itself.
 
         Raises:
             NotFoundError: it holds none.
+            UsageError: as for ``gather``.
         """
-        raise NotImplementedError
+        return self.gather(comparison.arms, values)

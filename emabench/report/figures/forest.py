@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from emabench.analysis.arms import Arm, arm_labels, differing_fields
 from emabench.analysis.compared_arms import ArmRow
 from emabench.analysis.comparison import ArmComparison
+from emabench.analysis.metric_values import MetricValues
 from emabench.analysis.metrics import MetricInfo
 from emabench.analysis.question import Asked
 from emabench.analysis.statistics import MeanInterval
@@ -23,7 +24,7 @@ from emabench.report.figures._axes import (
     page_mark,
     row_inches,
 )
-from emabench.report.figures._picture import PageFigure, Picture, left_out, option
+from emabench.report.figures._picture import NOTHING, PageFigure, Picture, left_out, option
 from emabench.report.figures._sheet import (
     GREY,
     INK,
@@ -186,7 +187,8 @@ def draw_forest(shown: Forest, *, source: str = "") -> Figure:
             panel.set_xlim(reaches[metric])
     name_rows(panels[0], shown.names, middles)
     panels[0].set_ylim(sum(heights), 0)
-    sheet.add_legend([handles[name] for name in legend], legend, "arm") if legend else None
+    if legend:
+        sheet.add_legend([handles[name] for name in legend], legend, "arm")
     return sheet.figure
 
 
@@ -273,10 +275,10 @@ class ForestPicture(Picture):
         emabench plot forest --metric top1,step_ms --baseline none --margin top1=1 -o forest.pdf
     """
 
-    metric: str = option("", "NAMES", "Metrics, as for compare; a panel each.")
-    by: str = option("", "FIELD", "What is compared, as for compare.")
-    baseline: str = option("", "VALUE", "With what, as for compare.")
-    margin: str = option("", "METRIC=WIDTH", "A change within it is none, as for compare.")
+    metric: str | None = option(None, "NAMES", "Metrics, as for compare; a panel each.")
+    by: str | None = option(None, "FIELD", "What is compared, as for compare.")
+    baseline: str | None = option(None, "VALUE", "With what, as for compare.")
+    margin: str | None = option(None, "METRIC=WIDTH", "A change within it is none, as for compare.")
 
     places = (2, 2)
     heading = "Change against the baseline"
@@ -284,7 +286,6 @@ class ForestPicture(Picture):
         "Means over the pairs of seeds with 95 % intervals, as in the table; where an interval "
         "crosses the line, the sign of the change is open."
     )
-    has_times = True
     names_arms = False
     draw = staticmethod(draw_forest)
     page_figures = staticmethod(forest_figures)
@@ -292,25 +293,28 @@ class ForestPicture(Picture):
     @property
     def asked(self) -> Asked:
         """The comparison that is drawn."""
-        margin = (self.margin,) if self.margin else ()
-        return Asked(self.metric or None, self.by or None, self.baseline or None, margin)
+        margin = () if self.margin is None else (self.margin,)
+        return Asked(self.metric, self.by, self.baseline, margin)
 
     @classmethod
     def of_page(cls, metrics: Sequence[MetricInfo], quantity: str) -> Iterator[Self]:
         """Yield it: a page has one comparison."""
         return iter([cls()])
 
-    def gather_comparison(self, comparison: ArmComparison) -> Forest:
+    def gather_comparison(
+        self, comparison: ArmComparison, values: MetricValues = NOTHING
+    ) -> Forest:
         """Put the arms of each baseline into a row; where there is one, each arm is a row.
 
         Raises:
             NotFoundError: no arm is compared with another.
         """
         arms = comparison.arms.arms
+        changes = [_changes(row, comparison) for row in comparison.rows]
         groups: dict[int, list[int]] = defaultdict(list)
         lacking = []
         for place, row in enumerate(comparison.rows):
-            if row.reference is not None and _changes(row, comparison):
+            if row.reference is not None and changes[place]:
                 groups[row.reference].append(place)
             elif row.reference is not None:
                 lacking.append(row.label)
@@ -335,10 +339,7 @@ class ForestPicture(Picture):
         rows = [
             ForestRow(
                 name,
-                tuple(
-                    ArmChange(arms[place].label, own, _changes(comparison.rows[place], comparison))
-                    for place, own in row
-                ),
+                tuple(ArmChange(arms[place].label, own, changes[place]) for place, own in row),
             )
             for name, row in zip(names, members, strict=True)
         ]

@@ -210,12 +210,7 @@ def _groups(comparison: ArmComparison, values: MetricValues, quantity: str) -> l
         figures: list[PageFigure] = []
         for picture in kind.of_page(comparison.metrics, quantity):
             with suppress(NotFoundError, UsageError):
-                shown = (
-                    picture.gather(comparison.arms, values)
-                    if picture.asked is None
-                    else picture.gather_comparison(comparison)
-                )
-                figures += kind.page_figures(shown)
+                figures += kind.page_figures(picture.gather_comparison(comparison, values))
         if figures:
             groups.append(FigureGroup(kind.name(), kind.heading, kind.caption, tuple(figures)))
     return groups
