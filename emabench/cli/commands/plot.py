@@ -69,8 +69,7 @@ def _command(shown: PictureHelp) -> Callable[..., None]:
             inspect.Parameter.KEYWORD_ONLY,
             default=default,
             annotation=Annotated[
-                str if default is not None else str | None,
-                typer.Option(f"--{option}", metavar=metavar, help=text),
+                str | None, typer.Option(f"--{option}", metavar=metavar, help=text)
             ],
         )
         for option, (default, metavar, text) in shown.options.items()
