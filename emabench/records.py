@@ -324,6 +324,8 @@ class WantedValues:
     so, None for all of them."""
     neighbours: bool = False
     """Whether others worked on the same device meanwhile."""
+    benches: bool = False
+    """Whether the finished benches of the store are wanted, with the milliseconds of every step."""
 
 
 @dataclass(frozen=True)
@@ -341,6 +343,8 @@ class RunValues:
     neighbours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By run, some others that worked on its device while it was trained; runs that had the device
     for themselves are left out."""
+    benches: Sequence[RunRecord] = ()
+    """The finished benches of the store, newest last; their steps are among ``points``."""
 
 
 @dataclass(frozen=True)

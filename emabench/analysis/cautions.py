@@ -218,7 +218,8 @@ def disturbed_costs(runs: Sequence[RunRecord], measured: MetricValues) -> list[C
                 "busy",
                 f"{words}, so their costs are too high: {_ids(busy)}",
                 _run_ids(busy),
-                hint="run one job per device, or compare costs with emabench bench",
+                hint="run one job per device, or time steps with emabench bench and compare "
+                "bench_step_ms",
             )
         )
     interrupted = [run for run in runs if _attempts(run) > 1]

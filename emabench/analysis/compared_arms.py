@@ -123,7 +123,7 @@ class ArmRow:
         """
         counts = [
             sum(value is not None for value in cell.values)
-            if cell.baseline is None
+            if cell.baseline is None or cell.baseline.over == "steps"
             else cell.baseline.n
             for cell in self.metrics.values()
         ]
@@ -143,10 +143,10 @@ class Terms:
     baseline: Any
     looks: Looks | None = None
 
-    @property
-    def rule(self) -> IntervalRule:
-        """How far the intervals reach."""
-        return IntervalRule(self.interval, self.looks)
+    def rule(self, metric: MetricInfo) -> IntervalRule:
+        """Return how far the intervals of a metric reach; nobody waits for the steps of a bench."""
+        over_seeds = metric.over == "seeds"
+        return IntervalRule(self.interval, self.looks) if over_seeds else IntervalRule()
 
 
 def build_rows(arms: Arms, terms: Terms, cautions: list[Caution]) -> list[ArmRow]:
@@ -206,14 +206,28 @@ def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, terms: Terms) -> 
     read = terms.measured.value
     values = {seed: read(metric, run) for seed, run in arm.runs.items()}
     known = summary([value for value in values.values() if value is not None])
-    cell = MetricCell(known.mean, known.sd, tuple(values.values()))
+    sd = known.sd if metric.over == "seeds" else None
+    cell = MetricCell(known.mean, sd, tuple(values.values()))
     if reference is None:
         return cell
+    by = _by_seed if metric.over == "seeds" else _by_step
+    paired = by(arm, metric, reference, terms)
+    margin = terms.margins.get(metric.name)
+    seeds = () if paired is None else paired.seeds
+    error = _image_error(arm, reference, metric, seeds, terms.measured)
+    cell = replace(cell, baseline=paired, image_error=error)
+    verdict = judge(paired, metric, margin, identical=cell.is_identical)
+    return replace(cell, verdict=verdict, words=in_words(verdict, metric, margin))
+
+
+def _by_seed(arm: Arm, metric: MetricInfo, reference: Arm, terms: Terms) -> Paired | None:
+    """Pair the runs of two arms."""
+    read = terms.measured.value
     pairs = [
         (seed, value, other)
-        for seed, value in values.items()
-        if value is not None
-        and seed in reference.runs
+        for seed, run in arm.runs.items()
+        if seed in reference.runs
+        and (value := read(metric, run)) is not None
         and (other := read(metric, reference.runs[seed])) is not None
     ]
     ours, theirs = [v for _, v, _ in pairs], [other for _, _, other in pairs]
@@ -222,14 +236,15 @@ def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, terms: Terms) -> 
     else:
         step = _resolution(arm, metric, terms.measured)
         paired = paired_difference(ours, theirs, terms.interval, looks=terms.looks, resolution=step)
-    if paired is not None:
-        paired = replace(paired, seeds=tuple(seed for seed, _, _ in pairs[: paired.n]))
-    margin = terms.margins.get(metric.name)
-    seeds = () if paired is None else paired.seeds
-    error = _image_error(arm, reference, metric, seeds, terms.measured)
-    cell = replace(cell, baseline=paired, image_error=error)
-    verdict = judge(paired, metric, margin, identical=cell.is_identical)
-    return replace(cell, verdict=verdict, words=in_words(verdict, metric, margin))
+    if paired is None:
+        return None
+    return replace(paired, seeds=tuple(seed for seed, _, _ in pairs[: paired.n]))
+
+
+def _by_step(arm: Arm, metric: MetricInfo, reference: Arm, terms: Terms) -> Paired | None:
+    """Take the ratio of a bench: the runs of an arm have their settings in common."""
+    run, other = (next(iter(each.runs.values())) for each in (arm, reference))
+    return terms.measured.by_bench.ratio(run, other)
 
 
 def _resolution(arm: Arm, metric: MetricInfo, measured: MetricValues) -> float | None:
@@ -306,7 +321,7 @@ def _with_corrected_verdicts(rows: Sequence[ArmRow], terms: Terms) -> list[ArmRo
         def interval(
             paired: Paired, risk: float, metric: MetricInfo = metric
         ) -> tuple[float, float] | None:
-            ends = None if is_flat(paired) else interval_of(paired, terms.rule, risk)
+            ends = None if is_flat(paired) else interval_of(paired, terms.rule(metric), risk)
             return None if ends is None else turned(ends, metric)
 
         risk = shared_risk([partial(interval, paired) for paired in asked.values()])

@@ -179,6 +179,8 @@ def _unknown_metrics(
         if known
         else "emabench show says what a run has"
     )
+    if any(metric.over == "steps" and metric.name in lost for metric in metrics):
+        hint = "emabench bench, with the settings of the runs, times their steps"
     message = f"no run has {' or '.join(lost)}"
     if not held:
         raise NotFoundError(f"nothing to compare: {message}", hint=hint)
@@ -220,7 +222,14 @@ def _about_rows(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[C
         found.append(Caution("unpaired", message, hint="run the missing seeds"))
     found += _unknown_values(rows)
     pairs = {
-        row.label: max((c.baseline.n for c in row.metrics.values() if c.baseline), default=0)
+        row.label: max(
+            (
+                paired.n
+                for cell in row.metrics.values()
+                if (paired := cell.baseline) is not None and paired.over == "seeds"
+            ),
+            default=0,
+        )
         for row in rows
         if row.reference is not None
     }
@@ -255,7 +264,7 @@ def _unknown_values(rows: Sequence[ArmRow]) -> list[Caution]:
 
 def _about_runs(rows: Sequence[ArmRow], terms: Terms) -> list[Caution]:
     """Warn of what is unlike or disturbed among the runs that take part."""
-    with_costs = any(metric.role == "cost" for metric in terms.metrics)
+    with_costs = any(metric.is_disturbed for metric in terms.metrics)
     runs = [run for row in rows for run in row.runs]
     groups = [
         [*row.runs, *(() if row.reference is None else rows[row.reference].runs)] for row in rows

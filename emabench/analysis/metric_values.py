@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from functools import cached_property
 
+from emabench.analysis.benched import Benches
 from emabench.analysis.metrics import MetricInfo
 from emabench.records import (
     FEWEST_GRADIENT_SAMPLES,
@@ -34,13 +36,18 @@ class MetricValues(RunValues):
 
     def value(self, metric: MetricInfo, run: RunRecord) -> float | None:
         """Return the value of a metric; None where it is unknown or not finite."""
-        value = metric.read(run)
+        value = self.by_bench.step_ms(run) if metric.over == "steps" else metric.read(run)
         if value is None and metric.series is not None:
             if is_coefficient(metric.series):
                 value = self._mean_of_told(metric.series, run)
             else:
                 value = self.series.get(metric.series, {}).get(run.id)
         return None if value is None or not math.isfinite(value) else float(value)
+
+    @cached_property
+    def by_bench(self) -> Benches:
+        """What the benches of the store say."""
+        return Benches.of(self.benches, self.points)
 
     def _mean_of_told(self, series: str, run: RunRecord) -> float | None:
         points = told_points(run, self.points.get(run.id, ()))
@@ -66,7 +73,8 @@ def wanted_values(
         means=tuple(name for name in series if name not in coefficients),
         correct=tuple(metric.name for metric in metrics if metric.role == "accuracy"),
         points=points,
-        neighbours=any(metric.role == "cost" for metric in metrics),
+        neighbours=any(metric.is_disturbed for metric in metrics),
+        benches=any(metric.over == "steps" for metric in metrics),
     )
 
 

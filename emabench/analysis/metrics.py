@@ -14,6 +14,8 @@ from emabench.records import CostReading, RunRecord
 
 Kind = Literal["difference", "ratio"]
 Role = Literal["accuracy", "cost", "monitor"]
+Over = Literal["seeds", "steps"]
+"""What pairs are: runs of one seed, or steps of one bench."""
 
 COLLAPSED_BELOW = 0.05
 """Bound of ``embedding_std`` after the last epoch: 1 is an even spread, 0 a single point."""
@@ -41,6 +43,8 @@ class MetricInfo:
         role: accuracies and costs decide on "cheaper and not worse"; monitors only tell.
         series: name of the points whose mean over the epochs is the value where the record has
             none.
+        over: what pairs are: the ``seeds`` of runs, or the ``steps`` of a bench in which the arms
+            took turns.
     """
 
     name: str
@@ -52,6 +56,12 @@ class MetricInfo:
     note: str | None = None
     role: Role = "monitor"
     series: str | None = None
+    over: Over = "seeds"
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether other work on the device changes it: a cost of the runs themselves."""
+        return self.role == "cost" and self.over == "seeds"
 
     @property
     def shown_unit(self) -> str:
@@ -70,7 +80,8 @@ def parse_metrics(text: str) -> list[MetricInfo]:
     A figure that is not known here goes with its direction, ``min:`` or ``max:``.
 
     Raises:
-        UsageError: the list or one of its parts is empty, or a known metric is turned round.
+        UsageError: the list or one of its parts is empty, a known metric is turned round, or the
+            first is no figure of runs.
         UnknownNameError: there is no such metric; near ones are proposed.
     """
     names = [part.strip() for part in text.split(",")]
@@ -80,7 +91,14 @@ def parse_metrics(text: str) -> list[MetricInfo]:
             hint="for example --metric top1,throughput",
         )
     found = {metric.name: metric for metric in map(parse_metric, names)}
-    return list(found.values())
+    metrics = list(found.values())
+    if metrics[0].over == "steps":
+        raise UsageError(
+            f"--metric {text}: {metrics[0].name} is of benches, not of runs",
+            hint=f"put a figure of the runs first: top1,{metrics[0].name}; "
+            "'emabench compare --bench' prints the benches alone",
+        )
+    return metrics
 
 
 def parse_metric(text: str) -> MetricInfo:
@@ -186,6 +204,10 @@ def _read_cost(name: str, run: RunRecord) -> float | None:
     return cost
 
 
+def _of_no_run(run: RunRecord) -> None:
+    """Read nothing: a bench has the value."""
+
+
 def _peak_memory(run: RunRecord) -> float | None:
     """Read the memory that the device of the run is short of."""
     if run.environment is None:
@@ -213,6 +235,17 @@ _METRICS = _by_name(
         *map(_accuracy, ("top1", "top5", "knn_top1", "knn_top5", "online_top1")),
         replace(_costs("throughput", "images/s"), higher_is_better=True),
         _costs("step_ms", "ms"),
+        MetricInfo(
+            "bench_step_ms",
+            "ms",
+            "ratio",
+            False,
+            _of_no_run,
+            note="bench_step_ms: a step in the newest 'emabench bench' of the same settings; its "
+            "intervals are over steps that took turns, not over seeds",
+            role="cost",
+            over="steps",
+        ),
         _costs("train_s", "s"),
         _costs("total_s", "s"),
         MetricInfo(

@@ -20,8 +20,12 @@ _ALIKE_IN_STEPS = (
     "pretrain.augmentation",
     "pretrain.batch_size",
     "pretrain.views",
+    "pretrain.optimizer.name",
+    "pretrain.compile",
+    "pretrain.devices",
 )
 """Fields that decide how long a step takes, beside the EMA scope and the machine."""
+_MACHINE = ("precision", "threads")
 
 _ALIKE_IN_EPOCHS = (
     "pretrain.method.name",
@@ -85,14 +89,12 @@ def paces(
         identity: of the experiment: precision and threads count.
         flops: operations of a step by canonical scope.
     """
-    alike = _likeness(spec, _ALIKE_IN_STEPS)
+    alike = step_likeness(spec, identity, device)
     speeds: dict[str, list[float]] = defaultdict(list)
     for run in earlier:
-        if run.state is not JobState.DONE or _likeness(run.spec, _ALIKE_IN_STEPS) != alike:
+        if run.state is not JobState.DONE or run.environment is None:
             continue
-        if run.environment is None or run.environment.device != device:
-            continue
-        if any(run.identity.get(name) != identity.get(name) for name in ("precision", "threads")):
+        if step_likeness(run.spec, run.identity, run.environment.device) != alike:
             continue
         for scope, speed in _speeds(run):
             speeds[scope].append(speed)
@@ -142,6 +144,18 @@ def estimate_time(plans: Sequence[PlannedRun], earlier: Sequence[RunRecord]) -> 
         runs=len(open_plans),
         sources=sum(len(known[likeness]) for likeness in sources),
     )
+
+
+def step_likeness(spec: Mapping[str, Any], identity: Mapping[str, Any], device: str) -> str:
+    """Return a text that is equal for experiments whose steps cost the same but for their EMA.
+
+    Args:
+        spec: as resolved.
+        identity: of the experiment: precision and threads count.
+        device: name of the hardware.
+    """
+    machine = {"device": device, **{name: identity.get(name) for name in _MACHINE}}
+    return _likeness(spec, _ALIKE_IN_STEPS, machine)
 
 
 def _likeness(

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from emabench.analysis.looking.anytime import anytime_reach
 from emabench.analysis.looking.looks import RISK, Looks
+from emabench.analysis.metrics import Over
 
 CONFIDENCE = 1 - RISK
 Interval = Literal["t", "bca", "looks", "anytime"]
 """How an interval is computed: Student's t for a number of pairs fixed beforehand, a bias-corrected
 and accelerated bootstrap, t at the planned looks of a study, or one that holds at any time."""
-
 Values = NDArray[np.float64]
 Packed = tuple[bytes, int]
 """One bit per test image, the first in the highest bit of the first byte; number of images."""
@@ -167,6 +167,7 @@ class Paired:
         resolution: the smallest step of the values, which the interval takes for their spread at
             least; None is unknown.
         look: the planned look that it is taken at; None where none is planned.
+        over: what the pairs are; steps have neither seeds nor ``differences`` here.
     """
 
     kind: Literal["difference", "ratio"]
@@ -182,6 +183,7 @@ class Paired:
     differences: tuple[float, ...] = ()
     resolution: float | None = None
     look: Look | None = None
+    over: Over = "seeds"
 
     def by_seed(self, seed: int) -> float | None:
         """Return the difference or ratio of one pair; None if the seed has none."""

@@ -214,7 +214,7 @@ def _needed(
         if settled is not None:
             continue
         paired = judged.paired
-        if paired is None or paired.sd is None or is_flat(paired):
+        if paired is None or paired.sd is None or paired.over == "steps" or is_flat(paired):
             return None
         centre = math.log(paired.value) if paired.kind == "ratio" else paired.value
         sign = 1 if judged.metric.higher_is_better else -1
@@ -231,6 +231,8 @@ def _advice(accuracy: Judged, cost: Judged, needed: int | None) -> str:
     if needed is not None:
         seeds = "1 more seed" if needed == 1 else f"about {needed} more seeds"
         return f"{seeds} would probably settle it"
+    if cost.metric.over == "steps" and _is_cheaper(cost) is None:
+        return "a longer bench may tell" if cost.paired else "no bench has both, see emabench bench"
     pairs = [0 if each.paired is None else each.paired.n for each in (accuracy, cost)]
     if min(pairs) == 0:
         return "there is no pair to judge by"

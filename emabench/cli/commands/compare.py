@@ -46,9 +46,9 @@ def command(
             metavar="NAME,…",
             autocompletion=complete_metrics,
             help="Metrics to compare: top1, top5, knn_top1, knn_top5, online_top1, throughput, "
-            "step_ms, train_s, total_s, peak_memory, ema_bytes, flops, energy, effective_rank, "
-            "grad_cv:<block>, few_shot_<n>, top1@<data set>; others as min:NAME or max:NAME.  "
-            "[default: top1,throughput]",
+            "step_ms, bench_step_ms, train_s, total_s, peak_memory, ema_bytes, flops, energy, "
+            "effective_rank, grad_cv:<block>, few_shot_<n>, top1@<data set>; others as "
+            "min:NAME or max:NAME.  [default: top1,throughput]",
         ),
     ] = None,
     by: Annotated[

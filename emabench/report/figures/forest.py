@@ -168,7 +168,8 @@ def draw_forest(shown: Forest, *, source: str = "") -> Figure:
     width = min(_MOST_WIDTH, _WIDTH + _PANEL * (len(shown.metrics) - 1))
     marks = {metric: shown.marks(metric) for metric in shown.metrics}
     reaches = {m: bounds([e.estimate for e in own], [_no_change(m)]) for m, own in marks.items()}
-    counts = [mark.estimate.n for own in marks.values() for mark in own]
+    over_seeds = [own for metric, own in marks.items() if metric.over == "seeds"]
+    counts = [mark.estimate.n for own in over_seeds for mark in own]
     cut = "; those at the edge reach beyond it" if any(reaches.values()) else ""
     sheet = new_sheet(
         width,
@@ -272,7 +273,7 @@ class ForestPicture(Picture):
 
     Examples:
         emabench plot forest -o forest.png
-        emabench plot forest --metric top1,step_ms --baseline none --margin top1=1 -o forest.pdf
+        emabench plot forest --metric top1,bench_step_ms --margin top1=1 -o forest.pdf
     """
 
     metric: str | None = option(None, "NAMES", "Metrics, as for compare; a panel each.")
@@ -380,8 +381,10 @@ def _interval_in_words(comparison: ArmComparison) -> str:
         return "no interval yet"
     looks = {each.look.number for each in paired if each is not None and each.look is not None}
     looks -= {0}
+    steps = [metric.name for metric in comparison.metrics if metric.over == "steps"]
+    more = f"; of {', '.join(steps)}: 95 % over steps" if steps else ""
     if looks:
         numbers = " and ".join(map(str, sorted(looks)))
-        return f"bars: interval of planned look {numbers}, over the pairs of seeds"
+        return f"bars: interval of planned look {numbers}, over the pairs of seeds{more}"
     words = {"anytime": " at any time", "bca": ", bootstrapped"}.get(comparison.interval, " (t)")
-    return f"bars: 95 % interval over the pairs of seeds{words}"
+    return f"bars: 95 % interval over the pairs of seeds{words}{more}"

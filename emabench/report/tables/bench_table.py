@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Any
 
+from emabench.analysis.benched import step_times
 from emabench.analysis.statistics import Paired, paired_ratio
 from emabench.records import MetricPoint, RunRecord
 from emabench.report.tables.cost_table import OWN_PASS
@@ -70,10 +71,7 @@ def bench_rows(bench: RunRecord, points: Sequence[MetricPoint]) -> list[BenchRow
         points: its metrics: the milliseconds of every step.
     """
     arms = bench.spec["bench"]["arms"]
-    steps = [
-        [point.value for point in points if point.name == f"step_ms:{index}"]
-        for index in range(len(arms))
-    ]
+    steps = step_times(bench, points)
     first_flops = bench.results.get("flops_per_step:0")
     rows = []
     for index, arm in enumerate(arms):

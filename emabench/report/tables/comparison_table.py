@@ -52,6 +52,8 @@ def data_table(comparison: ArmComparison, columns: Sequence[Column] | None = Non
     return Table(tuple(header for header, _ in parts), tuple(rows))
 
 
+_MOST_LINES = 12
+"""Arms whose answers are said one by one, with their reasons; the table shows those of more."""
 _CORRECTED = "corrected"
 """Header of the verdict that holds for all questions of the metric together."""
 _REACHES = ("± seeds", "± images")
@@ -101,9 +103,18 @@ def verdict_table(comparison: ArmComparison) -> Table:
 
 
 def headlines(comparison: ArmComparison) -> list[str]:
-    """Return the answer for every arm that has one, a line each."""
+    """Return the answers of the arms, a line each; of many arms, a line an answer."""
+    answers = [(row.label, row.headline) for row in comparison.rows if row.headline is not None]
+    if len(answers) <= _MOST_LINES:
+        return [f"{label}: {headline.words}" for label, headline in answers]
+    arms: dict[str, list[str]] = {"yes": [], "no": [], "undecided": []}
+    for label, headline in answers:
+        arms[headline.answer].append(label)
     return [
-        f"{row.label}: {row.headline.words}" for row in comparison.rows if row.headline is not None
+        f"cheaper and not worse than {show_value(comparison.baseline)}: {answer} "
+        f"({len(labels)} of {len(answers)}): {', '.join(labels)}"
+        for answer, labels in arms.items()
+        if labels
     ]
 
 

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from emabench.records import JobKind, RunValues, WantedValues
+from emabench.records import ANY_RUN, JobKind, JobState, RunValues, WantedValues
 from emabench.store.connection.database import batches
 from emabench.store.runs.points import find_means, find_points
+from emabench.store.runs.reader import find_runs
 from emabench.store.schema.tables import Attempt, Job, Result, host_name, split_needs
 
 _NAMED = 8
@@ -23,11 +24,15 @@ _NAMED = 8
 
 def read_values(session: Session, run_ids: Sequence[str], wanted: WantedValues) -> RunValues:
     """Return the figures of runs, by complete id, that are wanted."""
+    benches = find_runs(session, ANY_RUN, kind=JobKind.BENCH) if wanted.benches else []
+    done = [bench for bench in benches if bench.state is JobState.DONE]
+    steps = find_points(session, [bench.id for bench in done], ["step_ms:"])
     return RunValues(
         series={name: find_means(session, run_ids, name) for name in wanted.means},
         correct=find_correct(session, run_ids, wanted.correct),
-        points=find_points(session, run_ids, wanted.points),
+        points={**find_points(session, run_ids, wanted.points), **steps},
         neighbours=find_neighbours(session, run_ids) if wanted.neighbours else {},
+        benches=done,
     )
 
 

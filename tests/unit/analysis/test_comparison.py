@@ -370,7 +370,7 @@ def test_the_json_has_the_documented_form(store):
         **{"kind": "difference", "value": 2.0, "n": 2, "sd": 0.0},
         # Nine test images.
         **{"low": pytest.approx(-97.83, abs=0.01), "high": pytest.approx(101.83, abs=0.01)},
-        **{"resolution": pytest.approx(100 / 9), "look": None},
+        **{"resolution": pytest.approx(100 / 9), "look": None, "over": "seeds"},
         **{"p": 0.5, "p_smallest": 0.5, "p_holm": 1.0},
         **{"seeds": [0, 1], "differences": [2.0, 2.0]},
     }

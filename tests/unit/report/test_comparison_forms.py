@@ -110,6 +110,26 @@ def test_headlines_name_the_arm(comparison):
     assert lines[0].startswith("moco none: cheaper and not worse than full: ")
 
 
+def test_arms_that_are_many_share_a_line_with_those_of_the_same_answer():
+    scopes = ["full", "none", "projector", *(f"from:b{number}" for number in range(11))]
+    runs = [
+        recorded(
+            plan(ema_scope=scope, seed=seed),
+            top1=60 + seed / 10 - 9 * (scope == "none"),
+            throughput=1000 + 9 * seed + 500 * (scope == "projector"),
+        )
+        for scope in scopes
+        for seed in range(3)
+    ]
+    few, many = (compare(some, parse_metrics("top1,throughput")) for some in (runs[:-3], runs))
+    assert len(headlines(few)) == 12
+    lines = headlines(many)
+    assert lines[0].startswith("cheaper and not worse than full: no (12 of 13): none, ")
+    assert lines[1] == "cheaper and not worse than full: undecided (1 of 13): projector"
+    told = [label for line in lines for label in line.rpartition(": ")[2].split(", ")]
+    assert sorted(told) == sorted(row.label for row in many.rows if row.headline is not None)
+
+
 def test_every_run_is_a_line_and_its_changes_are_those_of_the_pairs(comparison):
     lines = read(runs_data(comparison).to_csv())
     assert len(lines) == sum(row.n for row in comparison.rows) == 24

@@ -1,0 +1,197 @@
+"""What benches say of the arms of runs: which bench tells of which, and what is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import geometric_mean
+
+import pytest
+from made_store import make_store
+from seeding import ENVIRONMENT, complete, plan
+
+import emabench
+from emabench.analysis.comparison import compare
+from emabench.analysis.looking.looks import plan_looks
+from emabench.analysis.metric_values import MetricValues, wanted_values
+from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.statistics import paired_ratio
+from emabench.errors import UsageError
+from emabench.records import CostReading, MetricPoint, RunQuery
+from emabench.report.figures.forest import ForestPicture
+from emabench.spec import ExperimentSpec, fingerprint
+from emabench.spec.paths import nest
+from emabench.store import RunStore
+
+NONE = [60.0, 61.0, 90.0, 64.0]
+FULL = [75.0, 73.0, 110.0, 79.0]
+OLD = [1000.0] * 4
+METRICS = "top1,bench_step_ms"
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "results.db"
+    with RunStore.open(str(found), mode="write") as store:
+        for scope in ("none", "full", "projector"):
+            for seed in range(2):
+                planned = plan(ema_scope=scope, seed=seed)
+                complete(store, planned, top1=60.0 + seed + len(scope))
+    return found
+
+
+def bench(path, arms, *, environment=ENVIRONMENT, finished=True, **fields):
+    """Add a bench of arms: by scope, or by the fields of an EMA, the milliseconds of the steps."""
+    given = [({"scope": ema} if isinstance(ema, str) else dict(ema), ms) for ema, ms in arms]
+    planned = plan(seed=7, **fields)
+    more = nest({"bench.arms": [ema for ema, _ in given]})
+    spec = ExperimentSpec.parse({**planned.spec, **more}).model_dump(mode="json")
+    whole = replace(planned, spec=spec, fingerprint=fingerprint({"n": str([spec, given, fields])}))
+    with RunStore.open(str(path), mode="write") as store:
+        run = store.add_run(whole)
+        claim = store.queue.claim(run.eval_job, environment=environment)
+        points = [
+            MetricPoint(step, 1, f"step_ms:{number}", value)
+            for number, (_, ms) in enumerate(given)
+            for step, value in enumerate(ms, start=1)
+        ]
+        store.queue.record(claim, points)
+        results = {f"step_ms:{number}": ms[0] for number, (_, ms) in enumerate(given)}
+        if finished:
+            store.queue.finish(claim, results=results, cost=CostReading(total_s=1.0))
+        else:
+            store.queue.fail(claim, reason="killed", cost=None)
+
+
+def compared(path, **asked):
+    with emabench.open_store(path) as store:
+        return store.select().compare(METRICS, baseline="none", **asked)
+
+
+def cells(path):
+    return {row.ema_scope: row.metrics["bench_step_ms"] for row in compared(path).rows}
+
+
+def test_an_arm_has_the_mean_step_of_the_bench_and_the_ratio_of_its_turns(path):
+    bench(path, [("none", NONE), ("full", FULL)])
+    found = compared(path)
+    none, projector, full = (row.metrics["bench_step_ms"] for row in found.rows)
+    assert none.mean == pytest.approx(geometric_mean(NONE))
+    assert full.values == pytest.approx([geometric_mean(FULL)] * 2)
+    assert full.sd is None
+    expected = paired_ratio(FULL, NONE)
+    shown = full.baseline
+    assert (shown.value, shown.low, shown.high) == (expected.value, expected.low, expected.high)
+    assert (shown.n, shown.over, shown.seeds, shown.differences) == (4, "steps", (), ())
+    assert shown.p is shown.p_holm is None
+    assert full.verdict.value == "worse"
+    assert full.mean / none.mean == pytest.approx(shown.value)
+    assert (projector.mean, projector.baseline) == (None, None)
+    row = found.rows[2]
+    assert row.used == (2, 2), "steps are no seeds"
+    assert row.headline.answer == "no"
+    assert "no bench has both" in found.rows[1].headline.words
+    assert "few-pairs" in {each.code for each in found.cautions}
+    assert any("intervals are over steps" in note for note in found.notes)
+
+
+def test_the_newest_bench_that_has_both_arms_tells(path):
+    bench(path, [("none", OLD), ("projector", NONE), ("full", OLD)])
+    bench(path, [("none", NONE), ("full", FULL)])
+    bench(path, [("full", OLD), ("none", OLD)], finished=False)
+    found = cells(path)
+    assert found["full"].baseline.value == pytest.approx(paired_ratio(FULL, NONE).value)
+    assert found["projector"].baseline.value == pytest.approx(paired_ratio(NONE, OLD).value)
+    assert found["none"].mean == pytest.approx(geometric_mean(NONE))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"lr": 0.7},
+        {"epochs": 3},
+        {"dataset": "synthetic", "train_subset": 100},
+        {"pretrain__monitors__gradient_every": None, "probe_images": 0},
+    ],
+)
+def test_what_decides_no_step_does_not_count(path, fields):
+    fields = {k if k != "probe_images" else "pretrain__probe_images": v for k, v in fields.items()}
+    bench(path, [({"scope": "none"}, NONE), ({"scope": "full", "decay": 0.5}, FULL)], **fields)
+    assert cells(path)["full"].baseline is not None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"method": "moco"},
+        {"batch_size": 64},
+        {"image_size": 16},
+        {"backbone": "resnet50"},
+        {"pretrain__optimizer__name": "lars"},
+        {"pretrain__augmentation__blur_probability": 1.0},
+        {"identity": {"threads": 3}},
+        {"identity": {"precision": "fp32"}},
+        {"environment": replace(ENVIRONMENT, device="Other CPU")},
+    ],
+)
+def test_another_bench_does_not_tell(path, fields):
+    bench(path, [("none", NONE), ("full", FULL)], **fields)
+    found = compared(path)
+    assert [row.metrics["bench_step_ms"].mean for row in found.rows] == [None] * 3
+    (lost,) = (each for each in found.cautions if each.code == "no-values")
+    assert "emabench bench" in lost.hint
+
+
+@pytest.mark.parametrize("field", [{"every": 2}, {"target_gradient": "detach"}, {"buffers": "ema"}])
+def test_another_average_is_another_arm(path, field):
+    bench(path, [("none", NONE), ({"scope": "full", **field}, FULL)])
+    assert cells(path)["full"].mean is None
+
+
+def test_a_bench_is_not_disturbed_by_what_ran_beside_the_runs(tmp_path):
+    make_store(tmp_path / "results.db")
+    with emabench.open_store(tmp_path / "results.db") as store:
+        busy = store.select(where={"method": "dino"})
+    for cost, warned in (("throughput", True), ("bench_step_ms", False)):
+        found = busy.compare(f"top1,{cost}", baseline="none")
+        assert ("busy" in {each.code for each in found.cautions}) == warned
+
+
+def test_looks_are_at_pairs_of_runs_and_not_at_steps(path):
+    bench(path, [("none", NONE), ("full", FULL), ("projector", NONE)])
+    metrics = parse_metrics(METRICS)
+    with RunStore.open(str(path), mode="read") as store:
+        stored = store.read(RunQuery(), wanted_values(metrics))
+    found = compare(
+        stored.runs,
+        metrics,
+        baseline="none",
+        interval="looks",
+        looks=plan_looks((2, 3)),
+        measured=MetricValues.of(stored.values),
+    )
+    row = found.rows[2]
+    assert row.metrics["top1"].baseline.look.number == 1
+    cell = row.metrics["bench_step_ms"]
+    assert cell.baseline.look is None
+    assert cell.baseline.low == paired_ratio(FULL, NONE).low
+    assert (cell.verdict.value, cell.corrected.value) == ("worse", "worse")
+    assert any("look 1 of 2 at 2 pairs" in note for note in found.notes)
+
+
+def test_a_forest_has_a_panel_of_the_bench(path):
+    bench(path, [("none", NONE), ("full", FULL)])
+    with emabench.open_store(path) as store:
+        gathered = store.select().gather(ForestPicture(metric=METRICS, baseline="none"))
+    top1, cost = gathered.shown.metrics
+    assert [mark.series for mark in gathered.shown.marks(top1)] == ["projector", "full"]
+    (mark,) = gathered.shown.marks(cost)
+    assert (mark.series, mark.estimate.n) == ("full", 4)
+    assert gathered.shown.axis_label(cost) == "bench_step_ms / none, lower is better"
+    title = gathered.figure().subfigs[0].texts[0].get_text()
+    assert "n = 2 seeds an arm" in title
+    assert "of bench_step_ms: 95 % over steps" in title
+
+
+def test_a_bench_is_no_figure_of_runs_by_itself():
+    with pytest.raises(UsageError, match="of benches, not of runs"):
+        parse_metrics("bench_step_ms,top1")
