@@ -8,7 +8,7 @@ from statistics import geometric_mean
 
 from emabench.analysis.pace import step_likeness
 from emabench.analysis.statistics import Paired, paired_ratio
-from emabench.records import JobState, MetricPoint, RunRecord
+from emabench.records import MetricPoint, RunRecord
 from emabench.spec.fingerprint import fingerprint
 
 STEPS = "step_ms:"
@@ -57,13 +57,13 @@ class Benches:
         """Look at benches.
 
         Args:
-            benches: of any state, the newest last.
+            benches: finished ones, the newest last.
             points: by id of a bench, the milliseconds of its steps.
         """
         found = []
         for bench in benches:
             likeness = _likeness(bench)
-            if bench.state is JobState.DONE and likeness is not None:
+            if likeness is not None:
                 times = step_times(bench, points.get(bench.id, ()))
                 arms = zip(bench.spec["bench"]["arms"], times, strict=True)
                 found.append(_Bench(likeness, {_ema(ema): steps for ema, steps in arms if steps}))

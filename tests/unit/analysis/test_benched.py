@@ -25,6 +25,10 @@ from emabench.store import RunStore
 NONE = [60.0, 61.0, 90.0, 64.0]
 FULL = [75.0, 73.0, 110.0, 79.0]
 OLD = [1000.0] * 4
+FLAT = [60.0] * 4
+BARELY = [60 * 1.05 ** (1.905 + sign) for sign in (-1, 1, -1, 1)]
+"""Above ``FLAT`` by 3.3 standard errors: too few for two questions together."""
+HARDLY = [60 * 1.05 ** (0.5 + sign) for sign in (-1, 1, -1, 1)]
 METRICS = "top1,bench_step_ms"
 
 
@@ -90,7 +94,8 @@ def test_an_arm_has_the_mean_step_of_the_bench_and_the_ratio_of_its_turns(path):
     assert row.used == (2, 2), "steps are no seeds"
     assert row.headline.answer == "no"
     assert "no bench has both" in found.rows[1].headline.words
-    assert "few-pairs" in {each.code for each in found.cautions}
+    (few,) = (each.message for each in found.cautions if each.code == "few-pairs")
+    assert "full (n=2)" in few
     assert any("intervals are over steps" in note for note in found.notes)
 
 
@@ -157,7 +162,7 @@ def test_a_bench_is_not_disturbed_by_what_ran_beside_the_runs(tmp_path):
 
 
 def test_looks_are_at_pairs_of_runs_and_not_at_steps(path):
-    bench(path, [("none", NONE), ("full", FULL), ("projector", NONE)])
+    bench(path, [("none", FLAT), ("full", BARELY), ("projector", BARELY)])
     metrics = parse_metrics(METRICS)
     with RunStore.open(str(path), mode="read") as store:
         stored = store.read(RunQuery(), wanted_values(metrics))
@@ -173,9 +178,16 @@ def test_looks_are_at_pairs_of_runs_and_not_at_steps(path):
     assert row.metrics["top1"].baseline.look.number == 1
     cell = row.metrics["bench_step_ms"]
     assert cell.baseline.look is None
-    assert cell.baseline.low == paired_ratio(FULL, NONE).low
-    assert (cell.verdict.value, cell.corrected.value) == ("worse", "worse")
+    assert cell.baseline.low == paired_ratio(BARELY, FLAT).low
+    assert (cell.verdict.value, cell.corrected.value) == ("worse", "inconclusive")
     assert any("look 1 of 2 at 2 pairs" in note for note in found.notes)
+
+
+def test_no_seeds_are_advised_where_a_bench_is_open(path):
+    bench(path, [("none", FLAT), ("full", HARDLY)])
+    line = compared(path, margin={"top1": 5.0}).rows[2].headline
+    assert (line.answer, line.more_seeds) == ("undecided", None)
+    assert line.words.endswith("a longer bench may tell")
 
 
 def test_a_forest_has_a_panel_of_the_bench(path):
