@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import geometric_mean
@@ -10,6 +11,7 @@ from emabench.analysis.pace import step_likeness
 from emabench.analysis.statistics import Paired, paired_ratio
 from emabench.records import MetricPoint, RunRecord
 from emabench.spec.fingerprint import fingerprint
+from emabench.spec.paths import value_at
 
 STEPS = "step_ms:"
 """Begins the name of the metric that holds the milliseconds of every step of an arm, before its
@@ -27,7 +29,7 @@ def step_times(bench: RunRecord, points: Sequence[MetricPoint]) -> list[list[flo
     """
     return [
         [point.value for point in points if point.name == f"{STEPS}{index}"]
-        for index in range(len(bench.spec["bench"]["arms"]))
+        for index in range(len(_arms(bench)))
     ]
 
 
@@ -57,37 +59,44 @@ class Benches:
         """Look at benches.
 
         Args:
-            benches: finished ones, the newest last.
+            benches: finished ones, the newest last; those that are unreadable tell nothing.
             points: by id of a bench, the milliseconds of its steps.
         """
         found = []
         for bench in benches:
-            likeness = _likeness(bench)
+            likeness = None if bench.unreadable else _likeness(bench)
             if likeness is not None:
                 times = step_times(bench, points.get(bench.id, ()))
-                arms = zip(bench.spec["bench"]["arms"], times, strict=True)
+                arms = zip(_arms(bench), times, strict=True)
                 found.append(_Bench(likeness, {_ema(ema): steps for ema, steps in arms if steps}))
         return cls(tuple(reversed(found)))
 
     def step_ms(self, run: RunRecord) -> float | None:
         """Return the milliseconds of a step like that of a run, the mean of their logarithms."""
-        arm = _arm(run)
-        steps = next((b.arms[arm] for b in self._like(run) if arm in b.arms), None)
-        return None if steps is None else geometric_mean(steps)
-
-    def ratio(self, run: RunRecord, other: RunRecord) -> Paired | None:
-        """Compare steps like those of two runs that took turns; None where no bench has both."""
-        arm, reference = _arm(run), _arm(other)
-        if _likeness(run) != _likeness(other):
-            return None
-        for bench in self._like(run):
-            if arm in bench.arms and reference in bench.arms:
-                return _over_steps(paired_ratio(bench.arms[arm], bench.arms[reference]))
+        likeness, arm = _step(run)
+        for bench in self.newest_first:
+            if bench.likeness == likeness and arm in bench.arms:
+                return geometric_mean(bench.arms[arm])
         return None
 
-    def _like(self, run: RunRecord) -> Iterable[_Bench]:
-        likeness = _likeness(run)
-        return (bench for bench in self.newest_first if bench.likeness == likeness)
+    def ratio(self, runs: Iterable[RunRecord], others: Iterable[RunRecord]) -> Paired | None:
+        """Compare the steps of two arms that took turns.
+
+        Args:
+            runs: of the arm, perhaps on several devices.
+            others: of the arm that it is compared with.
+
+        Returns:
+            The ratio of the newest bench that has both on one device; None where none has, as for
+            arms that differ in something else than their EMA.
+        """
+        steps, references = dict.fromkeys(map(_step, runs)), dict.fromkeys(map(_step, others))
+        for bench in self.newest_first:
+            for (likeness, arm), (other, reference) in itertools.product(steps, references):
+                alike = bench.likeness == likeness == other
+                if alike and arm != reference and {arm, reference} <= set(bench.arms):
+                    return _over_steps(paired_ratio(bench.arms[arm], bench.arms[reference]))
+        return None
 
 
 def _over_steps(paired: Paired | None) -> Paired | None:
@@ -97,16 +106,21 @@ def _over_steps(paired: Paired | None) -> Paired | None:
     return replace(paired, p=None, p_smallest=None, differences=(), over="steps")
 
 
+def _step(run: RunRecord) -> tuple[str | None, str]:
+    """Return what decides how long a step of a run takes: what it is like, and its EMA."""
+    return _likeness(run), _ema(value_at(run.spec, "pretrain.ema") or {})
+
+
 def _likeness(run: RunRecord) -> str | None:
     if run.environment is None:
         return None
     return step_likeness(run.spec, run.identity, run.environment.device)
 
 
-def _arm(run: RunRecord) -> str:
-    return _ema(run.spec["pretrain"]["ema"])
+def _arms(bench: RunRecord) -> Sequence[Mapping[str, object]]:
+    return value_at(bench.spec, "bench.arms") or ()
 
 
 def _ema(values: Mapping[str, object]) -> str:
-    """Return what tells EMAs apart that cost something else; without an average, the rest of it."""
+    """Return what tells EMAs apart that cost something else."""
     return fingerprint({n: value for n, value in values.items() if n not in _COSTS_NOTHING})

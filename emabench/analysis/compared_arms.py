@@ -210,8 +210,10 @@ def _cell(arm: Arm, metric: MetricInfo, reference: Arm | None, terms: Terms) -> 
     cell = MetricCell(known.mean, sd, tuple(values.values()))
     if reference is None:
         return cell
-    by = _by_seed if metric.over == "seeds" else _by_step
-    paired = by(arm, metric, reference, terms)
+    if metric.over == "steps":
+        paired = terms.measured.by_bench.ratio(arm.runs.values(), reference.runs.values())
+    else:
+        paired = _by_seed(arm, metric, reference, terms)
     margin = terms.margins.get(metric.name)
     seeds = () if paired is None else paired.seeds
     error = _image_error(arm, reference, metric, seeds, terms.measured)
@@ -239,12 +241,6 @@ def _by_seed(arm: Arm, metric: MetricInfo, reference: Arm, terms: Terms) -> Pair
     if paired is None:
         return None
     return replace(paired, seeds=tuple(seed for seed, _, _ in pairs[: paired.n]))
-
-
-def _by_step(arm: Arm, metric: MetricInfo, reference: Arm, terms: Terms) -> Paired | None:
-    """Take the ratio of a bench: the runs of an arm have their settings in common."""
-    run, other = (next(iter(each.runs.values())) for each in (arm, reference))
-    return terms.measured.by_bench.ratio(run, other)
 
 
 def _resolution(arm: Arm, metric: MetricInfo, measured: MetricValues) -> float | None:

@@ -180,7 +180,7 @@ def _unknown_metrics(
         else "emabench show says what a run has"
     )
     if any(metric.over == "steps" and metric.name in lost for metric in metrics):
-        hint = "emabench bench, with the settings of the runs, times their steps"
+        hint = "emabench bench, with settings and data set of the runs, times their steps"
     message = f"no run has {' or '.join(lost)}"
     if not held:
         raise NotFoundError(f"nothing to compare: {message}", hint=hint)
@@ -264,14 +264,14 @@ def _unknown_values(rows: Sequence[ArmRow]) -> list[Caution]:
 
 def _about_runs(rows: Sequence[ArmRow], terms: Terms) -> list[Caution]:
     """Warn of what is unlike or disturbed among the runs that take part."""
-    with_costs = any(metric.is_disturbed for metric in terms.metrics)
+    with_costs = any(metric.role == "cost" for metric in terms.metrics)
     runs = [run for row in rows for run in row.runs]
     groups = [
         [*row.runs, *(() if row.reference is None else rows[row.reference].runs)] for row in rows
     ]
     found = caution.mixed_environments(groups, with_costs=with_costs, factor=terms.factor.path)
     found += caution.dirty_trees(runs)
-    if with_costs:
+    if any(metric.is_disturbed for metric in terms.metrics):
         found += caution.disturbed_costs(runs, terms.measured)
     return found + caution.own_warnings(runs)
 

@@ -92,12 +92,7 @@ def parse_metrics(text: str) -> list[MetricInfo]:
         )
     found = {metric.name: metric for metric in map(parse_metric, names)}
     metrics = list(found.values())
-    if metrics[0].over == "steps":
-        raise UsageError(
-            f"--metric {text}: {metrics[0].name} is of benches, not of runs",
-            hint=f"put a figure of the runs first: top1,{metrics[0].name}; "
-            "'emabench compare --bench' prints the benches alone",
-        )
+    _check_of_runs(metrics[0])
     return metrics
 
 
@@ -128,6 +123,27 @@ def parse_metric(text: str) -> MetricInfo:
         unit = "s" if name.endswith("_s") else ""
         return replace(_costs(name, unit), higher_is_better=higher)
     return MetricInfo(name, "", "difference", higher, _result(name), series=name)
+
+
+def parse_metric_of_runs(text: str) -> MetricInfo:
+    """Read one metric as ``parse_metric`` does.
+
+    Raises:
+        UsageError: also, if it is no figure of runs.
+        UnknownNameError: there is no such metric.
+    """
+    metric = parse_metric(text)
+    _check_of_runs(metric)
+    return metric
+
+
+def _check_of_runs(metric: MetricInfo) -> None:
+    if metric.over == "steps":
+        raise UsageError(
+            f"--metric {metric.name}: that is of benches, not of runs",
+            hint=f"compare and plot forest take it behind a figure of runs: top1,{metric.name}; "
+            "'emabench compare --bench' prints the benches alone",
+        )
 
 
 def number_of(text: str, what: str, metric: MetricInfo) -> float:

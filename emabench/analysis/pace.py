@@ -21,6 +21,7 @@ _ALIKE_IN_STEPS = (
     "pretrain.batch_size",
     "pretrain.views",
     "pretrain.optimizer.name",
+    "pretrain.optimizer.clip_grad_norm",
     "pretrain.compile",
     "pretrain.devices",
 )

@@ -232,7 +232,8 @@ def _advice(accuracy: Judged, cost: Judged, needed: int | None) -> str:
         seeds = "1 more seed" if needed == 1 else f"about {needed} more seeds"
         return f"{seeds} would probably settle it"
     if cost.metric.over == "steps" and _is_cheaper(cost) is None:
-        return "a longer bench may tell" if cost.paired else "no bench has both, see emabench bench"
+        is_timed = cost.paired is not None
+        return "a longer bench may tell" if is_timed else "no bench times both, as for EMA scopes"
     pairs = [0 if each.paired is None else each.paired.n for each in (accuracy, cost)]
     if min(pairs) == 0:
         return "there is no pair to judge by"

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from made_store import bench
 from seeding import complete, evaluated, evaluation, plan
 
 from emabench.errors import SpecError
@@ -74,6 +75,9 @@ def test_no_other_run_suffers(emabench, runs, spec):
 
 def test_whatever_is_asked_of_it_has_an_answer(emabench, runs):
     damage(runs[1], {"pretrain": 5})
+    with RunStore.open("results.db", mode="write") as store:
+        benches = [bench(store, arms=arms) for arms in (2, 3)]
+    damage(benches[0], {"pretrain": 5})
     for command in (
         ["show", runs[1], "--json"],
         ["diff", runs[0], runs[1]],
@@ -82,6 +86,9 @@ def test_whatever_is_asked_of_it_has_an_answer(emabench, runs):
         ["du"],
         ["status"],
         ["report", "-o", "page.html"],
+        ["report", "--metric", "top1,bench_step_ms", "-o", "page.html"],
+        ["compare", "--metric", "top1,bench_step_ms"],
+        ["compare", "--bench"],
         ["plot", "pareto", "-o", "pareto.svg"],
     ):
         result = emabench(command)

@@ -31,7 +31,7 @@ def print_stored_benches(db: str, where: Sequence[str] | None, *, json: bool) ->
 
     with RunStore.open(db, mode="read") as store:
         found = store.benches(run_query(where))
-        done = [bench for bench in found if bench.state is JobState.DONE]
+        done = [each for each in found if each.state is JobState.DONE and each.unreadable is None]
         if not done:
             raise NotFoundError("no finished bench matches", hint="emabench bench makes one")
         benches = [(bench, store.metrics(bench.id)) for bench in done]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,19 @@ def shown_value(metric: MetricInfo, run: RunRecord, values: MetricValues) -> flo
     """Return what a run reached, in the unit that is shown; None where it is unknown."""
     value = values.value(metric, run)
     return value if value is None or metric.shown is None else value / metric.shown[0]
+
+
+def mean_shown(metric: MetricInfo, values: Iterable[float]) -> MeanInterval | None:
+    """Return the mean of what runs reached; without an interval where seeds have none, of benches.
+
+    Args:
+        metric: which.
+        values: of an arm, one per seed, in the unit that is shown.
+    """
+    found = MeanInterval.of(values)
+    if found is None or metric.over == "seeds":
+        return found
+    return replace(found, low=None, high=None)
 
 
 def axis_label(metric: MetricInfo, *, direction: bool = False) -> str:

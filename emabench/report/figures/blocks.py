@@ -13,7 +13,7 @@ from emabench.analysis.arms import SCOPE, TARGET_GRADIENT, Arm, told_by_others
 from emabench.analysis.baseline import MEANINGLESS_WITHOUT_EMA
 from emabench.analysis.curves.stability import FLUCTUATION, block_rank
 from emabench.analysis.metric_values import MetricValues
-from emabench.analysis.metrics import MetricInfo, parse_metric
+from emabench.analysis.metrics import MetricInfo, parse_metric_of_runs
 from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError
@@ -318,7 +318,7 @@ class BlocksPicture(Picture):
     @property
     def metrics(self) -> list[MetricInfo]:
         """The height."""
-        return [parse_metric(self.metric)]
+        return [parse_metric_of_runs(self.metric)]
 
     @property
     def points(self) -> tuple[str, ...]:

@@ -170,11 +170,12 @@ def draw_forest(shown: Forest, *, source: str = "") -> Figure:
     reaches = {m: bounds([e.estimate for e in own], [_no_change(m)]) for m, own in marks.items()}
     over_seeds = [own for metric, own in marks.items() if metric.over == "seeds"]
     counts = [mark.estimate.n for own in over_seeds for mark in own]
+    seeds = seeds_in_words(counts) if counts else "no pair of seeds"
     cut = "; those at the edge reach beyond it" if any(reaches.values()) else ""
     sheet = new_sheet(
         width,
         height_with_legend(0.9 + sum(heights), legend, width),
-        title=f"change against {shown.against} · {seeds_in_words(counts)} · {shown.interval}{cut}",
+        title=f"change against {shown.against} · {seeds} · {shown.interval}{cut}",
         source=source,
     )
     panels = sheet.body.subplots(1, len(shown.metrics), sharey=True, squeeze=False)[0]
@@ -376,13 +377,18 @@ def _series(arms: Sequence[Arm], reference: int, others: Sequence[int]) -> list[
 
 def _interval_in_words(comparison: ArmComparison) -> str:
     """Return what the bars are: of which look, if looks were planned."""
-    paired = [cell.baseline for row in comparison.rows for cell in row.metrics.values()]
-    if all(each is None or each.low is None for each in paired):
-        return "no interval yet"
-    looks = {each.look.number for each in paired if each is not None and each.look is not None}
-    looks -= {0}
     steps = [metric.name for metric in comparison.metrics if metric.over == "steps"]
     more = f"; of {', '.join(steps)}: 95 % over steps" if steps else ""
+    paired = [
+        cell.baseline
+        for row in comparison.rows
+        for name, cell in row.metrics.items()
+        if name not in steps
+    ]
+    if all(each is None or each.low is None for each in paired):
+        return f"no interval over seeds yet{more}" if steps else "no interval yet"
+    looks = {each.look.number for each in paired if each is not None and each.look is not None}
+    looks -= {0}
     if looks:
         numbers = " and ".join(map(str, sorted(looks)))
         return f"bars: interval of planned look {numbers}, over the pairs of seeds{more}"

@@ -16,6 +16,7 @@ from emabench.report.figures._axes import (
     axis_label,
     bounds,
     error_bars,
+    mean_shown,
     page_axis,
     page_mark,
     rounded,
@@ -294,8 +295,8 @@ class ParetoPicture(Picture):
                 and (reached := shown_value(metric, run, values)) is not None
             ]
             costs, heights = (
-                MeanInterval.of(c for c, _ in pairs),
-                MeanInterval.of(v for _, v in pairs),
+                mean_shown(cost, (c for c, _ in pairs)),
+                mean_shown(metric, (v for _, v in pairs)),
             )
             if costs is None or heights is None:
                 missing.append(shown.label)

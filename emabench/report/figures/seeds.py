@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from emabench.analysis.metric_values import MetricValues
-from emabench.analysis.metrics import MetricInfo, parse_metric
+from emabench.analysis.metrics import MetricInfo, parse_metric_of_runs
 from emabench.analysis.selection import Arms
 from emabench.analysis.statistics import MeanInterval
 from emabench.errors import NotFoundError
@@ -207,12 +207,12 @@ class SeedsPicture(Picture):
     @property
     def metrics(self) -> list[MetricInfo]:
         """The metric."""
-        return [parse_metric(self.metric)]
+        return [parse_metric_of_runs(self.metric)]
 
     @classmethod
     def of_page(cls, metrics: Sequence[MetricInfo], quantity: str) -> Iterator[Self]:
         """Yield one for every metric."""
-        return (cls(metric.name) for metric in metrics)
+        return (cls(metric.name) for metric in metrics if metric.over == "seeds")
 
     def gather(self, arms: Arms, values: MetricValues = NOTHING) -> Seeds:
         """Gather a metric of every run, in the unit that is shown.

@@ -13,11 +13,13 @@ import emabench
 from emabench.analysis.comparison import compare
 from emabench.analysis.looking.looks import plan_looks
 from emabench.analysis.metric_values import MetricValues, wanted_values
-from emabench.analysis.metrics import parse_metrics
+from emabench.analysis.metrics import parse_metric_of_runs, parse_metrics
 from emabench.analysis.statistics import paired_ratio
 from emabench.errors import UsageError
 from emabench.records import CostReading, MetricPoint, RunQuery
 from emabench.report.figures.forest import ForestPicture
+from emabench.report.figures.pareto import ParetoPicture
+from emabench.report.figures.seeds import SeedsPicture
 from emabench.spec import ExperimentSpec, fingerprint
 from emabench.spec.paths import nest
 from emabench.store import RunStore
@@ -93,7 +95,7 @@ def test_an_arm_has_the_mean_step_of_the_bench_and_the_ratio_of_its_turns(path):
     row = found.rows[2]
     assert row.used == (2, 2), "steps are no seeds"
     assert row.headline.answer == "no"
-    assert "no bench has both" in found.rows[1].headline.words
+    assert "no bench times both, as for EMA scopes" in found.rows[1].headline.words
     (few,) = (each.message for each in found.cautions if each.code == "few-pairs")
     assert "full (n=2)" in few
     assert any("intervals are over steps" in note for note in found.notes)
@@ -132,6 +134,7 @@ def test_what_decides_no_step_does_not_count(path, fields):
         {"image_size": 16},
         {"backbone": "resnet50"},
         {"pretrain__optimizer__name": "lars"},
+        {"pretrain__optimizer__clip_grad_norm": 1.0},
         {"pretrain__augmentation__blur_probability": 1.0},
         {"identity": {"threads": 3}},
         {"identity": {"precision": "fp32"}},
@@ -150,6 +153,49 @@ def test_another_bench_does_not_tell(path, fields):
 def test_another_average_is_another_arm(path, field):
     bench(path, [("none", NONE), ({"scope": "full", **field}, FULL)])
     assert cells(path)["full"].mean is None
+
+
+@pytest.mark.parametrize(
+    ("by", "other"),
+    [
+        ("batch_size", {"batch_size": 64}),
+        ("lr", {"lr": 0.7}),
+        ("ema.decay", {"pretrain__ema__decay": 0.5}),
+        ("commit", {"environment": replace(ENVIRONMENT, commit="c" * 40)}),
+    ],
+)
+def test_arms_that_took_no_turns_have_no_ratio(tmp_path, by, other):
+    path = tmp_path / "results.db"
+    environments = [replace(ENVIRONMENT, commit="b" * 40), other.pop("environment", ENVIRONMENT)]
+    with RunStore.open(str(path), mode="write") as store:
+        for fields, environment in zip(({}, other), environments, strict=True):
+            for seed in range(3):
+                planned = plan(ema_scope="full", seed=seed, name=str(environment.commit), **fields)
+                complete(store, planned, top1=60.0 + seed, environment=environment, force=True)
+    bench(path, [("none", NONE), ("full", FULL)])
+    bench(path, [("none", NONE), ("full", NONE)], **other)
+    with emabench.open_store(path) as store:
+        found = store.select().compare(METRICS, by=by)
+    assert any(row.reference is not None for row in found.rows)
+    for row in found.rows:
+        assert row.metrics["bench_step_ms"].mean is not None
+        assert row.metrics["bench_step_ms"].baseline is None
+        assert row.headline is None or row.headline.answer == "undecided"
+
+
+def test_of_several_devices_one_that_timed_both_tells(tmp_path):
+    path = tmp_path / "results.db"
+    fast = replace(ENVIRONMENT, device="Fast CPU")
+    devices = {"none": [ENVIRONMENT, fast], "full": [fast, ENVIRONMENT]}
+    with RunStore.open(str(path), mode="write") as store:
+        for scope, places in devices.items():
+            for seed, environment in enumerate(places):
+                complete(store, plan(ema_scope=scope, seed=seed), environment=environment)
+    bench(path, [("none", NONE), ("full", FULL)])
+    found = compared(path)
+    paired = found.rows[1].metrics["bench_step_ms"].baseline
+    assert paired.value == pytest.approx(paired_ratio(FULL, NONE).value)
+    assert "devices" in {each.code for each in found.cautions}
 
 
 def test_a_bench_is_not_disturbed_by_what_ran_beside_the_runs(tmp_path):
@@ -204,6 +250,37 @@ def test_a_forest_has_a_panel_of_the_bench(path):
     assert "of bench_step_ms: 95 % over steps" in title
 
 
+def test_a_forest_of_a_bench_alone_promises_no_interval_over_seeds(tmp_path):
+    path = tmp_path / "results.db"
+    with RunStore.open(str(path), mode="write") as store:
+        for seed, scope in enumerate(("none", "full")):
+            complete(store, plan(ema_scope=scope, seed=seed))
+    bench(path, [("none", NONE), ("full", FULL)])
+    for pairs in ("no pair of seeds", "n = 1 seed an arm"):
+        with emabench.open_store(path) as store:
+            gathered = store.select().gather(ForestPicture(metric=METRICS, baseline="none"))
+        title = gathered.figure().subfigs[0].texts[0].get_text()
+        assert pairs in title
+        assert "no interval over seeds yet" in title
+        with RunStore.open(str(path), mode="write") as store:
+            complete(store, plan(ema_scope="full", seed=0), force=True)
+
+
+def test_a_bench_has_no_interval_over_seeds(path):
+    bench(path, [("none", NONE), ("full", FULL)])
+    with emabench.open_store(path) as store:
+        gathered = store.select().gather(ParetoPicture(cost="bench_step_ms"))
+    points = {point.label: point for point in gathered.shown.points}
+    assert points["full"].cost.mean == pytest.approx(geometric_mean(FULL))
+    assert points["full"].cost.low is points["full"].cost.high is None
+    assert points["full"].value.low is not None
+    shown = {picture.metric for picture in SeedsPicture.of_page(parse_metrics(METRICS), "")}
+    assert shown == {"top1"}
+
+
 def test_a_bench_is_no_figure_of_runs_by_itself():
+    for read in (parse_metrics, parse_metric_of_runs):
+        with pytest.raises(UsageError, match="of benches, not of runs"):
+            read("bench_step_ms")
     with pytest.raises(UsageError, match="of benches, not of runs"):
         parse_metrics("bench_step_ms,top1")
