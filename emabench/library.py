@@ -32,6 +32,7 @@ from emabench.errors import (
     CautionWarning,
     EmabenchError,
     InterruptedRunError,
+    NotFoundError,
     StoreError,
     UnknownNameError,
 )
@@ -519,6 +520,8 @@ def run(
             # Who goes through many runs and passes over those that fail must not pass over this.
             raise KeyboardInterrupt(f"{error.message}; the same call resumes the run") from error
     local.raise_unless_done(outcomes, what="runs")
+    if not runs:
+        raise NotFoundError(f"the run {outcomes[0].run.id} was removed from the store meanwhile")
     (found,) = runs.values()
     return found
 

@@ -85,7 +85,7 @@ class Exchange:
         Args:
             job_id: the job.
             attempt: its attempt, which the driver has announced there.
-            needs: jobs whose weights it needs.
+            needs: jobs whose weights it needs, or their checkpoint.
 
         Raises:
             EngineError: what the driver left is not to be seen from here.
@@ -102,7 +102,7 @@ class Exchange:
             root = Path(folder)
             self.fetch(root, job_id, (*CHECKPOINTS, LOG))
             for needed in needs:
-                self.fetch(root, needed, WEIGHTS)
+                self.fetch(root, needed, (*CHECKPOINTS, *WEIGHTS))
             yield root
 
     def fetch(self, root: Path, job_id: str, names: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emabench import device as devices
 from emabench.artifacts.layout import has_weights
-from emabench.errors import EmabenchError, JobsFailedError, UsageError
+from emabench.errors import EmabenchError, JobsFailedError, NotFoundError, UsageError
 from emabench.events import (
     JobEnded,
     JobProgress,
@@ -23,7 +23,7 @@ from emabench.extensions.plugins_at_hand import any_plugins, has_plugins
 from emabench.queue.patience import patient
 from emabench.queue.process import Processes
 from emabench.queue.submission import Engine
-from emabench.queue.supervisor import STALE_SECONDS, Slot, Supervisor, Tally
+from emabench.queue.supervisor import REMOVED, STALE_SECONDS, Slot, Supervisor, Tally
 from emabench.queue.worker import Workplace
 from emabench.records import Claim, JobKind, JobState, PlannedRun, QueuedRun, RunRecord
 from emabench.store.run_store import RunStore
@@ -37,6 +37,7 @@ def execute(
     force: bool,
     on_event: Listener,
     stop: Callable[[], bool],
+    on_queued: Callable[[QueuedRun], None] = lambda run: None,
 ) -> tuple[list[RunFinished], dict[str, RunRecord]]:
     """Queue plans in a store, work on them in order, and wait for their end.
 
@@ -47,9 +48,11 @@ def execute(
         force: repeat what the store holds already.
         on_event: listens.
         stop: asked often whether to stop.
+        on_queued: told of each run as soon as the store has it.
 
     Returns:
-        What became of each plan, and the records by their ids, each once.
+        What became of each plan, and by their ids the records, each once, of runs that are still
+        there.
 
     Raises:
         InterruptedRunError: ``stop`` said so; what is not done stays queued.
@@ -58,9 +61,26 @@ def execute(
     """
     with RunStore.open(db, mode="write") as store:
         _check_writable(place.artifacts)
-        outcomes = run_all(store, db, plans, place=place, force=force, on_event=on_event, stop=stop)
-        ids = dict.fromkeys(outcome.run.id for outcome in outcomes)
-        return outcomes, {run_id: store.run(run_id) for run_id in ids}
+        outcomes = run_all(
+            store,
+            db,
+            plans,
+            place=place,
+            force=force,
+            on_event=on_event,
+            stop=stop,
+            on_queued=on_queued,
+        )
+        records = {outcome.run.id: _record(store, outcome.run) for outcome in outcomes}
+        return outcomes, {run: record for run, record in records.items() if record is not None}
+
+
+def _record(store: RunStore, run: QueuedRun) -> RunRecord | None:
+    """Return a run as the store has it; None where somebody removed it meanwhile."""
+    try:
+        return store.run(run.id)
+    except NotFoundError:
+        return None
 
 
 def raise_unless_done(outcomes: Sequence[RunFinished], *, what: str) -> None:
@@ -98,6 +118,7 @@ def run_all(
     force: bool,
     on_event: Listener,
     stop: Callable[[], bool],
+    on_queued: Callable[[QueuedRun], None] = lambda run: None,
 ) -> list[RunFinished]:
     """Queue all runs and work on them in order; one that fails does not stop the others.
 
@@ -109,6 +130,7 @@ def run_all(
         force: repeat runs that the store holds already.
         on_event: listens.
         stop: asked often whether to stop.
+        on_queued: told of each run as soon as the store has it.
 
     Returns:
         What became of each run, in order.
@@ -117,14 +139,15 @@ def run_all(
         InterruptedRunError: ``stop`` said so; the runs that are not done stay queued.
     """
     store = _patient(store, on_event, stop)
-    queued = [
-        store.add_run(
+    queued = []
+    for plan in plans:
+        run = store.add_run(
             plan,
             force=force,
             weights_gone=lambda run: not has_weights(place.artifacts, run),
         )
-        for plan in plans
-    ]
+        queued.append(run)
+        on_queued(run)
     teller = _RunTeller(plans, queued, on_event)
     supervisor = Supervisor(
         store, location, Processes(), place, on_event=teller, stop=stop, settings=_settings()
@@ -387,7 +410,10 @@ class _RunTeller:
         """Return what became of each run; the store knows of those that others worked on."""
         for run in self._runs.values():
             if run.id not in self._ends:
-                record = store.run(run.id)
+                record = _record(store, run)
+                if record is None:
+                    self._end(RunFinished(run, JobState.CANCELLED, REMOVED))
+                    continue
                 reason = next((job.reason for job in record.jobs if job.reason), None)
                 self._end(RunFinished(run, record.state, reason))
         return [self._ends[run] for run in self._order]

@@ -12,14 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 from emabench.artifacts.layout import LOG, attempt_folder
 from emabench.engines.exchange import NOW, Exchange, Sender
-from emabench.engines.ticket import Ticket
+from emabench.engines.ticket import Ticket, needed_jobs
 from emabench.errors import EngineError
-from emabench.records import JobKind
-from emabench.spec.pretrain import given_runs
 from emabench.version import __version__
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -48,7 +45,7 @@ def make_attempt(ticket: str, asked: Callable[[], bool] = lambda: False) -> int:
         )
     claim = order.claim
     exchange = Exchange(order.artifacts)
-    with exchange.workspace(claim.job_id, claim.attempt, _needs(order)) as root:
+    with exchange.workspace(claim.job_id, claim.attempt, needed_jobs(claim)) as root:
         folder = attempt_folder(root, claim.job_id, claim.attempt)
         sender = None if exchange.is_shared else exchange.sender(root, claim.job_id, claim.attempt)
         with (folder / LOG).open("ab") as log, _signals_held_back():
@@ -80,14 +77,6 @@ def _signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _needs(order: Ticket) -> list[str]:
-    claim = order.claim
-    if claim.kind is JobKind.PRETRAIN:
-        return list(given_runs(claim.spec["pretrain"]))
-    needed = claim.depends_on or claim.spec.get("weights")
-    return [] if needed is None or Path(needed).is_absolute() else [needed]
 
 
 def _environment(settings: Mapping[str, str], threads: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -84,9 +85,9 @@ class RayEngine:
         """Nothing is gained by submitting several tasks together."""
         return nullcontext()
 
-    def look_after(self, others: Sequence[RunningAttempt]) -> None:
+    def look_after(self, others: Sequence[RunningAttempt], root: Path) -> None:
         """Take in the journals of attempts that another driver had submitted."""
-        for _ in take_in(self._store, self._exchange, others):
+        for _ in take_in(self._store, self._exchange, others, root):
             pass
 
 

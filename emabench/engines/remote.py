@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from emabench.artifacts.layout import CHECKPOINT, CHECKPOINTS, JOURNAL, LOG, WEIGHTS, Keep
 from emabench.engines.exchange import NOW, SOFTLY, Exchange
-from emabench.engines.ticket import Ticket
+from emabench.engines.ticket import Ticket, needed_jobs
 from emabench.errors import FencedError
 from emabench.queue.attempt import begin_log
 from emabench.queue.failure import Failure
@@ -17,7 +18,6 @@ from emabench.queue.ingest import Ingest, Shown
 from emabench.queue.journal import Failed, Finished, Released, read_words
 from emabench.queue.submission import Task
 from emabench.records import Claim, JobKind, JobState, RunningAttempt
-from emabench.spec.pretrain import given_runs
 from emabench.store.run_store import RunStore
 
 _LOOK_SECONDS = {True: 0.5, False: 2.0}
@@ -140,10 +140,8 @@ class RemoteJob:
         if self._exchange.is_shared:
             return
         claim, root = self.task.claim, self.task.place.artifacts
-        given = given_runs(claim.spec["pretrain"]) if claim.kind is JobKind.PRETRAIN else ()
-        for job_id in (claim.job_id, claim.depends_on, claim.spec.get("weights"), *given):
-            if job_id is not None:
-                self._exchange.offer(root, job_id)
+        for job_id in (claim.job_id, *needed_jobs(claim)):
+            self._exchange.offer(root, job_id)
         self._exchange.announce(root, claim.job_id, claim.attempt)
         self._logged = self.task.log.stat().st_size
 
@@ -180,7 +178,7 @@ class RemoteJob:
 
 
 def take_in(
-    store: RunStore, exchange: Exchange, attempts: Sequence[RunningAttempt]
+    store: RunStore, exchange: Exchange, attempts: Sequence[RunningAttempt], root: Path
 ) -> Iterator[tuple[RunningAttempt, JobState]]:
     """Take the journals of running attempts into the store, whoever had submitted them.
 
@@ -188,6 +186,8 @@ def take_in(
         store: open for writing.
         exchange: where the journals lie.
         attempts: those that have none are left alone.
+        root: folder of this machine for artefacts, which log and weights of an attempt that has
+            ended are brought back into; checkpoints stay where the next attempt finds them.
 
     Yields:
         Each that has one, and what its job came to.
@@ -200,6 +200,8 @@ def take_in(
         ingest = Ingest(store, claim)
         for _ in ingest.take(words):
             pass
+        if ingest.over and not exchange.is_shared:
+            exchange.fetch(root, attempt.job_id, (LOG, *WEIGHTS))
         state = store.queue.states([attempt.job_id]).get(attempt.job_id)
         if state is not None:
             yield attempt, state
@@ -210,11 +212,15 @@ def dismiss(store: RunStore, exchange: Exchange) -> None:
 
     Args:
         store: open for reading.
-        exchange: where the journals lie.
+        exchange: where the journals lie, perhaps those of other stores too.
     """
     running = {(attempt.job_id, attempt.number) for attempt in store.queue.running()}
-    for job_id, number in exchange.journals():
-        if (job_id, number) in running or exchange.asked_to_stop(job_id, number):
+    found = exchange.journals()
+    known = store.queue.states([job_id for job_id, _ in found])
+    for job_id, number in found:
+        if job_id not in known or (job_id, number) in running:
+            continue
+        if exchange.asked_to_stop(job_id, number):
             continue
         words, _ = read_words(exchange.read(job_id, number, JOURNAL))
         if not any(isinstance(word, Failed | Finished | Released) for word in words):

@@ -111,9 +111,9 @@ class SlurmEngine:
         for (cpus, accelerators), jobs in alike.items():
             self._send(jobs, cpus, accelerators)
 
-    def look_after(self, others: Sequence[RunningAttempt]) -> None:
+    def look_after(self, others: Sequence[RunningAttempt], root: Path) -> None:
         """Take in the journals of attempts that another driver had submitted."""
-        for _ in take_in(self._store, self._exchange, others):
+        for _ in take_in(self._store, self._exchange, others, root):
             pass
 
     def _send(self, jobs: Sequence[RemoteJob], cpus: int, accelerators: int) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pydantic import TypeAdapter
 
 from emabench.artifacts.layout import Keep
 from emabench.records import Claim, JobKind
+from emabench.spec.paths import value_at
+from emabench.spec.pretrain import given_runs
 from emabench.version import __version__
 
 if TYPE_CHECKING:
@@ -77,3 +80,13 @@ class Ticket:
 
 
 _TICKET = TypeAdapter(Ticket)
+
+
+def needed_jobs(claim: Claim) -> tuple[str, ...]:
+    """Return the jobs whose weights or checkpoint an attempt needs, its own aside."""
+    if claim.kind is JobKind.PRETRAIN:
+        extended = value_at(claim.spec, "pretrain.extends.run")
+        needed = [*given_runs(claim.spec["pretrain"]), extended]
+    else:
+        needed = [claim.depends_on or claim.spec.get("weights")]
+    return tuple(each for each in needed if each is not None and not Path(each).is_absolute())

@@ -88,14 +88,16 @@ def planned_looks(budget: BudgetSpec, seeds: Sequence[int] | None) -> tuple[Look
 
     Args:
         budget: says at how many pairs it looks; else at the usual numbers.
-        seeds: that the user asks for; None is those of the budget and, if they are too few for all
-            looks, the numbers that follow.
+        seeds: that the user asks for, each of which counts once; None is those of the budget and,
+            if they are too few for all looks, the numbers that follow.
 
     Raises:
         UsageError: the seeds are too few for the first look.
     """
     pairs = tuple(budget.looks or USUAL_LOOKS)
-    if seeds is None:
+    if seeds is not None:
+        seeds = list(dict.fromkeys(seeds))
+    else:
         seeds = list(budget.seeds)
         more = range(max(seeds) + 1, max(seeds) + 1 + pairs[-1])
         seeds = [*seeds, *more][: pairs[-1]]

@@ -45,20 +45,21 @@ class Ingest:
     def __init__(self, store: RunStore, claim: Claim) -> None:
         self._store, self._claim = store, claim
         self.begun = self.fenced = self.over = False
+        self._waited_s = 0.0
 
     def take(self, words: Sequence[Word], *, waited_s: float = 0.0) -> Iterator[Shown]:
         """Write words into the store, and yield what they say to who watches.
 
         Args:
             words: the next ones; of several beats only the last one counts.
-            waited_s: seconds between the claim and the beginning, beside those in the queue.
+            waited_s: seconds since the claim; those until the beginning count as the queue's.
         """
         last_beat = next((word for word in reversed(words) if isinstance(word, Beat)), None)
         for word in words:
             if isinstance(word, Said):
                 yield word.event
-            elif isinstance(word, Begun):
-                self.begun = True
+            elif isinstance(word, Begun) and not self.begun:
+                self.begun, self._waited_s = True, waited_s
             if isinstance(word, Failed | Finished | Released):
                 self.over = True
             if isinstance(word, Beat):
@@ -68,11 +69,11 @@ class Ingest:
                     yield word.progress
             if not self.fenced:
                 try:
-                    self._write(word, waited_s)
+                    self._write(word)
                 except FencedError:
                     self.fenced = True
 
-    def _write(self, word: Word, waited_s: float) -> None:
+    def _write(self, word: Word) -> None:
         claim = self._claim
         if isinstance(word, Begun):
             self._store.queue.begin(claim, word.environment, process=word.process)
@@ -85,7 +86,7 @@ class Ingest:
         elif isinstance(word, Saved):
             self._store.queue.saved(claim, word.step, resumed=word.resumed)
         elif isinstance(word, Finished):
-            queued = None if word.cost.queue_s is None else word.cost.queue_s + waited_s
+            queued = None if word.cost.queue_s is None else word.cost.queue_s + self._waited_s
             cost = replace(word.cost, queue_s=queued)
             self._store.queue.finish(claim, results=word.results, cost=cost, correct=word.correct)
         elif isinstance(word, Failed):

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import spawn
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -77,7 +78,7 @@ class Processes:
         """Nothing is gained by starting several processes together."""
         return nullcontext()
 
-    def look_after(self, others: Sequence[RunningAttempt]) -> None:
+    def look_after(self, others: Sequence[RunningAttempt], root: Path) -> None:
         """Leave them alone: the processes of other supervisors write the store themselves."""
 
 

@@ -99,5 +99,10 @@ class Engine(Protocol):
             EngineError: at the end: the engine takes nothing.
         """
 
-    def look_after(self, others: Sequence[RunningAttempt]) -> None:
-        """Take in what running attempts that another supervisor had submitted have to say."""
+    def look_after(self, others: Sequence[RunningAttempt], root: Path) -> None:
+        """Take in what running attempts that another supervisor had submitted have to say.
+
+        Args:
+            others: the attempts.
+            root: folder of this machine for artefacts, for the files of those that have ended.
+        """

@@ -31,6 +31,8 @@ _HELD_UP_SECONDS = 20.0
 _PATIENCE_SECONDS = 60.0
 """A job that was asked to stop and does not is killed after so long."""
 
+REMOVED = "removed by the user"
+"""What became of a job that is not in the store any more."""
 STALE_SECONDS = 60.0
 """An attempt whose heart has not beaten for so long, by the supervisor's clock, is dead."""
 
@@ -217,7 +219,7 @@ class Supervisor:
         except NotFoundError:  # cancelled and removed meanwhile
             written_since = scan_files(ended.task.place.artifacts, [claim.job_id])
             delete_files(ended.task.place.artifacts, written_since)
-            self._tell_end(tally, JobEnded(claim, JobState.CANCELLED, "removed by the user"))
+            self._tell_end(tally, JobEnded(claim, JobState.CANCELLED, REMOVED))
             return
         state, reason = job.state, job.reason
         if job.attempt != claim.attempt:  # the next attempt has begun already
@@ -252,7 +254,8 @@ class Supervisor:
         self._observed_at = now
         claims = [(job.task.claim, job) for job in self._jobs.values()]
         mine = {(claim.job_id, claim.attempt): job for claim, job in claims}
-        self._engine.look_after([a for a in self._store.queue.running() if _key(a) not in mine])
+        others = [a for a in self._store.queue.running() if _key(a) not in mine]
+        self._engine.look_after(others, self._place.artifacts)
         running = self._store.queue.running()
         gone = [a for a in running if a.process_gone and _key(a) not in mine]
         stale = [a for a in self._watch.stale(running, now) if a not in gone]

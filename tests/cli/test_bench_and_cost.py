@@ -15,8 +15,10 @@ import pytest
 
 from emabench.errors import EmabenchError
 from emabench.jobs import bench
+from emabench.records import PlannedRun
 from emabench.report.tables.bench_table import PHASES
 from emabench.spec import DataSpec, PretrainSpec
+from emabench.store import RunStore
 from emabench.store.transfer.soundness import check
 
 ROOT = Path(__file__).parents[2]
@@ -188,6 +190,10 @@ def test_a_bench_that_is_stopped_leaves_nothing_queued(folder, length, phase, pr
     for line in process.stderr:
         if line.startswith(phase):
             break
+    with RunStore.open("results.db", mode="write") as store:  # somebody queues the very same one
+        (mine,) = store.benches()
+        same = PlannedRun(mine.spec, mine.identity, mine.fingerprint, command="emabench bench")
+        store.add_run(same, force=True)
     for _ in range(presses):
         process.send_signal(signal.SIGINT)
         time.sleep(0.1)
@@ -196,8 +202,9 @@ def test_a_bench_that_is_stopped_leaves_nothing_queued(folder, length, phase, pr
     assert "leaked" not in rest
     assert presses == 2 or "its steps are lost" in rest
     with closing(sqlite3.connect("results.db")) as database:
-        assert database.execute("SELECT kind, state FROM jobs").fetchall() == [
-            ("bench", "cancelled")
+        assert database.execute("SELECT kind, state FROM jobs ORDER BY state").fetchall() == [
+            ("bench", "cancelled"),
+            ("bench", "queued"),
         ]
     assert check("results.db") == []
 

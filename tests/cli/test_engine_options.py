@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from seeding import ENVIRONMENT, plan
 
-from emabench.artifacts.layout import JOURNAL, LOG, attempt_folder
+from emabench.artifacts.layout import CHECKPOINT, JOURNAL, LOG, WEIGHTS, attempt_folder
 from emabench.queue.journal import Journal
 from emabench.records import CostReading, MetricPoint
 from emabench.store import RunStore
@@ -52,6 +53,27 @@ def test_what_goes_on_although_it_is_cancelled_is_asked_to_stop(emabench, runnin
     assert emabench(["cancel", claim.job_id]).code == 0
     assert emabench(["sync"]).out.startswith("nothing to do")
     assert stop.read_text() == "now"
+
+
+def test_jobs_of_another_store_are_left_alone(emabench, running):
+    claim, _ = running
+    with RunStore.open("other.db", mode="write"):
+        pass
+    asked = ["sync", "--db", "other.db", "--artifacts", "results-artifacts"]
+    assert emabench(asked).out.startswith("nothing to do")
+    assert not (attempt_folder(Path("results-artifacts"), claim.job_id, 1) / "stop").exists()
+
+
+def test_files_of_a_job_that_ended_without_its_driver_come_back(emabench, running):
+    claim, journal = running
+    journal.finish(claim, results={"online_top1": 40.0}, cost=CostReading(train_s=1.0))
+    shutil.move("results-artifacts", "bucket")
+    for name in (*WEIGHTS, CHECKPOINT):
+        (attempt_folder(Path("bucket"), claim.job_id, 1) / name).write_text(name)
+    url = f"file://{Path('bucket').resolve()}"
+    assert emabench(["sync", "--artifacts", url]).out.endswith("attempt 1: done\n")
+    place = attempt_folder(Path("results-artifacts"), claim.job_id, 1)
+    assert {file.name for file in place.iterdir()} == {LOG, *WEIGHTS}
 
 
 def test_the_artifacts_may_be_a_url(emabench, running):

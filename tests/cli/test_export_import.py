@@ -251,7 +251,22 @@ DAMAGE = [
     (replaced("1", "jobs", 0, "metrics", 0, "step"), "metrics.step: '1' is not a whole number"),
     (replaced([{"name": "top1", "value": 1.0, "correct": "%", "correct_count": 1}],
               "jobs", 0, "results"), "results.correct: "),
+    *((replaced([{"name": "top1", "value": 1.0, "correct": correct, "correct_count": count}],
+                "jobs", 0, "results"), f"not the bits of {count} images")
+      for correct, count in (("AA==", -9), ("AA==", 9), ("AA==", 2**31 - 1), (None, 8),
+                             ("AA==", None))),
+    (replaced([["few images"]], "warnings"), "['few images'] is not text"),
+    (replaced("few images", "warnings"), "is not a list of texts"),
 ]  # fmt: skip
+
+
+def test_a_key_that_stands_twice_is_damage(emabench, runs):
+    emabench(["export", "-o", "a.jsonl"])
+    text = Path("a.jsonl").read_text("utf-8")
+    Path("bad.jsonl").write_text(text.replace('"name":', '"name": "x", "name":', 1))
+    result = emabench(["import", "bad.jsonl", "--db", "target.db"])
+    assert result.code == 1
+    assert "line 2 of the bundle is damaged: the key name twice" in result.err.replace("'", "")
 
 
 @pytest.mark.parametrize(("change", "words"), DAMAGE)

@@ -216,5 +216,8 @@ def test_the_seeds_of_a_budget_are_continued_up_to_the_last_look():
     assert (looks.pairs, seeds) == ((5, 8, 12, 20), list(range(3, 23)))
     looks, seeds = planned_looks(budget, list(range(9)))
     assert (looks.pairs, seeds) == ((5, 8), list(range(8)))
-    with pytest.raises(UsageError, match="the first look is at 5 pairs, too many for 4 seeds"):
-        planned_looks(budget, [0, 1, 2, 3])
+    looks, seeds = planned_looks(budget, [0, 1, 2, 3, 4, 4, 5, 6])
+    assert (looks.pairs, seeds) == ((5,), [0, 1, 2, 3, 4]), "a seed that stands twice is one"
+    for few in ([0, 1, 2, 3], [0, 0, 1, 2, 3]):
+        with pytest.raises(UsageError, match="the first look is at 5 pairs, too many for 4 seeds"):
+            planned_looks(budget, few)

@@ -14,7 +14,7 @@ from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.cli.options.spec_flags import takes_spec_flags
 
 if TYPE_CHECKING:
-    from emabench.records import PlannedRun, RunRecord
+    from emabench.records import RunRecord
 
 PANEL = "Run"
 
@@ -61,27 +61,32 @@ def command(
     with listener(err()) as on_event:
         plans = bench_plans(ctx.params, steps=steps, seconds=seconds, on_event=on_event)
     place = Workplace(artifacts_folder(db, artifacts))
+    mine: list[str] = []
     try:
-        outcomes, benches = execute(plans, db=db, place=place, force=True)
+        outcomes, benches = execute(
+            plans, db=db, place=place, force=True, on_queued=lambda bench: mine.append(bench.id)
+        )
     except InterruptedRunError as error:
-        lost = _cancel(plans, db)
+        lost = _cancel(mine, db)
         hint = "its steps are lost; run it again" if lost else "'compare --bench' prints it"
         raise InterruptedRunError(error.message, hint=hint) from None
     except KeyboardInterrupt:
-        _cancel(plans, db)
+        _cancel(mine, db)
         raise
     _print(list(benches.values()), db=db, json=json)
     raise_unless_done(outcomes, what="benches")
 
 
-def _cancel(plans: Sequence[PlannedRun], db: str) -> bool:
-    """Leave no bench in the queue: half of one is worth nothing. Return whether one was there."""
+def _cancel(mine: Sequence[str], db: str) -> bool:
+    """Leave none of these benches in the queue: half of one is worth nothing.
+
+    Returns:
+        Whether one was there.
+    """
     from emabench.store import RunStore
 
-    mine = {plan.fingerprint for plan in plans}
     with RunStore.open(db, mode="write") as store:
-        found = [bench for bench in store.benches() if bench.fingerprint in mine]
-        return bool(store.queue.cancel([job.id for bench in found for job in bench.jobs]))
+        return bool(store.queue.cancel(mine))  # a bench has one job, whose id it has
 
 
 def _print(benches: Sequence[RunRecord], *, db: str, json: bool) -> None:

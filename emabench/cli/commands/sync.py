@@ -35,11 +35,12 @@ def command(
     from emabench.engines.remote import dismiss, take_in
     from emabench.report.tables.queue_table import attempt_values, job_title
 
+    root = local_artifacts(db, artifacts)
     is_url = artifacts is not None and "://" in artifacts
-    exchange = Exchange(artifacts if is_url and artifacts else str(local_artifacts(db, artifacts)))
+    exchange = Exchange(artifacts if is_url and artifacts else str(root))
     rows: list[dict[str, Any]] = []
     with existing_store(db) as store:
-        for attempt, state in take_in(store, exchange, store.queue.running()):
+        for attempt, state in take_in(store, exchange, store.queue.running(), root):
             rows.append(attempt_values(attempt) | {"state": state.value})
             if not json:
                 typer.echo(f"{job_title(attempt)}, attempt {attempt.number}: {state}")

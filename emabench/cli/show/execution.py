@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from emabench.events import RunFinished
     from emabench.queue.worker import Workplace
-    from emabench.records import PlannedRun, RunRecord
+    from emabench.records import PlannedRun, QueuedRun, RunRecord
 
 
 def execute(
-    plans: Sequence[PlannedRun], *, db: str, place: Workplace, force: bool
+    plans: Sequence[PlannedRun],
+    *,
+    db: str,
+    place: Workplace,
+    force: bool,
+    on_queued: Callable[[QueuedRun], None] = lambda run: None,
 ) -> tuple[list[RunFinished], dict[str, RunRecord]]:
     """Work on plans as ``engines.local.execute`` does, with progress on stderr, until Ctrl-C.
 
@@ -30,7 +35,13 @@ def execute(
     try:
         with StopRequest() as stop, listener(err()) as on_event:
             outcomes, runs = local.execute(
-                plans, db=db, place=place, force=force, on_event=on_event, stop=stop
+                plans,
+                db=db,
+                place=place,
+                force=force,
+                on_event=on_event,
+                stop=stop,
+                on_queued=on_queued,
             )
     except InterruptedRunError as error:
         raise InterruptedRunError(error.message, hint="the same command resumes it") from None

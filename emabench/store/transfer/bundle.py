@@ -58,6 +58,7 @@ from sqlalchemy.orm import Session, selectinload, undefer
 from emabench.errors import DataError
 from emabench.records import JobKind, JobState
 from emabench.spec.experiment import unreadable
+from emabench.spec.plain import unique_pairs
 from emabench.store.runs.labels import LONGEST_NOTE, TAG
 from emabench.store.schema import tables
 from emabench.store.schema.tables import (
@@ -234,6 +235,16 @@ class BundledMetric(_Row):
 class BundledResult(_row(Result, "job_id")):  # type: ignore[misc]
     """One final figure."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        bits, images = self.correct, self.correct_count
+        is_known = bits is not None and images is not None
+        if (bits, images) != (None, None) and not (
+            is_known and images >= 0 and len(bits) == math.ceil(images / 8)
+        ):
+            raise ValueError(f"correct of {self.name} are not the bits of {images} images")
+        return self
+
 
 class BundledJob(_row(Job, "experiment_id")):  # type: ignore[misc]
     """A job that is finished."""
@@ -261,7 +272,7 @@ class BundledJob(_row(Job, "experiment_id")):  # type: ignore[misc]
 class BundledRun(_row(Experiment, "id")):  # type: ignore[misc]
     """A run: a pretraining with its evaluations, a separate evaluation, or a bench."""
 
-    warnings: Annotated[list[Any], _or("is not a list")]
+    warnings: Annotated[list[PlainText], _or("is not a list of texts")]
     studies: list[PlainText] = Field(default_factory=list)
     """Missing in a bundle of a store that knew no studies."""
     tags: list[Tag] = Field(default_factory=list)
@@ -378,7 +389,8 @@ def bundled_runs(lines: Iterable[str]) -> Iterator[tuple[int, BundledRun]]:
             expected = _announced(line)
             continue
         try:
-            run = BundledRun.model_validate(json.loads(line, parse_constant=_refuse))
+            read = json.loads(line, parse_constant=_refuse, object_pairs_hook=unique_pairs)
+            run = BundledRun.model_validate(read)
         except (ValueError, RecursionError) as error:
             raise damaged(number, _in_words(error)) from None
         count += 1

@@ -95,9 +95,11 @@ def test_in_pieces_it_says_the_same(tmp_path, store, claim):
     for size in range(0, len(content) + 7, 7):
         words, end = read_words(content[taken:size])
         taken += end
-        list(ingest.take(words))
+        list(ingest.take(words, waited_s=500.0 if ingest.begun else 5.0))
     assert taken == len(content)
-    assert store.job(claim.job_id).state is JobState.DONE
+    job = store.job(claim.job_id)
+    assert job.state is JobState.DONE
+    assert job.attempts[0].cost.queue_s == 6.0, "what it worked is no waiting"
 
 
 def test_an_attempt_that_was_ended_takes_no_more_words(tmp_path, store, claim):

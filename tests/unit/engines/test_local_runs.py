@@ -1,0 +1,18 @@
+"""Runs of the foreground, as the one who started them hears of them."""
+
+from seeding import plan
+
+from emabench.engines.local import _RunTeller
+from emabench.records import JobState
+from emabench.store import RunStore
+
+
+def test_a_run_that_somebody_removed_is_cancelled(tmp_path):
+    plans = [plan(seed=seed) for seed in range(2)]
+    with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
+        queued = [store.add_run(each) for each in plans]
+        teller = _RunTeller(plans, queued, lambda event: None)
+        store.remove([queued[1].id])
+        ends = teller.ends(store)
+    assert [end.state for end in ends] == [JobState.QUEUED, JobState.CANCELLED]
+    assert ends[1].reason == "removed by the user"
