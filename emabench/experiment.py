@@ -206,6 +206,8 @@ def pretrain(
         trainer = fresh()
         revisions = training_revisions(spec, trainer.learner.backbone[0], dataset)
         on_event(RevisionsFound(tuple(revisions)))
+        made = spec.model_copy(update={"max_steps": spec.extends.step})
+        revisions_of_extended = training_revisions(made, trainer.learner.backbone[0], dataset)
         owner = training_owner(spec)
         with meter.phase("checkpoint"):
             trainer, resumed = at_its_start(
@@ -216,6 +218,7 @@ def pretrain(
                 extended=extended,
                 owner=owner,
                 revisions=revisions,
+                revisions_of_extended=revisions_of_extended,
                 on_event=on_event,
             )
 

@@ -46,9 +46,7 @@ class Queue(nn.Module):
         self.enqueued += keys.shape[1]
 
 
-def fit_queue_size(
-    method: str, options: Any, train_images: int, batch_size: int
-) -> tuple[SpecModel, list[str]]:
+def fit_queue_size(options: Any, train_images: int, batch_size: int) -> tuple[SpecModel, list[str]]:
     """Clamp ``queue_size`` to the training set: a longer queue would hold an image twice.
 
     Returns:
@@ -65,5 +63,5 @@ def fit_queue_size(
         )
     if size <= train_images:
         return options, []
-    warning = f"{method}: queue_size {size} clamped to the {train_images} training images"
+    warning = f"method.options.queue_size={size} is clamped to the {train_images} training images"
     return options.model_copy(update={"queue_size": train_images}), [warning]

@@ -53,7 +53,7 @@ class LeJEPA(Method):
     def begin_step(self, generator: Generator) -> None:
         """Draw the directions [E, K] that the embeddings are looked at along."""
         directions = torch.randn(self.slices.shape, generator=generator)
-        self.slices.copy_(directions / directions.norm(dim=0))
+        self.slices.copy_(directions / directions.norm(dim=0), non_blocking=True)
 
     def loss(self, online: Views, target: Views) -> Tensor:
         """Weighted mean of SIGReg and invariance, each the mean over the views."""

@@ -50,7 +50,7 @@ class MoCo(Method):
         cls, options: Options, train_images: int, batch_size: int
     ) -> tuple[SpecModel, list[str]]:
         """Clamp the queue to the training set."""
-        return fit_queue_size("moco", options, train_images, batch_size)
+        return fit_queue_size(options, train_images, batch_size)
 
     def loss(self, online: Views, target: Views) -> Tensor:
         """Mean over both views of the cross entropy of the own key among the queue's."""

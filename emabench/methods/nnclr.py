@@ -54,7 +54,7 @@ class NNCLR(Method):
         cls, options: Options, train_images: int, batch_size: int
     ) -> tuple[SpecModel, list[str]]:
         """Clamp the support set to the training set."""
-        return fit_queue_size("nnclr", options, train_images, batch_size)
+        return fit_queue_size(options, train_images, batch_size)
 
     def predict(self, embeddings: Tensor) -> Tensor:
         """Predict the neighbour of the other view."""

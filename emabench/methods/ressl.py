@@ -57,7 +57,7 @@ class ReSSL(Method):
         cls, options: Options, train_images: int, batch_size: int
     ) -> tuple[SpecModel, list[str]]:
         """Clamp the queue to the training set."""
-        return fit_queue_size("ressl", options, train_images, batch_size)
+        return fit_queue_size(options, train_images, batch_size)
 
     def loss(self, online: Views, target: Views) -> Tensor:
         """Mean cross entropy between the relations of a view and those of its target."""

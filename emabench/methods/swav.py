@@ -61,7 +61,7 @@ class SwAV(Method):
         cls, options: Options, train_images: int, batch_size: int
     ) -> tuple[SpecModel, list[str]]:
         """Clamp the queue to the training set."""
-        return fit_queue_size("swav", options, train_images, batch_size)
+        return fit_queue_size(options, train_images, batch_size)
 
     @classmethod
     def revisions(cls, options: Options, *, epochs: int, epoch_images: int) -> dict[str, bool]:

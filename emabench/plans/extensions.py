@@ -97,7 +97,13 @@ def extension_plan(
     )
     command = shlex.join(["emabench", "run", "--extend", run.id, "--epochs", str(epochs)])
     plan = experiment.resolve(spec, command=command, name=name, kept=kept, on_event=on_event)
-    _check_the_same(run, plan.identity, revisions)
+    _check_the_same(run, plan.identity)
+    today = experiment.resolve(before, command=command, kept=kept)
+    if names_in(today.identity, PRETRAINING) != revisions:
+        raise UsageError(
+            f"{run.title} was trained before a fix that concerns it",
+            hint=f"train it again: {run.command or 'emabench run'} --force --keep checkpoints",
+        )
     note = _schedules_note(before.pretrain, extends, epochs)
     on_event(Notice(note))
     return replace(plan, study=study, warnings=(*plan.warnings, note))
@@ -122,12 +128,11 @@ def _check(run: RunRecord) -> None:
         )
 
 
-def _check_the_same(run: RunRecord, identity: Mapping[str, object], revisions: object) -> None:
-    """Check that the rest is trained on what the beginning was, and by the same rules.
+def _check_the_same(run: RunRecord, identity: Mapping[str, object]) -> None:
+    """Check that the rest is trained on what the beginning was.
 
     Raises:
         DataError: the images or the weights that it was given are others.
-        UsageError: a fix has changed what the training computes.
     """
     for key, what in {"data": "images", "init": "weights", "teacher": "weights"}.items():
         if identity.get(key) != run.identity.get(key):
@@ -135,11 +140,6 @@ def _check_the_same(run: RunRecord, identity: Mapping[str, object], revisions: o
                 f"{run.title} was trained with other {what} than are there now",
                 hint=f"put its {what} back; 'emabench show' has the digest of their content",
             )
-    if names_in(identity, PRETRAINING) != revisions:
-        raise UsageError(
-            f"{run.title} was trained before a fix that concerns it",
-            hint=f"train it again: {run.command or 'emabench run'} --force --keep checkpoints",
-        )
 
 
 def _schedules_note(before: PretrainSpec, extends: ExtendsSpec, epochs: int) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from timm.layers import BatchNormAct2d
+
 from emabench.data.images import Dataset
 from emabench.data.sources.plugged import DATASET_PLUGINS
 from emabench.device import bind_device
@@ -77,5 +79,10 @@ def training_revisions(spec: PretrainSpec, backbone: Backbone, dataset: Dataset)
     if local.count:
         assert local.size is not None
         sizes.add(local.size)
-    concerned["bf16-small-maps"] = has_miscomputed(bind_device(spec), backbone.model, sizes)
+    device = bind_device(spec)
+    concerned["bf16-small-maps"] = has_miscomputed(device, backbone.model, sizes)
+    if spec.devices > 1:
+        fused = any(isinstance(each, BatchNormAct2d) for each in backbone.model.modules())
+        concerned["sync-batchnorm-activation"] = fused and device.kind != "cpu"
+        concerned["device-drop-masks"] = bool(drop_rates(backbone.model))
     return named(concerned)

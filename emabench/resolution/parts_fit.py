@@ -81,11 +81,22 @@ def check_trainable(
     """Check that the optimiser can train the networks, on as many devices as the spec asks for.
 
     Raises:
-        SpecError: it cannot.
+        SpecError: it cannot, or there is nothing to train.
     """
+    name = f"method {spec.method.name} with backbone {spec.backbone.name}"
     if method.trains:
         build_optimizer(spec.optimizer, nn.Linear(1, 1), spec.batch_size)
         check_device(spec.optimizer, device.kind)
+    elif not any(True for _ in backbone.model.parameters()):
+        raise SpecError(
+            f"{name}: neither has weights",
+            hint="--epochs 0 with another method evaluates this backbone as it is",
+        )
+    if method.tunes_given_weights and len(backbone.block_names) == 1:
+        raise SpecError(
+            f"{name}: it is one block, of which no upper part could be tuned",
+            hint="'emabench backbones' says how many blocks each has; a ViT has one a layer",
+        )
     tuned = spec.optimizer.predictor_lr != 1
     if spec.devices == 1 and not tuned:
         return

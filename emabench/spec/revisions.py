@@ -112,6 +112,23 @@ REVISIONS = (
         "written, and the loss soon was not finite",
         "these convolutions are computed in float32",
     ),
+    Revision(
+        "sync-batchnorm-activation",
+        "pretraining",
+        (),
+        "runs on several accelerators with a timm model whose BatchNorms include the activation "
+        "(EfficientNet, MobileNet, RegNet, DenseNet, …)",
+        "SyncBatchNorm took their place without the activation",
+        "it has the activation",
+    ),
+    Revision(
+        "device-drop-masks",
+        "pretraining",
+        (),
+        "runs on several devices that drop paths or units because `backbone.options` asks for it",
+        "every device dropped the same of its part of a batch",
+        "each drops its own",
+    ),
 )
 """Oldest first. One is only ever added at the end."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -40,7 +41,7 @@ class ProcessGroup(World):
         need no word between the processes: each computes the same from the same gathered tensors.
         """
         if self._device.type != "cpu":
-            nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+            synchronise(learner)
         wrap: Any = DistributedDataParallel
         return wrap(  # type: ignore[no-any-return]
             learner,
@@ -72,6 +73,17 @@ class ProcessGroup(World):
         found: list[Any] | None = [None] * self.size if self.is_first else None
         dist.gather_object(mine, found, dst=0, group=self._host)
         return [] if found is None else found[1:]
+
+
+def synchronise(learner: nn.Module) -> None:
+    """Let BatchNorms take the statistics of the whole batch, in place.
+
+    Those of an average for the evaluation stay as they are: one process alone measures them.
+    """
+    for name, part in list(learner.named_children()):
+        if name != "average":
+            # torch's own forgets the activation in timm's layers that have one.
+            learner.add_module(name, convert_sync_batchnorm(part))
 
 
 class _Gather(torch.autograd.Function):

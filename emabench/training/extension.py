@@ -36,7 +36,7 @@ def extended_state(
     Args:
         extends: the run and its checkpoint.
         folders: of the run's attempts.
-        revisions: names of the changes of numbers that concern the training that goes on.
+        revisions: names of the changes of numbers that concern its steps.
         on_note: called for a checkpoint without a digest of its own.
 
     Raises:

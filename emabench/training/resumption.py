@@ -21,6 +21,7 @@ def at_its_start(
     extended: Sequence[Path],
     owner: str,
     revisions: Sequence[str],
+    revisions_of_extended: Sequence[str],
     on_event: Listener,
 ) -> tuple[Trainer, bool]:
     """Return the trainer with the state that it starts from.
@@ -33,6 +34,7 @@ def at_its_start(
         extended: those of the attempts at the run that it extends.
         owner: of its checkpoints.
         revisions: names of the changes of numbers that concern it.
+        revisions_of_extended: those that concern the steps of the run that it extends.
         on_event: listens.
 
     Returns:
@@ -56,6 +58,8 @@ def at_its_start(
         note(f"resumed after step {trainer.step} of {trainer.total_steps}")
         return trainer, True
     if spec.extends.run is not None:
-        state = extended_state(spec.extends, extended, revisions=revisions, on_note=note)
+        state = extended_state(
+            spec.extends, extended, revisions=revisions_of_extended, on_note=note
+        )
         note(take_over(trainer, state, spec.extends))
     return trainer, False

@@ -229,7 +229,8 @@ class Trainer:
         Returns the loss, a detached scalar on the device.
         """
         self._generator.manual_seed(derive(self._spec.seed, "augment", self.step))
-        torch.manual_seed(derive(self._spec.seed, "dropout", self.step))
+        rank = self._world.rank  # the first draws what one device alone does, the others others
+        torch.manual_seed(derive(self._spec.seed, "dropout", self.step, *([rank] if rank else [])))
         self._generator_of_loss.manual_seed(derive(self._spec.seed, "loss", self.step))
         phase = self._meter.clock.phase
         with phase("augment"):

@@ -183,6 +183,17 @@ def test_another_checkpoint_at_its_place_fails_it(store, place):
         extension_plan(parent, 2, artifacts=place / "files")
 
 
+def test_a_fix_that_concerns_the_longer_training_alone_is_no_obstacle(store, place):
+    swav = {"pretrain.method.name": "swav", "pretrain.method.options.queue_from_epoch": 1,
+            "pretrain.method.options.queue_size": 200, "pretrain.batch_size": 64,
+            "pretrain.data.train_subset": 200}  # fmt: skip
+    parent = train(store, planned(1, **swav), place / "files")
+    assert "revisions" not in parent.identity
+    child = train(store, extension_plan(parent, 2, artifacts=place / "files"), place / "files")
+    assert child.state is JobState.DONE
+    assert child.identity["revisions"] == ["swav-unfilled-queue"]
+
+
 @pytest.mark.slow
 def test_what_cannot_be_extended_says_why(store, place):
     parent = store.run("@last")

@@ -46,7 +46,7 @@ def test_a_queue_is_clamped_to_the_data_and_never_shorter_than_the_batch(name):
     method = load_method(name)
     fitted, notes = method.fit_options(method.Options(queue_size=100), 64, 16)
     assert fitted.queue_size == 64
-    assert notes == [f"{name}: queue_size 100 clamped to the 64 training images"]
+    assert notes == ["method.options.queue_size=100 is clamped to the 64 training images"]
     exact = method.Options(queue_size=64)
     assert method.fit_options(exact, 64, 16) == (exact, [])
     with pytest.raises(SpecError, match="smaller than the batch"):
