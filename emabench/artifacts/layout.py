@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
+from emabench.user_paths import home_path
+
 LOG = "log.txt"
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint-previous.pt"
@@ -59,7 +61,7 @@ def artifacts_folder(db: str, artifacts: Path | None) -> Path:
 
 
 def _beside(store: Path) -> Path:
-    place = store.expanduser()
+    place = home_path(store)
     return place.parent / f"{place.stem or 'results'}-artifacts"
 
 

@@ -12,12 +12,13 @@ import socket
 from collections.abc import Iterator
 
 DOWNLOAD_VARIABLE = "EMABENCH_DOWNLOAD"
+_TRUE = ("1", "true", "t", "yes", "y", "on")
 _STALL_SECONDS = 30.0
 
 
 def may_download() -> bool:
     """Return whether the user allows it; the words are those of a flag's variable."""
-    return os.environ.get(DOWNLOAD_VARIABLE, "").strip().lower() in ("1", "true", "yes", "on", "t")
+    return os.environ.get(DOWNLOAD_VARIABLE, "").strip().lower() in _TRUE
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from emabench.errors import NotFoundError
 from emabench.spec.plain import shown
+from emabench.user_paths import home_path
 
 _BETWEEN = "\0"
 """Occurs in no path."""
@@ -39,11 +40,11 @@ def given_path(text: str) -> Path:
     Raises:
         NotFoundError: nothing can be there: nobody has this home, or a name is too long.
     """
+    path = home_path(text)
     try:
-        path = Path(text).expanduser()
         path.exists()
-    except (OSError, RuntimeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise NotFoundError(
             f"{shown(text)} cannot be looked for: {reason}", hint="check the path"
         ) from error

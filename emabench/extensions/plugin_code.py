@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from emabench.errors import NotFoundError, PluginError
+from emabench.user_paths import home_path
 
 _MOST_BYTES = 2**20
 _MOST_FILES = 5000
@@ -64,7 +65,7 @@ class PluginCode:
                     hint="name a Python file, such as my_method.py, or a module that is installed",
                 )
             return code
-        path = Path(text).expanduser()
+        path = home_path(text)
         try:
             status = path.stat()
         except OSError as error:

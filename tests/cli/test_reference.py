@@ -14,10 +14,12 @@ from plugged import write_examples
 from emabench import errors
 from emabench.cli.app.discovery import command_names, load_command
 from emabench.cli.app.main import app
+from emabench.records import JobKind
 from emabench.spec import ExperimentSpec, SecondView
 from emabench.spec.experiment import parse_scalar
 from emabench.spec.paths import all_paths
 from emabench.spec.settings import NO_PRESET, preset_names
+from emabench.store.schema.tables import StoreTable
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLI = (DOCS / "reference" / "cli.md").read_text("utf-8")
@@ -130,3 +132,18 @@ def test_the_example_file_is_a_valid_spec():
     fields = yaml.safe_load(text)
     assert fields.pop("preset") in preset_names()
     assert ExperimentSpec.parse(fields).pretrain.ema.scope == "projector"
+
+
+def test_the_store_page_has_every_table_and_kind_of_job():
+    page = (DOCS / "reference" / "store.md").read_text("utf-8")
+    drawing = page.split("```")[1]
+    for table in StoreTable.metadata.tables:
+        assert f"| `{table}` |" in page, table
+        assert table in drawing, table
+    assert all(f"`{kind.value}`" in page for kind in JobKind)
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: path.name)
+def test_every_line_of_a_table_is_closed(path):
+    rows = [line for line in path.read_text("utf-8").splitlines() if line.startswith("| ")]
+    assert [row for row in rows if not row.endswith(" |")] == []

@@ -134,6 +134,7 @@ def test_backbones_are_searched_by_name(emabench):
     assert emabench(["backbones", "--search", "vgg11"]).out.split() == [
         "vgg11", "one", "block", "vgg11_bn", "one", "block",
     ]  # fmt: skip
+    assert emabench(["backbones", "--search", "pixels"]).out.split() == ["pixels", "one", "block"]
     found = read(emabench(["backbones", "--search", "resnet1", "--json"]))["backbones"]
     assert {"name": "resnet18", "family": "resnet", "origin": None} in found
     assert all("resnet1" in backbone["name"] for backbone in found)

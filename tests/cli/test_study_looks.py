@@ -124,6 +124,7 @@ def test_runs_of_other_hardware_are_told_before_the_first_job(mine, emabench):
             "ema.teacher=@last is another run at every look",
         ),
         (["--jobs", "3"], "--jobs applies only with --until settled"),
+        (["--keep", "nothing"], "--keep applies only with --until settled"),
         (["--queue-only"], "--queue-only applies only with --until settled"),
     ],
 )

@@ -1,7 +1,10 @@
 """Wrong input gives one readable line with a hint, the documented exit code, and no traceback."""
 
+import os
+
 import pytest
 from PIL import Image
+from plugged import example_files
 
 SMOKE = ["run", "--preset", "smoke"]
 
@@ -158,3 +161,33 @@ def test_reading_a_store_that_does_not_exist_exits_3_and_creates_none(emabench, 
 )
 def test_the_other_commands(emabench, arguments, code, words):
     assert_one_line(emabench(arguments), code, words)
+
+
+@pytest.mark.parametrize(
+    ("variables", "command"),
+    [
+        ({}, ["list", "--db", "~nobodyx/results.db"]),
+        ({}, ["list", "--db", "sqlite:///~nobodyx/results.db"]),
+        ({}, ["status", "--db", "~nobodyx/results.db"]),
+        ({}, ["methods", "--plugin", "~nobodyx/mine.py"]),
+        ({"EMABENCH_PLUGINS": "~nobodyx/mine.py"}, ["methods"]),
+        ({"EMABENCH_CACHE": "~nobodyx/cache"}, ["run", "--preset", "smoke"]),
+        ({}, ["run", "--preset", "smoke", "--db", "~nobodyx/results.db"]),
+        ({}, ["du", "--db", "~nobodyx/results.db"]),
+    ],
+)
+def test_a_home_that_nobody_has_is_told(emabench, monkeypatch, variables, command):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = emabench(command)
+    assert result.code == 3
+    assert "nobodyx" in result.err
+    assert result.hint
+
+
+def test_a_variable_for_plugins_may_have_empty_entries_as_path_has(emabench, monkeypatch, folder):
+    (folder / "mine.py").write_text(example_files()["simdist.py"])
+    monkeypatch.setenv("EMABENCH_PLUGINS", f"mine.py{os.pathsep}")
+    result = emabench(["methods"])
+    assert (result.code, result.err) == (0, "")
+    assert any(line.split()[:1] == ["mine"] for line in result.out.splitlines())

@@ -57,14 +57,14 @@ def _list(search: str | None, *, json: bool) -> None:
 
     from emabench.cli.app.console import err, print_json
     from emabench.networks.backbone import family_of
-    from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
+    from emabench.networks.backbone_plugins import BACKBONE_PLUGINS, PIXELS
     from emabench.spec.pretrain import SMALL_NETWORKS
 
     entries = BACKBONE_PLUGINS.entries()
     origins = {entry.name: entry.origin for entry in entries if entry.problem is None}
     pattern = search if search is None or set(search) & set("*?[") else f"*{search}*"
     mine = fnmatch.filter(origins, pattern or "*")
-    found = fnmatch.filter(SMALL_NETWORKS, pattern or "*")
+    found = fnmatch.filter([*SMALL_NETWORKS, PIXELS], pattern or "*")
     found += [name for name in timm.list_models(pattern or "") if name not in origins]
     for entry in entries:
         if entry.problem is not None:
@@ -75,9 +75,8 @@ def _list(search: str | None, *, json: bool) -> None:
         )
     models = {each: SMALL_NETWORKS.get(each, {}).get("name", each) for each in found}
     rows = [{"name": each, "family": None, "origin": origins[each]} for each in mine]
-    rows += [
-        {"name": each, "family": family_of(model), "origin": None} for each, model in models.items()
-    ]
+    families = {each: None if each == PIXELS else family_of(models[each]) for each in found}
+    rows += [{"name": n, "family": family, "origin": None} for n, family in families.items()]
     if json:
         print_json({"schema_version": 1, "backbones": rows})
         return

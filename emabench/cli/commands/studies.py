@@ -328,7 +328,7 @@ def plan(
 
 _OF_UNTIL = (
     "queue_only", "engine", "jobs_per_device", "jobs", "address", "partition", "time_limit",
-    "sbatch",
+    "sbatch", "keep",
 )  # fmt: skip
 
 

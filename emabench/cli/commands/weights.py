@@ -17,7 +17,7 @@ from emabench.cli.options.output_forms import JsonOption, OverwriteOption
 from emabench.cli.options.plugin_option import PluginOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.errors import EmabenchError, NotFoundError, UnknownNameError, UsageError
-from emabench.output_file import check_output
+from emabench.user_paths import check_output
 
 PANEL = "Read"
 

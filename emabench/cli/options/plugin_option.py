@@ -13,7 +13,8 @@ from emabench.extensions.named_plugins import PLUGINS_VARIABLE, settings_text
 
 def _export_plugins(context: typer.Context, value: list[Path] | None) -> list[Path] | None:
     if value and not context.resilient_parsing:
-        export_variable(context, PLUGINS_VARIABLE, settings_text(map(str, value)))
+        names = [str(each) for each in value if each.parts]  # PATH may have empty entries too
+        export_variable(context, PLUGINS_VARIABLE, settings_text(names))
     return value
 
 

@@ -130,10 +130,13 @@ def _room(free: int, budget: int | None) -> int:
 
 def _free_disk(folder: Path) -> int | None:
     """Return the free bytes where the folder is or would be; None where nothing can be written."""
-    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    if not (place.is_dir() and os.access(place, os.W_OK)):
+    try:
+        place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        if not (place.is_dir() and os.access(place, os.W_OK)):
+            return None
+        return shutil.disk_usage(place).free
+    except OSError:  # it cannot even be looked at
         return None
-    return shutil.disk_usage(place).free
 
 
 def _shown(count: int) -> str:

@@ -23,6 +23,7 @@ import platformdirs
 from filelock import FileLock
 
 from emabench.data.cache.channels import ChannelHistogram, ChannelStatistics, channel_statistics
+from emabench.user_paths import home_path
 
 _FORMAT = 1
 _BLOCK = 2**24
@@ -40,7 +41,7 @@ def cache_folder(given: Path | None = None) -> Path:
     if given is not None:
         return given
     named = os.environ.get("EMABENCH_CACHE")
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("emabench"))
+    return home_path(named) if named else Path(platformdirs.user_cache_dir("emabench"))
 
 
 @contextlib.contextmanager

@@ -117,7 +117,7 @@ def load_encoded(
     mode = settle_mode(
         3 * size**2 * total,
         folder=cache.folder,
-        is_cached=all(map(cache.find, keys, shapes)),
+        is_cached=all(cache.find(k, s) for k, s in zip(keys, shapes, strict=True) if s[0]),
     )
     kept, done = [], 0
     for split, key, shape in zip(splits, keys, shapes, strict=True):

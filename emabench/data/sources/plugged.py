@@ -81,7 +81,7 @@ def load_plugged(spec: DataSpec, found: PluggedDataset, cache: ImageCache) -> So
         )
     folder = None if spec.data_dir is None else given_path(spec.data_dir)
     try:
-        given = found.read(*([folder] if found.reads_dir else []))
+        given = _sound(found.read(*([folder] if found.reads_dir else [])), spec.dataset)
     except EmabenchError:
         raise
     except Exception as error:  # whatever its author did not think of
@@ -90,7 +90,7 @@ def load_plugged(spec: DataSpec, found: PluggedDataset, cache: ImageCache) -> So
             f"data set {spec.dataset}: its plugin fails: {type(error).__name__}: {reason}",
             hint="does it need data.data_dir? mend it, or ask its author",
         ) from error
-    return array_source(_sound(given, spec.dataset), spec, cache)
+    return array_source(given, spec, cache)
 
 
 def _sound(given: Any, name: str) -> ImageArrays:

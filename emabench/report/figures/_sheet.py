@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emabench.errors import EmabenchError, UsageError
-from emabench.output_file import check_output
 from emabench.records import RunRecord
 from emabench.table import counted
+from emabench.user_paths import check_output
 from emabench.version import __version__
 
 if TYPE_CHECKING:

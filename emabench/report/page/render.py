@@ -16,8 +16,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from emabench.errors import EmabenchError, UsageError
-from emabench.output_file import check_output
 from emabench.report.page.content import PageContent
+from emabench.user_paths import check_output
 
 _ASSETS = resources.files("emabench.report.page") / "assets"
 _ENDINGS = (".html", ".htm")

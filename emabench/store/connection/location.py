@@ -9,6 +9,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from emabench.errors import NotFoundError, StoreError, StoreLostError, UsageError
+from emabench.user_paths import home_path
 
 MISSING_HINT = "emabench run creates one; --db or EMABENCH_DB chooses another"
 _EXAMPLE = "postgresql://user@host/name"
@@ -39,7 +40,7 @@ class Location:
         if not text.strip():
             raise UsageError("the store has no name", hint="for example --db results.db")
         if "://" not in text:
-            return cls(text, path=Path(text).expanduser())
+            return cls(text, path=home_path(text))
         try:
             url = make_url(text)
         except (ArgumentError, ValueError):
@@ -52,7 +53,7 @@ class Location:
         if not url.database or url.database == ":memory:":
             raise UsageError("a store in memory would be lost", hint="for example --db results.db")
         _check_names_a_file(url)
-        return cls(url.database, path=Path(url.database).expanduser())
+        return cls(url.database, path=home_path(url.database))
 
 
 def store_label(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from emabench.output_file import check_output
+from emabench.user_paths import check_output
 
 
 @contextmanager

@@ -91,6 +91,11 @@ def test_memory_stands_in_for_a_disk_that_cannot_be_written(
     assert settled(10, blocked)[0] is CacheMode.NONE
 
 
+def test_a_folder_that_cannot_even_be_looked_at_is_no_cache(tmp_path: Path) -> None:
+    mode, _ = settled(10, tmp_path / ("x" * 300))
+    assert mode in (CacheMode.RAM, CacheMode.DISK)  # by what the version of Python makes of it
+
+
 def test_read_ahead_takes_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_mode.read_ahead_bytes() == 2**30
     monkeypatch.setenv("EMABENCH_CACHE_BUDGET", "64M")

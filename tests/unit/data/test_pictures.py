@@ -13,6 +13,7 @@ import pytest
 from conftest_images import tinted
 from PIL import EpsImagePlugin, Image
 
+from emabench.data.cache import cache_mode
 from emabench.data.cache.image_rows import FileImages
 from emabench.data.decode import decode, inspect
 from emabench.data.images import Dataset, load_dataset
@@ -326,7 +327,7 @@ def test_a_link_to_itself_is_named(make_tree: MakeTree) -> None:
         load(root)
 
 
-def test_a_flat_folder_has_no_labels(make_tree: MakeTree) -> None:
+def test_a_flat_folder_has_no_labels(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_tree()
     flat = root.parent / "flat"
     flat.mkdir()
@@ -339,6 +340,10 @@ def test_a_flat_folder_has_no_labels(make_tree: MakeTree) -> None:
     assert (len(data.train), len(data.test)) == (18, 0)
     assert data.train.labels.tolist() == [0] * 18
     (flat / ".hidden").unlink()
+    with monkeypatch.context() as full, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        full.setattr(cache_mode, "_free_disk", lambda folder: 10)
+        assert isinstance(load(flat).train.images, np.memmap), "it lies in the cache"
     part = load(flat, train_subset=5)
     assert len(part.train) == 5
     with pytest.raises(DataError, match="test_subset=3, but there are 0 test images"):

@@ -121,5 +121,5 @@ def test_what_will_not_work_is_said(tmp_path, cache):
     for name, kind, message in cases:
         with pytest.raises(kind, match=message):
             recognise(str(tmp_path / name), cache_dir=cache)
-    with pytest.raises(NotFoundError, match="cannot be looked for"):
+    with pytest.raises(NotFoundError, match="a home that nobody has here"):
         recognise("~nobody-of-this-name/images", cache_dir=cache)

@@ -7,8 +7,9 @@ import sys
 import pytest
 from plugged import example_files, install, write_examples
 
+from emabench.data.images import load_dataset
 from emabench.data.sources.plugged import DATASET_PLUGINS
-from emabench.errors import NotFoundError, PluginError, UnknownNameError
+from emabench.errors import DataError, NotFoundError, PluginError, UnknownNameError
 from emabench.extensions.installed_plugins import installed_plugins
 from emabench.extensions.named_plugins import named_plugins, use_plugins
 from emabench.extensions.plugin_code import PluginCode
@@ -17,7 +18,7 @@ from emabench.extensions.plugins_at_hand import has_plugins
 from emabench.methods import METHOD_PLUGINS, load_method
 from emabench.networks.backbone import build_backbone
 from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
-from emabench.spec import BackboneSpec
+from emabench.spec import BackboneSpec, DataSpec
 
 SIMDIST = example_files()["simdist.py"]
 TWOCONVS = example_files()["twoconvs.py"]
@@ -233,6 +234,7 @@ def test_only_files_and_modules_can_be_named(tmp_path, monkeypatch):
         ("no_such_module", NotFoundError, "there is no module no_such_module"),
         ("../up", NotFoundError, "there is no module ../up"),
         ("folder.py", PluginError, "no regular file"),
+        ("~nobodyx/mine.py", NotFoundError, "a home that nobody has here"),
     ):
         with pytest.raises(kind, match=words):
             name(text)
@@ -240,6 +242,31 @@ def test_only_files_and_modules_can_be_named(tmp_path, monkeypatch):
     name("mine.py")
     monkeypatch.chdir("/")
     assert [each.place for each in named_plugins()] == [str(tmp_path / "mine.py")]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("None", "gives a NoneType, not ImageArrays"),
+        ("ImageArrays(2, PAIR, PAIR)", "fails: TypeError"),
+        ("ImageArrays(('a', 'b'), PAIR, None)", "fails: TypeError"),
+        ("ImageArrays(('a', 'b'), ([X[0], X[:2]], [0, 1]), PAIR)", "fails: ValueError"),
+        ("ImageArrays(('a',), PAIR, PAIR)", "gives 1 classes"),
+        ("ImageArrays(('a', 'b'), PAIR, (X, [0, 1, 2]))", "gives test labels that are no index"),
+    ],
+)
+def test_a_data_set_that_makes_none_is_named(tmp_path, given, words):
+    source = (
+        "import numpy as np\n"
+        "from emabench.plugin import ImageArrays, dataset\n"
+        "X = np.zeros((3, 8, 8), np.uint8)\n"
+        "PAIR = (X, [0, 1, 0])\n"
+        "@dataset(licence='none')\n"
+        f"def odd():\n    return {given}\n"
+    )
+    name(write(tmp_path / "odd.py", source))
+    with pytest.raises(DataError, match=f"^data set odd: its plugin {words}"):
+        load_dataset(DataSpec(dataset="odd"), cache_dir=tmp_path / "cache")
 
 
 def test_a_plugin_without_end_is_refused(tmp_path):

@@ -31,9 +31,11 @@ from emabench.data.sources.tree import IMAGE_SUFFIXES
 from emabench.errors import DataError, NotFoundError, SpecError
 from emabench.spec.data import DataSpec
 from emabench.spec.plain import shown, unique_pairs
+from emabench.user_paths import home_path
 
 _FORMAT = 2
 _MOST_SHARDS = 100_000
+_MOST_BRACES = 50
 _MOST_TEXT = 2**20
 """Bytes of the member that says the class."""
 _LABEL_KEYS = ("label", "class", "class_name", "cls", "target")
@@ -118,25 +120,36 @@ def shards_of(place: str) -> dict[str, list[Path]]:
         raise SpecError(
             f"{shown(place)} is no file", hint="shards are read from the disk: copy them there"
         )
-    files = [given_path(name) for name in sorted(set(_expanded(place, [0])))]
+    if place.count("{") > _MOST_BRACES:
+        raise SpecError(
+            f"the pattern has more than {_MOST_BRACES} braces", hint="name the shards more simply"
+        )
+    names = set(_expanded(place, [0]))
+    if len(names) > _MOST_SHARDS:
+        raise _means_too_many()
+    files = [given_path(name) for name in sorted(names)]
     if not files:
         raise SpecError(
             f"the pattern {shown(place)} means no file",
             hint="the smaller number comes first, as in train-{000..007}.tar",
         )
-    begins = Path(f"{place[: place.index('{')]}…").expanduser()
+    begins = home_path(f"{place[: place.index('{')]}…")
     return by_split(files, begins.parent)
+
+
+def _means_too_many() -> SpecError:
+    return SpecError(
+        f"the pattern means more than {_MOST_SHARDS:,} files", hint="name fewer shards"
+    )
 
 
 def _expanded(text: str, made: list[int]) -> Iterator[str]:
     """Yield what the braces of a text stand for: ``{000..007}``, ``{a,b}``, one within another."""
+    made[0] += 1
+    if made[0] > 2 * _MOST_SHARDS:  # names, and what they come from
+        raise _means_too_many()
     match = re.search(r"\{([^{}]*)\}", text)
     if match is None:
-        made[0] += 1
-        if made[0] > _MOST_SHARDS:
-            raise SpecError(
-                f"the pattern means more than {_MOST_SHARDS:,} files", hint="name fewer shards"
-            )
         yield text
         return
     numbers = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", match[1])

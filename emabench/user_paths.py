@@ -1,12 +1,13 @@
-"""Where a command may write the file that the user names."""
+"""Paths that a user names: where they lead, and where a command may write."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from pathlib import Path
 
-from emabench.errors import UsageError
+from emabench.errors import NotFoundError, UsageError
 
 _KINDS = {
     stat.S_IFCHR: "a device",
@@ -15,6 +16,20 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
 }
 """What a rename would replace as if it were a file."""
+
+
+def home_path(text: str | os.PathLike[str]) -> Path:
+    """Return a path, ``~`` read as a home; nothing has to be there.
+
+    Raises:
+        NotFoundError: nobody has this home.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise NotFoundError(
+            f"{os.fspath(text)!r} begins with a home that nobody has here", hint="check the path"
+        ) from None
 
 
 def check_output(path: Path) -> None:
