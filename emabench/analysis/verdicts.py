@@ -78,8 +78,8 @@ def judge(
 ) -> Verdict | None:
     """Return the verdict of a comparison, the first that fits; None without an interval.
 
-    Equal differences of an accuracy come from its coarse steps, not from certainty: they are
-    inconclusive.
+    Equal differences of an accuracy come from its coarse steps, not from certainty: they have the
+    spread of one test image, and are inconclusive where the number of images is unknown.
 
     Args:
         paired: arm against baseline.
