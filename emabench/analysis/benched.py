@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import geometric_mean
@@ -21,16 +23,19 @@ _COSTS_NOTHING = ("decay", "final_decay", "schedule", "decay_batch")
 
 
 def step_times(bench: RunRecord, points: Sequence[MetricPoint]) -> list[list[float]]:
-    """Return the milliseconds of every step, arm by arm.
+    """Return the milliseconds of every step, arm by arm; only of rounds in which all have one.
 
     Args:
         bench: a finished bench.
         points: its metrics.
     """
-    return [
-        [point.value for point in points if point.name == f"{STEPS}{index}"]
-        for index in range(len(_arms(bench)))
-    ]
+    names = [f"{STEPS}{index}" for index in range(len(_arms(bench)))]
+    rounds: dict[int, dict[str, float]] = defaultdict(dict)
+    for point in points:
+        if 0 < point.value < math.inf:  # NaN is unknown
+            rounds[point.step][point.name] = point.value
+    whole = [each for _, each in sorted(rounds.items()) if all(name in each for name in names)]
+    return [[each[name] for each in whole] for name in names]
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,15 @@ class _Bench:
 
 @dataclass(frozen=True)
 class Benches:
-    """Finished benches, and which of them tells of a run: the newest whose steps are like its own.
+    """Finished benches, and which of them tells of a run: one whose steps are like its own.
 
-    Alike are steps of one method, network, optimiser, augmentation, batch and image size, on one
-    kind of device with one precision and as many threads. Seed, epochs, images, learning rate and
-    decay do not count.
+    Of several it is the one with the most arms, so that the means of arms are to each other as
+    their ratio says, and of those the newest. Alike are steps of one method, network, optimiser,
+    augmentation, batch and image size, on one kind of device with one precision and as many
+    threads. Seed, epochs, images, learning rate and decay do not count.
     """
 
-    newest_first: tuple[_Bench, ...]
+    in_order: tuple[_Bench, ...]
 
     @classmethod
     def of(
@@ -69,12 +75,12 @@ class Benches:
                 times = step_times(bench, points.get(bench.id, ()))
                 arms = zip(_arms(bench), times, strict=True)
                 found.append(_Bench(likeness, {_ema(ema): steps for ema, steps in arms if steps}))
-        return cls(tuple(reversed(found)))
+        return cls(tuple(sorted(found, key=lambda bench: len(bench.arms))[::-1]))
 
     def step_ms(self, run: RunRecord) -> float | None:
         """Return the milliseconds of a step like that of a run, the mean of their logarithms."""
         likeness, arm = _step(run)
-        for bench in self.newest_first:
+        for bench in self.in_order:
             if bench.likeness == likeness and arm in bench.arms:
                 return geometric_mean(bench.arms[arm])
         return None
@@ -87,11 +93,11 @@ class Benches:
             others: of the arm that it is compared with.
 
         Returns:
-            The ratio of the newest bench that has both on one device; None where none has, as for
+            The ratio of the first bench that has both on one device; None where none has, as for
             arms that differ in something else than their EMA.
         """
         steps, references = dict.fromkeys(map(_step, runs)), dict.fromkeys(map(_step, others))
-        for bench in self.newest_first:
+        for bench in self.in_order:
             for (likeness, arm), (other, reference) in itertools.product(steps, references):
                 alike = bench.likeness == likeness == other
                 if alike and arm != reference and {arm, reference} <= set(bench.arms):

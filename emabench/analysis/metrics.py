@@ -257,8 +257,8 @@ _METRICS = _by_name(
             "ratio",
             False,
             _of_no_run,
-            note="bench_step_ms: a step in the newest 'emabench bench' of the same settings; its "
-            "intervals are over steps that took turns, not over seeds",
+            note="bench_step_ms: a step in 'emabench bench' with the same settings; its intervals "
+            "are over steps that took turns, not over seeds; of two benches only ratios compare",
             role="cost",
             over="steps",
         ),

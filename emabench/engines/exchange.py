@@ -7,8 +7,9 @@ fetches what the job goes on from, and sends what is new every few seconds.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,15 @@ class Exchange:
         return [(job_id, attempt_number(Path(folder))) for job_id, folder in parts]
 
     @contextlib.contextmanager
-    def workspace(self, job_id: str, attempt: int, needs: Iterable[str]) -> Iterator[Path]:
+    def workspace(
+        self, job_id: str, attempt: int, needs: Mapping[str, Iterable[str]]
+    ) -> Iterator[Path]:
         """Give a node the folder of artefacts to work in.
 
         Args:
             job_id: the job.
             attempt: its attempt, which the driver has announced there.
-            needs: jobs whose weights it needs, or their checkpoint.
+            needs: names of the files that it needs of other jobs, by their ids.
 
         Raises:
             EngineError: what the driver left is not to be seen from here.
@@ -101,8 +104,8 @@ class Exchange:
         with tempfile.TemporaryDirectory(prefix="emabench-") as folder:
             root = Path(folder)
             self.fetch(root, job_id, (*CHECKPOINTS, LOG))
-            for needed in needs:
-                self.fetch(root, needed, (*CHECKPOINTS, *WEIGHTS))
+            for needed, names in needs.items():
+                self.fetch(root, needed, names)
             yield root
 
     def fetch(self, root: Path, job_id: str, names: Iterable[str]) -> None:
@@ -117,13 +120,12 @@ class Exchange:
                 self._files.get_file(path, str(partial))
                 partial.replace(target)
 
-    def offer(self, root: Path, job_id: str) -> None:
-        """Copy checkpoints and weights of a job here from a folder, where they are not yet."""
-        for folder in attempt_folders(root, job_id):
-            for name in (*CHECKPOINTS, *WEIGHTS):
-                source, target = folder / name, self._path(job_id, attempt_number(folder), name)
-                if source.exists() and not self._files.exists(target):
-                    self._send(source, target)
+    def offer(self, root: Path, job_id: str, names: Iterable[str]) -> None:
+        """Copy files of a job here from a folder, where they are not yet."""
+        for folder, name in itertools.product(attempt_folders(root, job_id), names):
+            source, target = folder / name, self._path(job_id, attempt_number(folder), name)
+            if source.exists() and not self._files.exists(target):
+                self._send(source, target)
 
     def announce(self, root: Path, job_id: str, attempt: int) -> None:
         """Copy the log here that the driver began: a node that sees it sees the right place."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from emabench.artifacts.layout import LOG, attempt_folder
 from emabench.engines.exchange import NOW, Exchange, Sender
-from emabench.engines.ticket import Ticket, needed_jobs
+from emabench.engines.ticket import Ticket, needed_files
 from emabench.errors import EngineError
 from emabench.version import __version__
 
@@ -45,7 +45,7 @@ def make_attempt(ticket: str, asked: Callable[[], bool] = lambda: False) -> int:
         )
     claim = order.claim
     exchange = Exchange(order.artifacts)
-    with exchange.workspace(claim.job_id, claim.attempt, needed_jobs(claim)) as root:
+    with exchange.workspace(claim.job_id, claim.attempt, needed_files(claim)) as root:
         folder = attempt_folder(root, claim.job_id, claim.attempt)
         sender = None if exchange.is_shared else exchange.sender(root, claim.job_id, claim.attempt)
         with (folder / LOG).open("ab") as log, _signals_held_back():

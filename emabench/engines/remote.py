@@ -10,7 +10,7 @@ from typing import Protocol
 
 from emabench.artifacts.layout import CHECKPOINT, CHECKPOINTS, JOURNAL, LOG, WEIGHTS, Keep
 from emabench.engines.exchange import NOW, SOFTLY, Exchange
-from emabench.engines.ticket import Ticket, needed_jobs
+from emabench.engines.ticket import Ticket, needed_files
 from emabench.errors import FencedError
 from emabench.queue.attempt import begin_log
 from emabench.queue.failure import Failure
@@ -20,6 +20,8 @@ from emabench.queue.submission import Task
 from emabench.records import Claim, JobKind, JobState, RunningAttempt
 from emabench.store.run_store import RunStore
 
+_ENDS = (Failed, Finished, Released)
+"""The words that an attempt ends with."""
 _LOOK_SECONDS = {True: 0.5, False: 2.0}
 """Between two looks into the exchange, where it is a shared folder and where it is not."""
 _LAST_LOOKS = 6
@@ -140,8 +142,9 @@ class RemoteJob:
         if self._exchange.is_shared:
             return
         claim, root = self.task.claim, self.task.place.artifacts
-        for job_id in (claim.job_id, *needed_jobs(claim)):
-            self._exchange.offer(root, job_id)
+        self._exchange.offer(root, claim.job_id, (*CHECKPOINTS, *WEIGHTS))
+        for job_id, names in needed_files(claim).items():
+            self._exchange.offer(root, job_id, names)
         self._exchange.announce(root, claim.job_id, claim.attempt)
         self._logged = self.task.log.stat().st_size
 
@@ -197,11 +200,11 @@ def take_in(
         if not words:
             continue
         claim = Claim(attempt.job_id, attempt.kind, attempt.number, attempt.spec, None, 0.0)
-        ingest = Ingest(store, claim)
-        for _ in ingest.take(words):
-            pass
-        if ingest.over and not exchange.is_shared:
+        if not exchange.is_shared and any(isinstance(word, _ENDS) for word in words):
+            # Before the store knows: who is interrupted here comes again.
             exchange.fetch(root, attempt.job_id, (LOG, *WEIGHTS))
+        for _ in Ingest(store, claim).take(words):
+            pass
         state = store.queue.states([attempt.job_id]).get(attempt.job_id)
         if state is not None:
             yield attempt, state
@@ -223,5 +226,5 @@ def dismiss(store: RunStore, exchange: Exchange) -> None:
         if exchange.asked_to_stop(job_id, number):
             continue
         words, _ = read_words(exchange.read(job_id, number, JOURNAL))
-        if not any(isinstance(word, Failed | Finished | Released) for word in words):
+        if not any(isinstance(word, _ENDS) for word in words):
             exchange.ask_to_stop(job_id, number, NOW)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import TypeAdapter
 
-from emabench.artifacts.layout import Keep
+from emabench.artifacts.layout import CHECKPOINTS, WEIGHTS, Keep
 from emabench.records import Claim, JobKind
 from emabench.spec.paths import value_at
 from emabench.spec.pretrain import given_runs
@@ -82,11 +82,14 @@ class Ticket:
 _TICKET = TypeAdapter(Ticket)
 
 
-def needed_jobs(claim: Claim) -> tuple[str, ...]:
-    """Return the jobs whose weights or checkpoint an attempt needs, its own aside."""
-    if claim.kind is JobKind.PRETRAIN:
-        extended = value_at(claim.spec, "pretrain.extends.run")
-        needed = [*given_runs(claim.spec["pretrain"]), extended]
+def needed_files(claim: Claim) -> dict[str, tuple[str, ...]]:
+    """Return the names of the files that an attempt needs of other jobs, by their ids."""
+    if claim.kind is not JobKind.PRETRAIN:
+        weights = claim.depends_on or claim.spec.get("weights")
+        needed = {} if weights is None else {weights: WEIGHTS}
     else:
-        needed = [claim.depends_on or claim.spec.get("weights")]
-    return tuple(each for each in needed if each is not None and not Path(each).is_absolute())
+        needed = dict.fromkeys(given_runs(claim.spec["pretrain"]), WEIGHTS)
+        extended = value_at(claim.spec, "pretrain.extends.run")
+        if extended is not None:
+            needed[extended] = (*needed.get(extended, ()), *CHECKPOINTS)
+    return {job_id: names for job_id, names in needed.items() if not Path(job_id).is_absolute()}

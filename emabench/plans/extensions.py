@@ -55,6 +55,7 @@ def extension_plan(
         DataError: the images, or the weights that it was given, are others now.
     """
     from emabench import experiment
+    from emabench.data.load_with_progress import loading_once
     from emabench.resolution.identity import training_owner
     from emabench.training.checkpoint import load_checkpoint
     from emabench.training.extension import kept_checkpoint
@@ -96,9 +97,10 @@ def extension_plan(
         update={"pretrain": before.pretrain.model_copy(update=changes), "profile": False}
     )
     command = shlex.join(["emabench", "run", "--extend", run.id, "--epochs", str(epochs)])
-    plan = experiment.resolve(spec, command=command, name=name, kept=kept, on_event=on_event)
-    _check_the_same(run, plan.identity)
-    today = experiment.resolve(before, command=command, kept=kept)
+    with loading_once():
+        plan = experiment.resolve(spec, command=command, name=name, kept=kept, on_event=on_event)
+        _check_the_same(run, plan.identity)
+        today = experiment.resolve(before, command=command, kept=kept)
     if names_in(today.identity, PRETRAINING) != revisions:
         raise UsageError(
             f"{run.title} was trained before a fix that concerns it",

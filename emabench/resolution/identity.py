@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from timm.layers import BatchNormAct2d
 
 from emabench.data.images import Dataset
@@ -15,7 +16,7 @@ from emabench.extensions.plugin_reference import PLUGINS
 from emabench.extensions.plugin_shelf import Plugin
 from emabench.extensions.plugins_at_hand import plugins_used
 from emabench.methods import METHOD_PLUGINS, load_method
-from emabench.methods._method import Method
+from emabench.methods._method import Method, TrainingSet
 from emabench.networks.backbone import Backbone
 from emabench.networks.backbone_plugins import BACKBONE_PLUGINS
 from emabench.networks.drop_rates import drop_rates
@@ -84,5 +85,10 @@ def training_revisions(spec: PretrainSpec, backbone: Backbone, dataset: Dataset)
     if spec.devices > 1:
         fused = any(isinstance(each, BatchNormAct2d) for each in backbone.model.modules())
         concerned["sync-batchnorm-activation"] = fused and device.kind != "cpu"
-        concerned["device-drop-masks"] = bool(drop_rates(backbone.model))
+        with torch.random.fork_rng(devices=[]):
+            heads = (
+                method.build_projector(options, backbone.feature_dim),
+                method(options, backbone.feature_dim, TrainingSet(1, 1, tokens=backbone.tokens)),
+            )
+        concerned["device-drop-masks"] = bool(drop_rates(backbone.model, *heads))
     return named(concerned)

@@ -125,7 +125,8 @@ REVISIONS = (
         "device-drop-masks",
         "pretraining",
         (),
-        "runs on several devices that drop paths or units because `backbone.options` asks for it",
+        "runs on several devices that drop paths or units because `backbone.options`, or a method "
+        "of one's own, asks for it",
         "every device dropped the same of its part of a batch",
         "each drops its own",
     ),

@@ -10,6 +10,7 @@ import pytest
 from seeding import ENVIRONMENT, plan
 
 from emabench.artifacts.layout import CHECKPOINT, JOURNAL, LOG, WEIGHTS, attempt_folder
+from emabench.engines.exchange import Exchange
 from emabench.queue.journal import Journal
 from emabench.records import CostReading, MetricPoint
 from emabench.store import RunStore
@@ -64,13 +65,16 @@ def test_jobs_of_another_store_are_left_alone(emabench, running):
     assert not (attempt_folder(Path("results-artifacts"), claim.job_id, 1) / "stop").exists()
 
 
-def test_files_of_a_job_that_ended_without_its_driver_come_back(emabench, running):
+def test_files_of_a_job_that_ended_without_its_driver_come_back(emabench, running, monkeypatch):
     claim, journal = running
     journal.finish(claim, results={"online_top1": 40.0}, cost=CostReading(train_s=1.0))
     shutil.move("results-artifacts", "bucket")
     for name in (*WEIGHTS, CHECKPOINT):
         (attempt_folder(Path("bucket"), claim.job_id, 1) / name).write_text(name)
     url = f"file://{Path('bucket').resolve()}"
+    with monkeypatch.context() as broken:
+        broken.setattr(Exchange, "fetch", lambda *arguments: (_ for _ in ()).throw(OSError("gone")))
+        assert emabench(["sync", "--artifacts", url]).code != 0
     assert emabench(["sync", "--artifacts", url]).out.endswith("attempt 1: done\n")
     place = attempt_folder(Path("results-artifacts"), claim.job_id, 1)
     assert {file.name for file in place.iterdir()} == {LOG, *WEIGHTS}

@@ -191,3 +191,8 @@ def test_a_variable_for_plugins_may_have_empty_entries_as_path_has(emabench, mon
     result = emabench(["methods"])
     assert (result.code, result.err) == (0, "")
     assert any(line.split()[:1] == ["mine"] for line in result.out.splitlines())
+
+
+def test_a_folder_is_no_plugin(emabench, folder):
+    result = emabench(["methods", "--plugin", "."])
+    assert_one_line(result, 3, "there is no module . for --plugin", "name a Python file")

@@ -13,7 +13,10 @@ from emabench.extensions.named_plugins import PLUGINS_VARIABLE, settings_text
 
 def _export_plugins(context: typer.Context, value: list[Path] | None) -> list[Path] | None:
     if value and not context.resilient_parsing:
-        names = [str(each) for each in value if each.parts]  # PATH may have empty entries too
+        source = context.get_parameter_source("plugin")
+        is_typed = source is not None and source.name == "COMMANDLINE"
+        # The variable may have empty entries, as PATH may; they are read as the current folder.
+        names = [str(each) for each in value if is_typed or each.parts]
         export_variable(context, PLUGINS_VARIABLE, settings_text(names))
     return value
 

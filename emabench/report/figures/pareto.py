@@ -307,7 +307,9 @@ class ParetoPicture(Picture):
                 f"no run has both {metric.name} and {cost.name}",
                 hint="choose others with --metric and --cost; emabench show lists what a run has",
             )
-        notes = (*arms.notes, *left_out(f"without {metric.name} or {cost.name}", missing))
+        about = [each.note for each in (metric, cost) if each.note is not None]
+        missed = left_out(f"without {metric.name} or {cost.name}", missing)
+        notes = (*arms.notes, *about, *missed)
         points = [
             ParetoPoint(label, paid, value, not _is_beaten(paid, value, found, metric, cost))
             for label, paid, value in found

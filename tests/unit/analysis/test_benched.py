@@ -101,14 +101,28 @@ def test_an_arm_has_the_mean_step_of_the_bench_and_the_ratio_of_its_turns(path):
     assert any("intervals are over steps" in note for note in found.notes)
 
 
-def test_the_newest_bench_that_has_both_arms_tells(path):
-    bench(path, [("none", OLD), ("projector", NONE), ("full", OLD)])
+def test_of_several_benches_that_with_the_most_arms_tells_and_then_the_newest(path):
+    bench(path, [("none", FULL), ("full", NONE)])
     bench(path, [("none", NONE), ("full", FULL)])
+    bench(path, [("none", OLD)])
     bench(path, [("full", OLD), ("none", OLD)], finished=False)
     found = cells(path)
     assert found["full"].baseline.value == pytest.approx(paired_ratio(FULL, NONE).value)
-    assert found["projector"].baseline.value == pytest.approx(paired_ratio(NONE, OLD).value)
+    assert found["full"].mean / found["none"].mean == pytest.approx(found["full"].baseline.value)
     assert found["none"].mean == pytest.approx(geometric_mean(NONE))
+    bench(path, [("none", OLD), ("projector", NONE), ("full", OLD)])
+    found = cells(path)
+    assert found["projector"].baseline.value == pytest.approx(paired_ratio(NONE, OLD).value)
+    assert found["none"].mean == pytest.approx(OLD[0])
+
+
+@pytest.mark.parametrize("steps", [[0.0, *FULL[1:]], [float("nan"), *FULL[1:]], [-1.0, *FULL[1:]]])
+def test_only_rounds_in_which_all_arms_have_a_time_count(path, steps):
+    bench(path, [("none", NONE), ("full", steps)])
+    bench(path, [("none", NONE[:3]), ("projector", FULL)])
+    found = cells(path)
+    assert found["full"].baseline.value == pytest.approx(paired_ratio(FULL[1:], NONE[1:]).value)
+    assert found["projector"].baseline.n == 3
 
 
 @pytest.mark.parametrize(
