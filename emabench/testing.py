@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from emabench import experiment
@@ -62,6 +63,8 @@ _READS = (
     torch.ops.aten.masked_select.default,
 )
 """What a device has to be waited for: a number, a truth value, a size that depends on values."""
+_COPIES = (Tensor.tolist, Tensor.numpy, Tensor.cpu)
+"""The same, by what a CPU does without an operation."""
 _CPU = Device(torch.device("cpu"), "fp32")
 _STOPPED_AFTER = 6
 
@@ -157,11 +160,22 @@ def _step_without_reads(trainer: Trainer, batch: Batch) -> Tensor:
     with ExitStack() as rest_of_the_step:
 
         def after_the_draws(*_: Any) -> None:
+            rest_of_the_step.enter_context(_NothingIsCopied())
             rest_of_the_step.enter_context(_NothingIsRead())  # type: ignore[no-untyped-call]
 
         begin = trainer.learner.register_forward_pre_hook(after_the_draws)
         rest_of_the_step.callback(begin.remove)
         return trainer.train_step(batch)
+
+
+class _NothingIsCopied(TorchFunctionMode):
+    """Inside it no tensor is copied to Python or to the CPU, which a CPU itself does unseen."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        assert func not in _COPIES, f"a step asks for values by {func}: a GPU would have to wait"
+        return func(*args, **(kwargs or {}))
 
 
 class _NothingIsRead(TorchDispatchMode):

@@ -12,7 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 
+from emabench.device import Device
 from emabench.errors import EmabenchError
 from emabench.jobs import bench
 from emabench.records import PlannedRun
@@ -207,6 +209,37 @@ def test_a_bench_that_is_stopped_leaves_nothing_queued(folder, length, phase, pr
             ("bench", "queued"),
         ]
     assert check("results.db") == []
+
+
+class TurnTaker:
+    """An arm that only says when its turn was."""
+
+    def __init__(self, name, log):
+        self.name, self.log, self.batches = name, log, iter(range(99))
+
+    def step(self, batch, *, sampled, counts):
+        self.log.append((self.name, batch, sampled, counts))
+
+
+def test_arms_take_turns_on_the_same_batch_and_another_one_begins_each_round():
+    log = []
+    arms = [TurnTaker(name, log) for name in "abc"]
+    cpu = Device(torch.device("cpu"), "fp32")
+    bench._take_turns(arms, 3, cpu, lambda event: None, lambda: False)
+    assert [f"{name}{batch}" for name, batch, *_ in log] == [
+        *("a0", "b0", "c0"),
+        *("b1", "c1", "a1"),
+        *("c2", "a2", "b2"),
+    ]
+    assert all(sampled and counts for *_, sampled, counts in log), "on a CPU it delays nothing"
+
+
+def test_a_device_that_works_ahead_has_every_fourth_round_sampled_and_not_counted():
+    log = []
+    ahead = Device(torch.device("cuda"), "fp32")
+    bench._take_turns([TurnTaker("a", log)], 4, ahead, lambda event: None, lambda: False)
+    assert [sampled for _, _, sampled, _ in log] == [True, False, False, False, True, False]
+    assert all(sampled != counts for *_, sampled, counts in log)
 
 
 def test_peak_memory_that_cannot_be_measured_is_an_error(capfd):

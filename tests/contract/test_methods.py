@@ -15,11 +15,9 @@ CASES = [(method, scope) for method in method_names() for scope in scopes_of(met
 
 
 def cases(*fast_scopes):
-    """Every case; those of other scopes are marked slow."""
-    return [
-        pytest.param(*case, marks=() if case[1] in fast_scopes else pytest.mark.slow)
-        for case in CASES
-    ]
+    """Every case; those of other scopes are marked slow, unless a method has one scope only."""
+    fast = {case for case in CASES if case[1] in fast_scopes or len(scopes_of(case[0])) == 1}
+    return [pytest.param(*case, marks=() if case in fast else pytest.mark.slow) for case in CASES]
 
 
 @pytest.mark.parametrize(("method", "scope"), cases("layer2", "from:layer4", "block1"))

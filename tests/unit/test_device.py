@@ -53,7 +53,9 @@ def test_threads_are_restored():
 def test_memory_that_was_freed_serves_the_next_step():
     program = textwrap.dedent(
         """
-        import resource, torch
+        import ctypes, resource, torch
+
+        ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: faults are of small pages
         from emabench import device
 
         def faults_of_the_last_step():

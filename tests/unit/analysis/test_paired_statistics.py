@@ -34,6 +34,15 @@ def test_a_ratio_is_the_geometric_mean_with_t_on_the_logs(pairs):
         assert np.log([got.low, got.high]) == pytest.approx([expected.low, expected.high], rel=1e-6)
 
 
+def test_a_bootstrap_is_that_of_scipy_and_not_t():
+    values = [0.1, 0.4, 0.2, 1.9, 0.3, 0.5, 0.2, 0.6]
+    got, plain = (paired_difference(values, [0.0] * 8, kind) for kind in ("bca", "t"))
+    known = stats.bootstrap((values,), np.mean, method="BCa", rng=np.random.default_rng(0))
+    assert (got.low, got.high) == pytest.approx(tuple(known.confidence_interval))
+    assert got.low > plain.low + 0.1
+    assert got.high > plain.high + 0.1
+
+
 def test_one_pair_has_no_interval_and_no_pair_no_comparison():
     alone = paired_difference([3.0], [1.0])
     assert (alone.value, alone.low, alone.high, alone.n) == (2.0, None, None, 1)

@@ -34,6 +34,7 @@ def ratio(low, high, *, n=5):
         (-0.5, 0.6, Verdict.INCONCLUSIVE),
         (-0.6, 0.6, Verdict.INCONCLUSIVE),
         (-0.6, 0.0, Verdict.INCONCLUSIVE),
+        (0.0, 0.6, Verdict.NOT_WORSE),
     ],
 )
 def test_the_first_verdict_that_fits_is_given(low, high, verdict):
@@ -94,6 +95,7 @@ FASTER, SLOWER, UNSURE = ratio(1.2, 1.4), ratio(0.7, 0.9), ratio(0.9, 1.2)
         (difference(-0.4, 0.4), SLOWER, "no"),
         (difference(-0.9, 0.9), SLOWER, "no"),
         (difference(-0.4, 0.4), UNSURE, "undecided"),
+        (difference(-0.4, 0.4), ratio(1.0, 1.0), "no"),
         (difference(-0.9, -0.1), UNSURE, "no"),
         (None, FASTER, "undecided"),
         (difference(-0.4, 0.4), None, "undecided"),

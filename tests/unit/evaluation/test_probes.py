@@ -112,6 +112,18 @@ def test_the_penalty_is_chosen_on_held_out_training_images():
     assert 0 < probe.holdout_top1 <= 100
 
 
+def test_held_out_images_are_not_fitted_and_are_drawn_by_seed_from_every_class():
+    labels = torch.arange(90) % 3
+    noise = torch.randn(90, 200, generator=torch.Generator().manual_seed(0))
+    spec = LinearSpec(weight_decays=(1e-5, 1e-4), holdout=0.5)
+    probe = fit_linear_probe(spec, noise, labels, 3, seed=0)
+    assert probe.holdout_top1 < 60, "there is nothing to learn but what was fitted"
+    drawn = [linear._holdout(labels, 3, 0.2, seed) for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert all(labels[each].bincount().tolist() == [6, 6, 6] for each in drawn)
+
+
 @pytest.mark.parametrize(
     ("accuracies", "edge"),
     [
