@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from statistics import geometric_mean
 
@@ -34,15 +35,21 @@ HARDLY = [60 * 1.05 ** (0.5 + sign) for sign in (-1, 1, -1, 1)]
 METRICS = "top1,bench_step_ms"
 
 
-@pytest.fixture
-def path(tmp_path):
-    found = tmp_path / "results.db"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    found = tmp_path_factory.mktemp("made") / "results.db"
     with RunStore.open(str(found), mode="write") as store:
         for scope in ("none", "full", "projector"):
             for seed in range(2):
                 planned = plan(ema_scope=scope, seed=seed)
                 complete(store, planned, top1=60.0 + seed + len(scope))
     return found
+
+
+@pytest.fixture
+def path(made, tmp_path):
+    """A store of three scopes with two seeds each, without a bench."""
+    return shutil.copy(made, tmp_path / "results.db")
 
 
 def bench(path, arms, *, environment=ENVIRONMENT, finished=True, **fields):
