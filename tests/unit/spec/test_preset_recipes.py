@@ -81,3 +81,14 @@ def test_a_preset_has_valid_options_for_every_method(name, preset):
     given = pretraining(name, preset).method
     options = load_method(name).parse_options(name, given.options)
     assert given.options.items() <= options.model_dump().items()
+
+
+@pytest.mark.parametrize("preset", ["cifar100", "imagenet100", "stl10"])
+@pytest.mark.parametrize("name", ["lejepa", "ijepa"])
+def test_absolute_rates_follow_the_peak_of_the_batch(name, preset):
+    shares = []
+    for each in ("cifar10", preset):
+        pretrain = pretraining(name, each)
+        peak = pretrain.optimizer.lr * pretrain.batch_size / pretrain.optimizer.lr_batch
+        shares.append([pretrain.schedule.warmup_lr / peak, pretrain.schedule.final_lr / peak])
+    assert shares[1] == pytest.approx(shares[0])

@@ -147,3 +147,21 @@ def test_studies_are_read_without_torch():
         "assert not {'torch', 'timm'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_rates_of_published_recipes_are_for_their_batch():
+    for spec in specs("decay-and-batch", "gpu"):
+        optimizer, recipe = spec.pretrain.optimizer, specs("projector-vs-full", "gpu")
+        known = {r.pretrain.method.name: r.pretrain.optimizer for r in recipe}
+        wanted = known.get(spec.pretrain.method.name, optimizer)
+        assert (optimizer.lr, optimizer.lr_batch or 256) == (wanted.lr, wanted.lr_batch or 256)
+    of_cpu = {spec.pretrain.optimizer.lr_batch for spec in specs("decay-and-batch", "cpu")}
+    assert of_cpu == {64}
+
+
+@pytest.mark.parametrize(("name", "budget"), CASES)
+def test_no_rate_ends_above_its_peak(name, budget):
+    for spec in specs(name, budget):
+        pretrain = spec.pretrain
+        scale = pretrain.batch_size / (pretrain.optimizer.lr_batch or pretrain.batch_size)
+        assert pretrain.schedule.final_lr < pretrain.optimizer.lr * scale
