@@ -97,6 +97,12 @@ class DataError(EmabenchError):
     """Images that cannot be read, or files that do not make a data set."""
 
 
+class OtherImagesError(DataError):
+    """Images that are not those that a job was queued for."""
+
+    may_pass = False
+
+
 class StoreError(EmabenchError):
     """A file that is no store, or a store that cannot be reached or written."""
 

@@ -23,7 +23,7 @@ from emabench.cost.meter import CostMeter
 from emabench.data.images import Dataset
 from emabench.data.load_with_progress import load_data
 from emabench.device import bind_device
-from emabench.errors import SpecError
+from emabench.errors import OtherImagesError, SpecError
 from emabench.evaluation.accuracies import accuracies
 from emabench.evaluation.floors import floors
 from emabench.evaluation.weights_file import check_origin, load_weights
@@ -166,6 +166,7 @@ def pretrain(
     profile: bool = False,
     world: World = ALONE,
     given: Given = NOTHING,
+    images: str | None = None,
 ) -> Outcome:
     """Train a resolved spec and leave the weights of its backbones in a folder.
 
@@ -182,11 +183,13 @@ def pretrain(
         profile: whether to leave a trace of some steps in the folder.
         world: the processes that train together; the first one writes the files.
         given: the weights that the spec names; see ``given_weights``.
+        images: digest of those that are expected; None: whatever is there.
 
     Raises:
         TrainingError: the loss is not finite.
         InterruptedRunError: it was stopped; a checkpoint is there.
         CheckpointError: the one that it is to go on from is gone, or another one.
+        OtherImagesError: the images are not those that are expected.
     """
     device = bind_device(spec)
     with (
@@ -194,7 +197,7 @@ def pretrain(
         torch.random.fork_rng(devices=[]),
     ):
         with meter.phase("data_prep"):
-            dataset = load_data(spec.data, on_event)
+            dataset = _expected(images, load_data(spec.data, on_event))
         assert (given.init is None, given.teacher is None) == (
             spec.init is None,
             spec.ema.teacher is None,
@@ -240,11 +243,26 @@ def pretrain(
     return Outcome(results, cost, {})
 
 
+def _expected(digest: str | None, found: Dataset) -> Dataset:
+    """Return images, if they are those that a job was queued for.
+
+    Raises:
+        OtherImagesError: they are others.
+    """
+    if digest not in (None, found.content_hash):
+        raise OtherImagesError(
+            f"the images of {found.name} are not those that the run was queued for",
+            hint="put them back, or give its command again for those that are there now",
+        )
+    return found
+
+
 def evaluate(
     spec: ExperimentSpec,
     *,
     weights: Path,
     trained_with: Sequence[str] = (),
+    images: Mapping[str, str] | None = None,
     on_event: Listener,
     meter: CostMeter,
 ) -> Outcome:
@@ -254,22 +272,30 @@ def evaluate(
         spec: the resolved experiment.
         weights: file of the backbone.
         trained_with: names of the revisions that its pretraining had.
+        images: digests of those that are expected, by title, ``""`` for the first; of a title that
+            is left out, and for None, whatever is there.
         on_event: listens.
         meter: measures.
 
     Raises:
         WeightsError: the file cannot be read, or does not fit the backbone.
+        OtherImagesError: the images are not those that are expected.
     """
     device = bind_device(spec.pretrain)
     threads = spec.pretrain.threads or torch.get_num_threads()
     with devices.threads(threads), torch.random.fork_rng(devices=[]):
         with meter.phase("data_prep"):
-            dataset = load_data(spec.evaluation.data or spec.pretrain.data, on_event)
-            further = {each.title: load_data(each, on_event) for each in spec.evaluation.also}
-        images = {*dataset.revisions}
+            known = images or {}
+            first = load_data(spec.evaluation.data or spec.pretrain.data, on_event)
+            dataset = _expected(known.get(""), first)
+            further = {
+                each.title: _expected(known.get(each.title), load_data(each, on_event))
+                for each in spec.evaluation.also
+            }
+        of_images = {*dataset.revisions}
         if spec.evaluation.data is None:  # then the pretraining names them, unless it was before
-            images -= {*trained_with}
-        concerned = knn_revisions(spec.evaluation.knn, dataset) | dict.fromkeys(images, True)
+            of_images -= {*trained_with}
+        concerned = knn_revisions(spec.evaluation.knn, dataset) | dict.fromkeys(of_images, True)
         on_event(RevisionsFound(tuple(named(concerned))))
         if spec.weights is None or not Path(spec.weights).is_absolute():  # those of a run
             check_origin(weights, spec.pretrain, lambda text: on_event(Notice(text)))

@@ -261,6 +261,14 @@ class RunRecord:
         return self.kind is JobKind.LINEAR_EVAL
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen unless somebody asks for it.
+
+        It is not its state: a run whose evaluation was cancelled may still be training.
+        """
+        return all(job.state.is_finished for job in self.jobs)
+
+    @property
     def is_profiled(self) -> bool:
         """Whether a trace was written, so that what it cost is compared with nothing."""
         return bool(self.spec.get("profile"))
@@ -446,6 +454,9 @@ class Claim:
     """SHA-256 of the weights that a separate evaluation was resolved for."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Digests of the weights that a training was resolved for: ``init``, ``teacher``."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the images that the run was resolved for: of those that it trains on (``data``),
+    and of those that it is evaluated on, by title (``""`` for the first)."""
     plugins: tuple[str, ...] = ()
     """References of the plugins that the job needs."""
     revisions: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ class _Order:
     extended: tuple[Path, ...]
     profile: bool
     given: Given
+    images: str | None
     pipe: Connection
 
 
@@ -86,6 +87,7 @@ def pretrain(
     readings: Readings,
     profile: bool = False,
     given: Given = NOTHING,
+    images: str | None = None,
 ) -> Outcome:
     """Train a resolved spec as ``experiment.pretrain`` does, on ``spec.devices`` devices.
 
@@ -100,13 +102,14 @@ def pretrain(
         readings: takes what was measured.
         profile: whether the first process leaves a trace.
         given: the weights that the spec names.
+        images: digest of those that are expected; None: whatever is there.
 
     Raises:
         EmabenchError: as ``experiment.pretrain``, or a process died.
     """
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
-    order = _Order(spec, folder, tuple(earlier), tuple(extended), profile, given, theirs)
+    order = _Order(spec, folder, tuple(earlier), tuple(extended), profile, given, images, theirs)
     launch = _Launch(order)
     launch.start()
     outcome: Outcome | _Failed | None = None
@@ -216,6 +219,7 @@ def _train(order: _Order) -> None:
                 meter=meter,
                 profile=order.profile and world.is_first,
                 given=order.given,
+                images=order.images,
                 world=world,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from emabench.extensions.plugins_at_hand import check_plugins
 from emabench.jobs import bench, multi_device
 from emabench.queue.attempt_writer import AttemptWriter
 from emabench.queue.heartbeat import Heartbeat
-from emabench.records import Claim, JobKind
+from emabench.records import Claim, CostReading, JobKind
 from emabench.spec import ExperimentSpec
 from emabench.training.given_weights import NOTHING, given_weights
 from emabench.training.weights import weights_file
@@ -103,8 +104,9 @@ def work(
     except EmabenchError as error:
         writer.fail(claim, reason=error.message, cost=None, retry=error.may_pass)
         raise
-    meter: Meter = CostMeter(device) if count == 1 else multi_device.Readings()
+    meter: Meter | None = None
     try:
+        meter = CostMeter(device) if count == 1 else multi_device.Readings()
         with Heartbeat(writer, claim, seconds=place.heartbeat_s) as heartbeat:
 
             def hear(event: Event) -> None:
@@ -124,19 +126,26 @@ def work(
     except (FencedError, StoreError):
         raise
     except (InterruptedRunError, KeyboardInterrupt) as interruption:
-        writer.release(claim, reason=str(interruption) or "interrupted", cost=meter.read())
+        writer.release(claim, reason=str(interruption) or "interrupted", cost=_cost(meter))
         raise
     except EmabenchError as error:
-        writer.fail(claim, reason=error.message, cost=meter.read(), retry=error.may_pass)
+        writer.fail(claim, reason=error.message, cost=_cost(meter), retry=error.may_pass)
         raise
     except Exception as error:
         _log.exception("job %s failed", claim.job_id)
         reason = f"{type(error).__name__}: {error}"
-        writer.fail(claim, reason=reason, cost=meter.read(), retry=True)
+        writer.fail(claim, reason=reason, cost=_cost(meter), retry=True)
         raise
     cost = replace(outcome.cost, queue_s=claim.queued_s)
     writer.finish(claim, results=outcome.results, cost=cost, correct=outcome.correct)
     _tidy(claim, place)
+
+
+def _cost(meter: Meter | None) -> CostReading | None:
+    """Return what an attempt that failed has cost; a device that fails cannot be waited for."""
+    with contextlib.suppress(Exception):
+        return None if meter is None else meter.read()
+    return None
 
 
 def _spec_of(claim: Claim, place: Workplace) -> ExperimentSpec:
@@ -176,6 +185,7 @@ def _run(
             readings=meter,
             profile=spec.profile,
             given=given,
+            images=claim.images.get("data"),
         )
     if claim.kind is JobKind.BENCH:
         return bench.measure(
@@ -197,11 +207,13 @@ def _run(
             meter=meter,
             profile=spec.profile,
             given=given,
+            images=claim.images.get("data"),
         )
     return experiment.evaluate(
         spec,
         weights=_weights(claim, spec, place),
         trained_with=claim.revisions,
+        images=claim.images,
         on_event=on_event,
         meter=meter,
     )

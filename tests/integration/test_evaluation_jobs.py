@@ -1,9 +1,11 @@
 """Finished weights are evaluated again, as a job of its own, in this process."""
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,6 +18,7 @@ from emabench.errors import (
     EmabenchError,
     InterruptedRunError,
     NotFoundError,
+    OtherImagesError,
     SpecError,
     WeightsError,
 )
@@ -378,3 +381,38 @@ def test_torch_is_left_as_it_was(resolve):
     before = torch.get_rng_state()
     resolve()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_job_fails_once_where_the_images_are_others_than_it_was_queued_for(tmp_path):
+    def draw(seed):
+        for split, label in itertools.product(("train", "test"), ("ape", "bee")):
+            place = tmp_path / "images" / split / label
+            place.mkdir(parents=True, exist_ok=True)
+            for number in range(16):
+                pixels = np.random.default_rng([seed, number]).integers(0, 255, (16, 16, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(place / f"{seed}-{number}.png")
+
+    draw(0)
+    point = {
+        "pretrain.data.dataset": "folder", "pretrain.data.data_dir": str(tmp_path / "images"),
+        "pretrain.data.train_subset": None, "pretrain.data.test_subset": None,
+        "pretrain.threads": 1, "pretrain.batch_size": 8, "pretrain.max_steps": 2,
+    }  # fmt: skip
+    plan = experiment.resolve(experiment_at(point, preset="smoke"), command="emabench run")
+    with RunStore.open(str(tmp_path / "results.db"), mode="write") as store:
+        queued = store.add_run(plan)
+
+        def work_on(job):
+            claim = store.queue.claim(job)
+            heard = {"on_event": lambda event: None, "stop": lambda: False}
+            work(store.queue, claim, Workplace(tmp_path / "files"), **heard)
+
+        work_on(queued.pretrain_job)
+        draw(1)
+        with pytest.raises(OtherImagesError, match="not those that the run was queued for"):
+            work_on(queued.eval_job)
+        job = store.job(queued.eval_job)
+        assert (job.state, len(job.attempts)) == (JobState.FAILED, 1)
+        again = store.add_run(replace(plan, spec={**plan.spec}), force=True)
+        with pytest.raises(OtherImagesError):
+            work_on(again.pretrain_job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -155,9 +155,17 @@ def _take(
         threads=experiment.identity.get("threads"),
         weights=experiment.identity.get("weights"),
         given={name: experiment.identity[name] for name in GIVEN if name in experiment.identity},
+        images=_images(experiment.identity),
         plugins=split_needs(taken.device_kind)[1],
         revisions=names_in(experiment.identity, PRETRAINING),
     )
+
+
+def _images(identity: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of images as a claim has them."""
+    data = identity.get("data")
+    known = {"data": data, "": identity.get("evaluation_data", data), **identity.get("also", {})}
+    return {title: digest for title, digest in known.items() if digest is not None}
 
 
 def _is_queued(job: Any) -> ColumnElement[bool]:

@@ -1,5 +1,6 @@
 """An attempt is stale by the observer's clock and by nothing else."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,7 +9,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emabench.queue.heartbeat import StaleWatch
+from emabench.artifacts.layout import attempt_folder
+from emabench.engines.job import is_superseded
+from emabench.errors import FencedError
+from emabench.queue.heartbeat import Heartbeat, StaleWatch
 from emabench.records import JobKind, RunningAttempt
 
 ATTEMPT = RunningAttempt(
@@ -100,3 +104,35 @@ def test_who_never_beats_is_stale_exactly_when_the_seconds_are_over(pauses, seco
 def test_heartbeats_are_watched_without_torch():
     code = "import sys, emabench.queue.heartbeat; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class Silent:
+    """A writer whose disk answers the second time."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def beat(self, claim, progress):
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError("stale file handle")
+        if self.asked == 3:
+            raise FencedError("ended")
+
+
+def test_a_heart_beats_on_after_a_disk_that_did_not_answer():
+    writer = Silent()
+    with Heartbeat(writer, None, seconds=0.001) as heartbeat:
+        heartbeat._thread.join(10)
+        assert heartbeat.lost
+    assert writer.asked == 3
+
+
+def test_an_attempt_whose_job_was_removed_is_superseded(tmp_path):
+    folder = attempt_folder(tmp_path, "a" * 12, 1)
+    folder.mkdir(parents=True)
+    assert not is_superseded(tmp_path, "a" * 12, 1)
+    attempt_folder(tmp_path, "a" * 12, 2).mkdir()
+    assert is_superseded(tmp_path, "a" * 12, 1)
+    shutil.rmtree(folder.parent)
+    assert is_superseded(tmp_path, "a" * 12, 1)

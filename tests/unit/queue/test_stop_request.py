@@ -1,3 +1,4 @@
+import os
 import signal
 import threading
 
@@ -45,3 +46,18 @@ def test_signals_that_are_not_named_stay_as_they_are():
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest(signal.SIGINT):
         assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_note_that_nobody_reads_stops_nothing_else():
+    reader, writer = os.pipe()
+    os.close(reader)
+    before = os.dup(2)
+    os.dup2(writer, 2)
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert stop()
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(writer)

@@ -6,9 +6,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from seeding import ENVIRONMENT, plan
 
 from emabench.artifacts.layout import CHECKPOINT
+from emabench.cost.meter import CostMeter
+from emabench.queue import worker
+from emabench.queue.failure import Failure
 from emabench.queue.submission import Task
 from emabench.queue.supervisor import Slot, Supervisor
 from emabench.queue.worker import Workplace
@@ -83,3 +87,39 @@ def test_what_is_written_after_a_run_was_removed_goes_too(folder):
     assert [end.state for end in tally.ends.values()] == [JobState.CANCELLED]
     assert [file for file in artifacts.rglob("*") if file.is_file()] == [of_another]
     assert [place.name for place in artifacts.iterdir()] == ["0123456789ab"]
+
+
+class FailingEngine(LateEngine):
+    """Its attempts could not record why they failed, and only say it."""
+
+    def submit(self, task):
+        task.log.parent.mkdir(parents=True)
+        ended = Ended(task)
+        ended.failure = Failure("RuntimeError: CUDA error: device-side assert")
+        return ended
+
+
+def test_what_an_attempt_said_is_its_reason_and_not_its_exit_code(folder):
+    with RunStore.open("results.db", mode="write") as store:
+        job = store.add_run(plan()).pretrain_job
+        supervisor = Supervisor(
+            store, "results.db", FailingEngine(store), Workplace(Path("artifacts")),
+            on_event=lambda event: None, stop=lambda: False,
+        )  # fmt: skip
+        supervisor.run(One(store, job), [Slot("cpu")])
+        (attempt,) = store.job(job).attempts
+    assert attempt.reason == "RuntimeError: CUDA error: device-side assert"
+
+
+def test_a_meter_that_fails_hides_no_reason(folder, monkeypatch):
+    monkeypatch.setattr(CostMeter, "read", lambda self: 1 / 0)
+    monkeypatch.setattr(worker.experiment, "pretrain", lambda *_, **__: [][0])
+    with RunStore.open("results.db", mode="write") as store:
+        claim = store.queue.claim(store.add_run(plan(device="cpu")).pretrain_job)
+        with pytest.raises(IndexError):
+            worker.work(
+                store.queue, claim, Workplace(Path("artifacts")),
+                on_event=lambda event: None, stop=lambda: False,
+            )  # fmt: skip
+        (attempt,) = store.job(claim.job_id).attempts
+    assert attempt.reason == "IndexError: list index out of range"
