@@ -40,6 +40,7 @@ _LATEX_SIGN = re.compile(r"(?<![\w)\]])-(?=[\d.])|(?<= )-(?= )")
 _MARKUP = re.compile(r"[\\|*`<]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
 """What Markdown would take for markup; an underscore within a word is none."""
 
+_UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -73,7 +74,7 @@ class Table:
         """Return CSV in full precision; unknown is an empty field, a list is joined by spaces."""
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(self.headers)
+        writer.writerow(map(visible, self.headers))
         writer.writerows([_field(cell) for cell in row] for row in self.rows)
         return stream.getvalue()
 
@@ -151,6 +152,11 @@ def visible(text: str) -> str:
     Names, hosts and reasons may come from somebody else's store. Line ends and tabs stay.
     """
     return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def visible_json(text: str) -> str:
+    """Return JSON with the same, but for what JSON itself escapes, as its own escapes."""
+    return _UNSEEN_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def first_hidden(text: str) -> str | None:

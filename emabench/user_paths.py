@@ -32,6 +32,20 @@ def home_path(text: str | os.PathLike[str]) -> Path:
         ) from None
 
 
+def is_there(path: Path) -> bool:
+    """Whether something lies at a path; where nobody may look, nothing does."""
+    with contextlib.suppress(OSError):
+        return path.exists()
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; where nobody may look, it does not."""
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False
+
+
 def check_output(path: Path) -> None:
     """Refuse a place where something lies that a file must not replace; links are followed.
 

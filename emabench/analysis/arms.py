@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -220,12 +220,22 @@ def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
     """Return method and scope of every arm, as far as needed, and the other fields that differ.
 
     A field that the rest of the label tells is left out: an option that all arms of the method
-    share, or what always changes with another field. So is one that is not set, or null.
+    share, or what always changes with another field. So is one that is not set, or null. Where that
+    leaves two arms with one label, theirs have whole values and paths, and what is null.
 
     Args:
         arms: all that are shown beside each other.
         differing: see ``differing_fields``.
     """
+    labels = _labels(arms, differing, whole=False)
+    twice = {label for label, count in Counter(labels).items() if count > 1}
+    if not twice:
+        return labels
+    whole = _labels(arms, differing, whole=True)
+    return [long if label in twice else label for label, long in zip(labels, whole, strict=True)]
+
+
+def _labels(arms: Sequence[Arm], differing: Sequence[str], *, whole: bool) -> list[str]:
     with_method = len({arm.method for arm in arms}) > 1
     told = told_by_others(arms, differing)
     named = {path: _open_groups(arms, path) for path in differing if path not in told}
@@ -234,9 +244,9 @@ def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
         parts = [arm.method] if with_method else []
         parts.append(arm.scope)
         parts += [
-            _in_label(arm, path)
+            _in_full(arm, path) if whole else _in_label(arm, path)
             for path, groups in named.items()
-            if arm.fields.get(path) is not None and _group(arm, path) in groups
+            if (whole or arm.fields.get(path) is not None) and _group(arm, path) in groups
         ]
         parts += [f"before {name}" for name in arm.before]
         labels.append(" ".join(parts))
@@ -304,6 +314,10 @@ def _in_label(arm: Arm, path: str) -> str:
     value = show_value(arm.fields.get(path))
     short = value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
     return f"{_short(path)}={short}"
+
+
+def _in_full(arm: Arm, path: str) -> str:
+    return f"{path.removeprefix('pretrain.')}={show_value(arm.fields.get(path))}"
 
 
 def _short(path: str) -> str:

@@ -15,9 +15,9 @@ from emabench.analysis.looking.said_of_looks import said_of_plan
 from emabench.analysis.metric_values import MetricValues, wanted_values
 from emabench.analysis.metrics import MetricInfo, number_of, parse_metrics
 from emabench.analysis.statistics import Interval
-from emabench.errors import NotFoundError, SpecError, UnknownNameError, UsageError
+from emabench.errors import NotFoundError, UnknownNameError, UsageError
 from emabench.records import RunRecord, RunValues, StudyLooks, StudyPlan, WantedValues
-from emabench.spec.study import StudySpec, load_study
+from emabench.spec.study import StudySpec, load_study, study_names
 from emabench.table import show_value
 
 DEFAULT_METRICS = "top1,throughput"
@@ -185,9 +185,8 @@ class Question:
                 measured=MetricValues.of(values),
                 looks=Looks(plan.pairs, plan.levels) if plan is not None and planned else None,
             )
-            return replace(
-                found, plan=plan, cautions=(*found.cautions, *said_of_plan(found, plan, known))
-            )
+            said = said_of_plan(found, plan, known, margins)
+            return replace(found, plan=plan, cautions=(*found.cautions, *said))
         except UnknownNameError as error:
             if self.chosen_by is None:
                 raise
@@ -207,10 +206,7 @@ def _with_those_of(rules: Sequence[Rule], words: str) -> list[MetricInfo]:
 
 def known_study(name: str) -> StudySpec | None:
     """Return a study of the package; None for a user's own, of which the store knows the name."""
-    try:
-        return load_study(name).spec
-    except (UnknownNameError, SpecError):
-        return None
+    return load_study(name).spec if name in study_names() else None
 
 
 def parse_margins(texts: Sequence[str], metrics: Sequence[MetricInfo]) -> dict[str, float]:

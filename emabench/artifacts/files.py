@@ -96,7 +96,8 @@ def scan_files(root: Path, job_ids: Collection[str] | None = None) -> list[JobFi
         EmabenchError: a folder cannot be read.
     """
     tops = [root] if job_ids is None else [root / job_id for job_id in sorted(job_ids)]
-    return [file for top in tops for file in _files_below(top, root)]
+    own = (top for top in tops if top == root or not top.is_symlink())
+    return [file for top in own for file in _files_below(top, root)]
 
 
 def delete_files(root: Path, files: Sequence[JobFile]) -> Deletion:

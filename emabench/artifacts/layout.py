@@ -60,6 +60,16 @@ def artifacts_folder(db: str, artifacts: Path | None) -> Path:
     return Path(f"{name or 'results'}-artifacts")
 
 
+def is_own_folder(folder: Path, db: str) -> bool:
+    """Whether a folder of artefacts is the one beside the store; others may serve several."""
+    return folder.resolve() == artifacts_folder(db, None).resolve()
+
+
+def pruning_command(folder: Path, db: str) -> str:
+    """Return the command that deletes files of no job from a folder of artefacts."""
+    return "emabench prune" if is_own_folder(folder, db) else "emabench prune --orphans"
+
+
 def _beside(store: Path) -> Path:
     place = home_path(store)
     return place.parent / f"{place.stem or 'results'}-artifacts"

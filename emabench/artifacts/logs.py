@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emabench.artifacts.files import FileKind, scan_files
-from emabench.artifacts.layout import LOG, attempt_folder
+from emabench.artifacts.layout import LOG, attempt_folder, attempt_folders, attempt_number
 from emabench.errors import NotFoundError, SchemaVersionError, StoreError, StoreLostError
 from emabench.records import JobRecord, JobState
 
@@ -158,11 +157,14 @@ def _logs_from(
 
 
 def _logged_attempts(root: Path, jobs: Sequence[JobRecord]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {job.id: [] for job in jobs}
-    for file in scan_files(root, found):
-        if file.kind is FileKind.LOGS and file.job_id is not None and file.attempt is not None:
-            found[file.job_id].append(file.attempt)
-    return {job_id: sorted(numbers) for job_id, numbers in found.items()}
+    return {
+        job.id: sorted(
+            attempt_number(folder)
+            for folder in attempt_folders(root, job.id)
+            if (folder / LOG).is_file()
+        )
+        for job in jobs
+    }
 
 
 def _log(root: Path, job: JobRecord, attempt: int) -> Log:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from emabench.artifacts.files import FileKind, JobFile
-from emabench.records import JobRecord, JobState, RunRecord
+from emabench.records import JobKind, JobRecord, JobState, RunRecord
 from emabench.spec.paths import value_at
 from emabench.spec.pretrain import GIVEN
 
@@ -32,6 +32,9 @@ class Prunable:
     why: Surplus
 
 
+_SETTLED = (JobState.DONE, JobState.CANCELLED)
+
+
 def find_prunable(
     files: Sequence[JobFile],
     runs: Sequence[RunRecord],
@@ -42,7 +45,8 @@ def find_prunable(
     """Return the files that nobody needs; nothing of a running attempt is among them.
 
     Weights that an unfinished run is given, or an unfinished evaluation of its own is about, are
-    needed, whoever made them; so is the checkpoint that an unfinished run goes on from.
+    needed, whoever made them; so is the checkpoint that a run goes on from, as long as that is not
+    trained or cancelled: if it failed, it may be tried again.
 
     Args:
         files: what lies in the folder. To be read before the runs: a job is in the store before
@@ -57,11 +61,13 @@ def find_prunable(
     needed = {
         str(text)
         for run in runs
-        if not run.state.is_finished
+        if not run.is_over
         for text in [value_at(run.spec, path) for path in ("weights", *GIVEN.values())]
     }
     extended = {
-        value_at(run.spec, "pretrain.extends.run") for run in runs if not run.state.is_finished
+        value_at(run.spec, "pretrain.extends.run")
+        for run in runs
+        if any(job.kind is JobKind.PRETRAIN and job.state not in _SETTLED for job in run.jobs)
     }
     found = []
     for file in files:

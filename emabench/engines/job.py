@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -61,10 +62,7 @@ def main(root: Path) -> None:
     place = Workplace(root, ticket.device, ticket.keep, ticket.heartbeat_s)
     folder = attempt_folder(root, claim.job_id, claim.attempt)
 
-    def superseded() -> bool:
-        newest = attempt_folders(root, claim.job_id)[0]
-        return attempt_number(newest) > claim.attempt
-
+    superseded = partial(is_superseded, root, claim.job_id, claim.attempt)
     with Journal(folder / JOURNAL, superseded) as journal:
         try:
             # An earlier attempt that was given up may not know it yet.
@@ -76,6 +74,12 @@ def main(root: Path) -> None:
         if failure is not None:
             say(f"error: {failure.message}")
             journal.say(failure)
+
+
+def is_superseded(root: Path, job_id: str, attempt: int) -> bool:
+    """Whether a newer attempt has a folder, or the job has none any more: it was removed."""
+    folders = attempt_folders(root, job_id)
+    return not folders or attempt_number(folders[0]) > attempt
 
 
 def _first_line() -> str:

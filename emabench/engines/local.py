@@ -25,7 +25,7 @@ from emabench.queue.process import Processes
 from emabench.queue.submission import Engine
 from emabench.queue.supervisor import REMOVED, STALE_SECONDS, Slot, Supervisor, Tally
 from emabench.queue.worker import Workplace
-from emabench.records import Claim, JobKind, JobState, PlannedRun, QueuedRun, RunRecord
+from emabench.records import Claim, JobState, PlannedRun, QueuedRun, RunRecord
 from emabench.store.run_store import RunStore
 
 
@@ -399,7 +399,7 @@ class _RunTeller:
         run = self._runs[end.claim.run_id]
         if end.state is JobState.QUEUED:
             self._on_event(Notice(f"attempt {end.claim.attempt} ended: {end.reason}; queued again"))
-        elif end.state is not JobState.DONE or end.claim.kind is not JobKind.PRETRAIN:
+        elif end.state is not JobState.DONE or end.claim.job_id == run.eval_job:
             self._end(RunFinished(run, end.state, end.reason, end.hint))
 
     def _end(self, end: RunFinished) -> None:

@@ -11,11 +11,11 @@ from typing import Protocol
 from emabench.artifacts.layout import CHECKPOINT, CHECKPOINTS, JOURNAL, LOG, WEIGHTS, Keep
 from emabench.engines.exchange import NOW, SOFTLY, Exchange
 from emabench.engines.ticket import Ticket, needed_files
-from emabench.errors import FencedError
+from emabench.errors import EmabenchError, FencedError
 from emabench.queue.attempt import begin_log
 from emabench.queue.failure import Failure
 from emabench.queue.ingest import Ingest, Shown
-from emabench.queue.journal import Failed, Finished, Released, read_words
+from emabench.queue.journal import Failed, Finished, Released, Word, read_words
 from emabench.queue.submission import Task
 from emabench.records import Claim, JobKind, JobState, RunningAttempt
 from emabench.store.run_store import RunStore
@@ -151,7 +151,12 @@ class RemoteJob:
     def _news(self) -> Iterator[Shown]:
         claim = self.task.claim
         content = self._exchange.read(claim.job_id, claim.attempt, JOURNAL, self._read)
-        words, taken = read_words(content)
+        try:
+            words, taken = read_words(content)
+        except EmabenchError as error:
+            self.failure = Failure(error.message)
+            self.kill()
+            return
         self._read += taken
         waited = time.monotonic() - self._submitted_at
         for shown in self._ingest.take(words, waited_s=waited):
@@ -188,7 +193,7 @@ def take_in(
     Args:
         store: open for writing.
         exchange: where the journals lie.
-        attempts: those that have none are left alone.
+        attempts: those that have none, or one that cannot be read, are left alone.
         root: folder of this machine for artefacts, which log and weights of an attempt that has
             ended are brought back into; checkpoints stay where the next attempt finds them.
 
@@ -196,7 +201,7 @@ def take_in(
         Each that has one, and what its job came to.
     """
     for attempt in attempts:
-        words, _ = read_words(exchange.read(attempt.job_id, attempt.number, JOURNAL))
+        words = _words(exchange, attempt.job_id, attempt.number)
         if not words:
             continue
         claim = Claim(attempt.job_id, attempt.kind, attempt.number, attempt.spec, None, 0.0)
@@ -208,6 +213,14 @@ def take_in(
         state = store.queue.states([attempt.job_id]).get(attempt.job_id)
         if state is not None:
             yield attempt, state
+
+
+def _words(exchange: Exchange, job_id: str, number: int) -> list[Word]:
+    """Return the words of a journal; none of one that cannot be read: its heart stands still."""
+    try:
+        return read_words(exchange.read(job_id, number, JOURNAL))[0]
+    except EmabenchError:
+        return []
 
 
 def dismiss(store: RunStore, exchange: Exchange) -> None:
@@ -225,6 +238,6 @@ def dismiss(store: RunStore, exchange: Exchange) -> None:
             continue
         if exchange.asked_to_stop(job_id, number):
             continue
-        words, _ = read_words(exchange.read(job_id, number, JOURNAL))
+        words = _words(exchange, job_id, number)
         if not any(isinstance(word, _ENDS) for word in words):
             exchange.ask_to_stop(job_id, number, NOW)

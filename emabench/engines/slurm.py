@@ -74,7 +74,7 @@ class SlurmEngine:
                 "there is no sbatch on this machine", hint="submit from a login node of the cluster"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        self._executor: Any = self._submitit.AutoExecutor(folder.resolve(), cluster=cluster)
+        self._folder, self._cluster = folder.resolve(), cluster
         common: dict[str, Any] = {"timeout_min": minutes, "name": "emabench"}
         if self._states is not None:
             common |= {
@@ -122,9 +122,11 @@ class SlurmEngine:
             name: value for name, value in (self._common | needs).items() if value is not None
         }
         try:
-            self._executor.update_parameters(**wanted)
-            with self._executor.batch():
-                sent = [self._executor.submit(run_task, job.ticket.write()) for job in jobs]
+            # An executor remembers what the jobs before asked for.
+            executor = self._submitit.AutoExecutor(self._folder, cluster=self._cluster)
+            executor.update_parameters(**wanted)
+            with executor.batch():
+                sent = [executor.submit(run_task, job.ticket.write()) for job in jobs]
         except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
             said = " ".join(str(error).split())
             raise EngineError(

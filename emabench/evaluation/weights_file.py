@@ -147,11 +147,11 @@ def _spec_in(metadata: Mapping[str, str], file: Path) -> Mapping[str, Any] | Non
 @contextmanager
 def _readable(file: Path) -> Iterator[None]:
     """Turn whatever goes wrong while a file is read into an error that names it."""
-    if file.exists() and not file.is_file():  # opening a pipe would wait for somebody to write
-        raise WeightsError(
-            f"cannot read the weights {file}: not a regular file", hint="name a file"
-        )
     try:
+        if file.exists() and not file.is_file():  # opening a pipe would wait for who writes it
+            raise WeightsError(
+                f"cannot read the weights {file}: not a regular file", hint="name a file"
+            )
         yield
     except EmabenchError:
         raise

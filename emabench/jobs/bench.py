@@ -202,7 +202,7 @@ def _take_turns(
         # Where nothing runs ahead of the program, timing the phases delays nothing.
         sampled = not device.works_ahead or number % _SAMPLED_EVERY == 0
         counts = not (device.works_ahead and sampled)
-        batch, first = next(arms[0].batches), number % len(arms)
+        batch, first = next(arms[0].batches), done % len(arms)
         for arm in (*arms[first:], *arms[:first]):
             arm.step(batch, sampled=sampled, counts=counts)
         done += counts

@@ -105,13 +105,13 @@ def resolve_evaluation(
     file, network = _network(source, spec, backbone, artifacts, on_event)
     for note in _fit(source, spec, file, network, backbone):
         on_event(Notice(note))
-    check_holdout(spec.evaluation.linear, images)
-    check_few_shot(spec.evaluation.few_shot, images.train, images.classes)
     evaluation, notes = settle_evaluation(
         spec.evaluation.model_copy(update={"network": network}),
         _sized(data, images.image_size),
         images,
     )
+    check_holdout(spec.evaluation.linear, images)
+    check_few_shot(spec.evaluation.few_shot, images.train, images.classes)
     also, further = settle_also(spec.evaluation, images.image_size, on_event)
     if also:
         evaluation["also"] = [each.model_dump(mode="json") for each in also]

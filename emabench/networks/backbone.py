@@ -230,11 +230,16 @@ def _cut_by_itself(model: nn.Module, name: str, image_size: int) -> dict[str, nn
     cut = getattr(model, "ema_blocks", None)
     if cut is None:
         return {"backbone": model}
-    blocks = dict(cut())
-    exact = is_exact(model, blocks, ramp(3, image_size, image_size))
+    why = ""
+    try:
+        blocks = dict(cut())
+        nn.ModuleDict(blocks)  # says which name no block can have
+        exact = is_exact(model, blocks, ramp(3, image_size, image_size))
+    except Exception as error:  # whatever its author did not think of
+        exact, why = False, f": {first_line(error)}"
     if not exact:
         raise SpecError(
-            f"backbone {name}: its ema_blocks, one after another, are not the model",
+            f"backbone {name}: its ema_blocks, one after another, are not the model{why}",
             hint="return every part of the model in its order, or leave ema_blocks out",
         )
     return blocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from timm.models import model_entrypoint
 from torch import nn
 
-from emabench.errors import SpecError, did_you_mean
+from emabench.errors import SpecError, did_you_mean, first_line
 
 _FRESH = "a backbone starts with fresh weights: 'emabench eval FILE' evaluates others"
 _LOADING = (
@@ -83,11 +83,25 @@ def _keys(value: Any) -> Iterator[str]:
 @cache
 def _model_class(name: str) -> type[nn.Module]:
     """Return the class of a model: timm's functions say which, but for some."""
-    said = typing.get_type_hints(model_entrypoint(name)).get("return")
+    said = _hints(model_entrypoint(name)).get("return")
     if isinstance(said, type) and issubclass(said, nn.Module) and said is not nn.Module:
         return said
-    with torch.random.fork_rng(devices=[]):
-        return type(timm.create_model(name, num_classes=0))
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return type(timm.create_model(name, num_classes=0))
+    except Exception as error:  # of a plugin, whose author may not have thought of it
+        raise SpecError(
+            f"backbone {name} cannot be built to see its options: {first_line(error)}",
+            hint="its function may say the class of the model as what it returns",
+        ) from error
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the type hints of a function; none where a name of them is not there at run time."""
+    try:
+        return typing.get_type_hints(function)
+    except NameError:
+        return {}
 
 
 def _parameters(model: type[nn.Module]) -> set[str]:
@@ -102,7 +116,7 @@ def _parameters(model: type[nn.Module]) -> set[str]:
             continue
         parameters = inspect.signature(constructor).parameters
         found |= {key for key, each in parameters.items() if each.kind in _NAMED}
-        hints = typing.get_type_hints(constructor)
+        hints = _hints(constructor)
         if dataclasses.is_dataclass(hints.get("cfg")):
             found |= {field.name for field in dataclasses.fields(hints["cfg"])}
         if all(each.kind is not each.VAR_KEYWORD for each in parameters.values()):

@@ -9,8 +9,9 @@ from typing import Any
 import timm
 import torch
 
+from emabench.errors import SpecError
 from emabench.networks.backbone import fitted_modules, fitted_options
-from emabench.networks.backbone_plugins import BACKBONE_PLUGINS, known_backbone
+from emabench.networks.backbone_plugins import BACKBONE_PLUGINS, PIXELS, known_backbone
 from emabench.spec import BackboneSpec
 from emabench.spec.paths import value_at
 
@@ -25,6 +26,7 @@ def loading_code(spec: Mapping[str, Any], file: Path) -> str:
         file: safetensors file of the backbone.
 
     Raises:
+        SpecError: the backbone has no weights.
         UnknownNameError: neither timm nor a plugin has such a backbone.
         PluginError: its plugin cannot be loaded.
     """
@@ -32,6 +34,11 @@ def loading_code(spec: Mapping[str, Any], file: Path) -> str:
     size = value_at(spec, "pretrain.data.image_size")
     fields = {name: backbone[name] for name in ("name", "stem", "options")}
     built = BackboneSpec.parse(fields, what="backbone").as_timm()
+    if built.name == PIXELS:
+        raise SpecError(
+            f"backbone {PIXELS} has no weights to load",
+            hint="its features are the pixels themselves: images.flatten(1)",
+        )
     known_backbone(built.name)
     options = fitted_options(built, size)
     with torch.device("meta"):  # the shapes tell enough

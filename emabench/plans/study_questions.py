@@ -15,6 +15,7 @@ from emabench.analysis.question import Asked, Question
 from emabench.analysis.selection import select
 from emabench.errors import UsageError
 from emabench.records import JobState, PlannedRun, RunRecord
+from emabench.spec.paths import SHORT_NAMES, field_value
 from emabench.spec.study import BudgetSpec, Study
 from emabench.table import counted, show_value
 
@@ -96,7 +97,8 @@ def planned_looks(budget: BudgetSpec, seeds: Sequence[int] | None) -> tuple[Look
     """
     pairs = tuple(budget.looks or USUAL_LOOKS)
     if seeds is not None:
-        seeds = list(dict.fromkeys(seeds))
+        read = (field_value(SHORT_NAMES["seed"], each, what="--seed") for each in seeds)
+        seeds = list(dict.fromkeys(read))
     else:
         seeds = list(budget.seeds)
         more = range(max(seeds) + 1, max(seeds) + 1 + pairs[-1])

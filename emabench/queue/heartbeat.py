@@ -61,8 +61,8 @@ class Heartbeat:
                 _log.warning("%s", error.message)
                 self.lost = True
                 return
-            except StoreError as error:  # a busy store may answer the next time
-                _log.warning("%s", error.message)
+            except (StoreError, OSError) as error:  # a busy store or disk may answer the next time
+                _log.warning("%s", error)
 
 
 class StaleWatch:

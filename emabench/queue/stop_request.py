@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -53,4 +54,5 @@ class StopRequest:
             raise KeyboardInterrupt
         self._asked = True
         # A handler may interrupt a write to stderr: the buffered stream refuses a second writer.
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _NOTE.encode())
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _NOTE.encode())

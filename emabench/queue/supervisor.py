@@ -210,7 +210,8 @@ class Supervisor:
 
     def _see_off(self, tally: Tally, ended: Submission) -> None:
         """Tell what became of an attempt that ended; record it if nobody did."""
-        claim, failure, cause = ended.task.claim, ended.failure, ended.cause_of_death
+        claim, failure = ended.task.claim, ended.failure
+        cause = ended.cause_of_death if failure is None else failure.message
         ended.close()
         if failure is not None and failure.store_failed:
             raise StoreError(failure.message, hint=failure.hint)

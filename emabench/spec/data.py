@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from emabench.errors import SpecError
 from emabench.spec.model import SpecModel
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -147,6 +148,9 @@ class AugmentationSpec(ViewSpec):
 
     @model_validator(mode="after")
     def _other_views_are_valid(self) -> Self:
-        self.views()
-        self.local_view()
+        try:
+            self.views()
+            self.local_view()
+        except SpecError as error:
+            raise ValueError(error.message) from None
         return self

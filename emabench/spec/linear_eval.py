@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from emabench.spec.data import DataSpec
 from emabench.spec.model import SpecModel
@@ -49,6 +49,13 @@ class AlsoSpec(DataSpec):
         return self.name or self.dataset
 
 
+def _data_sets(value: Any) -> Any:
+    """Let names stand for data sets."""
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple({"dataset": each} if isinstance(each, str) else each for each in value)
+
+
 class LinearEvalSpec(SpecModel):
     """The evaluation of the weights that a pretraining left behind."""
 
@@ -70,7 +77,7 @@ class LinearEvalSpec(SpecModel):
     """Labelled images a class, for example ``[1, 5, 10]``: gives ``few_shot_5`` and so on, the mean
     top-1 of the nearest class mean over ten draws that are the same for every run, and
     ``few_shot_5_sd``, their spread."""
-    also: tuple[AlsoSpec, ...] = ()
+    also: Annotated[tuple[AlsoSpec, ...], BeforeValidator(_data_sets)] = ()
     """Further data sets, for example ``[cifar100]``, or with any field of ``data``
     ``[{dataset: folder, data_dir: flowers, name: flowers}]``: each is evaluated like the first one,
     with classifiers of its own, and gives ``top1@cifar100`` and so on. The image size is that of
@@ -82,13 +89,6 @@ class LinearEvalSpec(SpecModel):
     them. Part of no fingerprint, since it changes no other figure."""
     batch_size: Annotated[int, Field(ge=1)] = 512
     """Images per forward pass of the feature extraction."""
-
-    @field_validator("also", mode="before")
-    @classmethod
-    def _names_stand_for_data_sets(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple({"dataset": each} if isinstance(each, str) else each for each in value)
 
     @model_validator(mode="after")
     def _figures_have_one_name(self) -> Self:

@@ -20,6 +20,7 @@ from emabench.spec.grid import expand_values
 from emabench.spec.model import SpecModel
 from emabench.spec.paths import SHORT_NAMES, full_path, is_text
 from emabench.spec.settings import load_preset
+from emabench.user_paths import is_there
 
 GIVEN_LATER = "given"
 """Stands for the value of a field that only the user can give."""
@@ -244,7 +245,7 @@ def load_study(name: str) -> Study:
     path = Path(name)
     if path.suffix not in _ENDINGS and len(path.parts) < 2:
         return _shipped(name)
-    if not path.exists():
+    if not is_there(path):
         raise NotFoundError(f"no file {path}", hint="'emabench studies' lists those of the package")
     fields = load_fields(path, is_text=_holds_text)
     study = Study(path.stem, str(path), StudySpec.parse(fields, what=str(path)))

@@ -7,10 +7,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from emabench.errors import StoreError
 from emabench.records import (
     ANY_RUN,
     DEFAULT_MAX_ATTEMPTS,
@@ -117,24 +115,20 @@ class RunStore:
             weights_gone: tells of a run by its id whether its weights were deleted: then its
                 evaluation is not repeated, although it was mended.
         """
+
+        def queue(session: Session) -> QueuedRun | None:
+            found = None if force else existing_run(session, plan, weights_gone)
+            if found is None:
+                found = insert_run(
+                    session, plan, is_repeat=force, priority=priority, max_attempts=max_attempts
+                )
+            joined = plan.study is None or join_study(session, found.id, plan.study)
+            return found if joined else None  # it was removed just now
+
         while True:
-            try:
-                with self._database.write() as session:
-                    found = None if force else existing_run(session, plan, weights_gone)
-                    if found is None:
-                        found = insert_run(
-                            session,
-                            plan,
-                            is_repeat=force,
-                            priority=priority,
-                            max_attempts=max_attempts,
-                        )
-                    if plan.study is None or join_study(session, found.id, plan.study):
-                        return found
-            except StoreError as error:
-                # Two processes queued the same run, or repeat: the later looks again.
-                if not isinstance(error.__cause__, IntegrityError):
-                    raise
+            added = self._database.write_once(queue)
+            if added is not None:
+                return added
 
     def tag(
         self, run_ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()
@@ -151,18 +145,14 @@ class RunStore:
             NotFoundError: there is no such run.
         """
         added = [checked_tag(tag) for tag in add]
-        while True:
-            try:
-                with self._database.write() as session:
-                    for experiment in _experiments(session, run_ids):
-                        add_tags(session, experiment, added)
-                        for tag in remove:
-                            remove_tag(session, experiment, tag)
-                    return
-            except StoreError as error:
-                # Two processes put the same tag on a run: the later looks again.
-                if not isinstance(error.__cause__, IntegrityError):
-                    raise
+
+        def write(session: Session) -> None:
+            for experiment in _experiments(session, run_ids):
+                add_tags(session, experiment, added)
+                for tag in remove:
+                    remove_tag(session, experiment, tag)
+
+        self._database.write_once(write)
 
     def rename(self, run_ids: Sequence[str], name: str | None) -> None:
         """Give runs a name, which others may have too; None takes it away.
@@ -225,8 +215,11 @@ class RunStore:
         Raises:
             UsageError: others were fixed, and there are results already.
         """
-        with self._database.write() as session:
-            return keep_plan(session, study, smoke=smoke, pairs=pairs, levels=levels, terms=terms)
+        return self._database.write_once(
+            lambda session: keep_plan(
+                session, study, smoke=smoke, pairs=pairs, levels=levels, terms=terms
+            )
+        )
 
     def note_look(
         self, study: str, *, smoke: bool, taken_by: str, pairs: int, verdicts: Mapping[str, Any]
@@ -298,6 +291,13 @@ class RunStore:
         """Return benches, the newest last, smoke ones too; ``query`` is as for ``runs``."""
         with self._database.read() as session:
             return find_runs(session, query, kind=JobKind.BENCH)
+
+    def everything(self) -> list[RunRecord]:
+        """Return all runs, separate evaluations and benches, smoke ones too, of one moment."""
+        every = RunQuery(smoke=True)
+        with self._database.read() as session:
+            kinds = (JobKind.PRETRAIN, JobKind.LINEAR_EVAL, JobKind.BENCH)
+            return [run for kind in kinds for run in find_runs(session, every, kind=kind)]
 
     def run(self, id: str) -> RunRecord:
         """Return one run, or one evaluation of its own, with its jobs and attempts.

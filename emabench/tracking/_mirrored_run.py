@@ -99,7 +99,7 @@ class MirroredRun:
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen to it unless somebody asks for it."""
-        return all(job.state.is_finished for job in self.record.jobs)
+        return self.record.is_over
 
     @property
     def begun_at(self) -> datetime:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from emabench.artifacts.layout import PROJECTOR_FILE
+from emabench.data.places import given_path
 from emabench.errors import NotFoundError, SpecError, WeightsError
 from emabench.evaluation.weights_file import digest, load_weights, read_header
 from emabench.methods._method import Method
@@ -284,7 +285,7 @@ def check_scope(scope: EmaScope, backbone: Backbone, projector: nn.Module) -> No
 
 def _found(text: str, kept: KeptWeights | None, field: str) -> GivenWeights:
     """Return the file or the run that is meant; a file wins."""
-    file = Path(text)
+    file = given_path(text)
     if file.is_file():
         return GivenWeights(str(file.resolve()), file.resolve())
     if kept is None or file.suffix or file.name != text:

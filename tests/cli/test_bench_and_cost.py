@@ -242,6 +242,15 @@ def test_a_device_that_works_ahead_has_every_fourth_round_sampled_and_not_counte
     assert all(sampled != counts for *_, sampled, counts in log)
 
 
+def test_of_the_rounds_that_count_each_arm_begins_as_many():
+    log = []
+    ahead = Device(torch.device("cuda"), "fp32")
+    arms = [TurnTaker(name, log) for name in "ab"]
+    bench._take_turns(arms, 6, ahead, lambda event: None, lambda: False)
+    counted = [name for name, *_, counts in log if counts]
+    assert sorted(counted[::2]) == ["a"] * 3 + ["b"] * 3
+
+
 def test_peak_memory_that_cannot_be_measured_is_an_error(capfd):
     data = DataSpec(dataset="folder", data_dir="nowhere")
     with pytest.raises(EmabenchError, match="peak memory failed: nowhere: there is no such folder"):

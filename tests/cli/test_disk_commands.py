@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -369,3 +370,25 @@ def test_an_unreadable_folder_is_an_error(emabench, store, monkeypatch):
     assert result.code == 1
     assert "cannot read the folder" in result.err
     assert "--artifacts" in result.hint
+
+
+def test_rm_deletes_nothing_behind_a_link(emabench, store, folder):
+    run = complete(store, plan())
+    (behind,) = put(run, LOG, root=folder / "elsewhere")
+    ROOT.mkdir(exist_ok=True)
+    (ROOT / run).symlink_to(folder / "elsewhere" / run)
+    assert "x" in emabench(["logs", run]).out
+    assert emabench(["rm", run, "--yes"]).code == 0
+    assert behind.exists()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_command_that_du_names_frees_what_it_says(emabench, store, folder, shared):
+    complete(store, plan())
+    root = folder / "other" if shared else ROOT
+    orphans = put(ORPHAN, LOG, root=root)
+    where = ["--artifacts", str(root)] if shared else []
+    told = emabench(["du", *where]).err
+    command = re.search(r"emabench (prune[ a-z-]*) deletes them", told)[1].split()
+    assert emabench([*command, *where, "--yes"]).code == 0
+    assert not any(path.exists() for path in orphans)

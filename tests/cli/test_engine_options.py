@@ -113,3 +113,21 @@ def test_an_unknown_kind_of_url(emabench, running):
     assert result.code == 1
     assert "nowhere://bucket/x" in result.err
     assert "fsspec" in result.hint
+
+
+def test_a_journal_that_cannot_be_read_stands_in_nobody_elses_way(emabench, running):
+    claim, journal = running
+    with RunStore.open("results.db", mode="write") as store:
+        broken = store.queue.claim(store.add_run(plan(smoke=True, seed=1)).pretrain_job)
+        place = attempt_folder(Path("results-artifacts"), broken.job_id, 1)
+        place.mkdir(parents=True)
+        with Journal(place / JOURNAL) as other:
+            other.begin(broken, ENVIRONMENT)
+        (place / JOURNAL).write_bytes((place / JOURNAL).read_bytes() + b"\0\0\n")
+    journal.finish(claim, results={"online_top1": 40.0}, cost=CostReading(train_s=1.0))
+    result = emabench(["sync"])
+    assert (result.code, result.out.count(": done")) == (0, 1)
+    assert emabench(["cancel", broken.job_id]).code == 0
+    for _ in range(2):
+        assert emabench(["sync"]).code == 0
+    assert (place / "stop").read_text() == "now"

@@ -257,7 +257,26 @@ DAMAGE = [
                              ("AA==", None))),
     (replaced([["few images"]], "warnings"), "['few images'] is not text"),
     (replaced("few images", "warnings"), "is not a list of texts"),
+    (replaced({"a": ["x\0"]}, "identity"), "is not text"),
+    (replaced({"\ud800": 1}, "identity"), "surrogates not allowed"),
+    (lambda run: run["jobs"][0].update(attempt=-5, attempts=[]), "says -5 attempts"),
+    (lambda run: run["jobs"][0].update(attempt=0, attempts=[]), "was never tried and has metrics"),
+    (lambda run: run["jobs"][0].update(state="done", attempt=0, attempts=[]),
+     "is done, but was never tried"),
+    (replaced([{"name": "top1", "value": 1.0, "correct": None, "correct_count": None}],
+              "jobs", 1, "results"), "and has results"),
+    (replaced([{"name": "top1", "value": 1.0, "correct": "", "correct_count": 0}],
+              "jobs", 1, "results"), "not the bits of 0 images"),
 ]  # fmt: skip
+
+
+def test_a_number_that_no_database_has_is_damage(emabench, runs):
+    emabench(["export", "-o", "a.jsonl"])
+    text = Path("a.jsonl").read_text("utf-8")
+    Path("bad.jsonl").write_text(text.replace('"decay": 0.99', '"decay": 1e999', 1))
+    result = emabench(["import", "bad.jsonl", "--db", "target.db"])
+    assert result.code == 1
+    assert "line 2 of the bundle is damaged: 1e999 is not a number" in result.err
 
 
 def test_a_key_that_stands_twice_is_damage(emabench, runs):

@@ -143,7 +143,7 @@ def test_a_file_that_is_no_store_is_left_alone(command, content, emabench, folde
         (["--tag", "paper", "--where", "seed<2"], ["failed"]),
         (["--sort", "-seed"], ["queued", "failed", "done"]),
         (["--sort", "state,seed"], ["done", "failed", "queued"]),
-        (["--sort", "-top1", "--limit", "1"], ["queued"]),
+        (["--sort", "-top1", "--limit", "1"], ["done"]),
     ],
 )
 def test_more_options_choose_and_order_runs(emabench, store, runs, options, chosen):

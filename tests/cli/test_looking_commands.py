@@ -187,3 +187,24 @@ def test_a_comparison_over_several_tasks(store, emabench):
     assert (gated.code, "gate passed" in gated.err) == (0, True)
     gated = emabench([*asked[:-1], "full", "--fail-if", "top1:-0.5"])
     assert (gated.code, "gate FAILED" in gated.err) == (5, True)
+
+
+@pytest.mark.parametrize("label", ["exp/1", "sweep.yaml"])
+def test_a_label_is_no_path(store, emabench, label):
+    for seed in range(2):
+        for scope in ("none", "full"):
+            complete(store, replace(plan(ema_scope=scope, seed=seed), study=label))
+    assert emabench(["compare", "--study", label]).code == 0
+
+
+def test_another_margin_of_a_metric_with_a_direction_is_told_too(store, emabench):
+    looks = plan_looks((2,))
+    terms = {**TERMS, "metrics": ["min:loss"], "margin": {"min:loss": 0.1}}
+    store.keep_plan("mine", smoke=False, pairs=(2,), levels=looks.levels, terms=terms)
+    for seed in range(2):
+        for scope in ("none", "full"):
+            complete(store, replace(plan(ema_scope=scope, seed=seed), study="mine"))
+    asked = ["compare", "--study", "mine", "--margin", "min:loss=0.5", "--json"]
+    answer = json.loads(emabench(asked).out)
+    (told,) = [each["message"] for each in answer["cautions"] if each["code"] == "margin"]
+    assert told.endswith("loss 0.5 instead of 0.1")

@@ -1,20 +1,26 @@
 """status, cancel, retry, rm and reap on real stores, in pipes and on a terminal."""
 
 import contextlib
+import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_store import _bench_plan
 from programs import in_pipe, on_terminal
+from rich.console import Console
 from seeding import ENVIRONMENT, complete, plan
 
 from emabench.artifacts.layout import LOG, attempt_folder
 from emabench.cli.app.console import err
+from emabench.cli.show.queue_view import QueueView
 from emabench.cli.show.watch import watch_as_json
 from emabench.errors import FencedError, StoreError
 from emabench.events import StepProgress
@@ -22,6 +28,7 @@ from emabench.queue.heartbeat import Heartbeat
 from emabench.records import JobState
 from emabench.store import RunStore
 from emabench.store.connection import sqlite
+from emabench.table import Table
 
 COMMANDS = [["status"], ["cancel", "ab"], ["retry", "ab"], ["rm", "ab", "--yes"], ["reap"]]
 PROGRESS = StepProgress(
@@ -400,8 +407,12 @@ def test_retry_failed_takes_all_that_failed_and_nothing_else(emabench, store):
     cancelled = store.add_run(plan(seed=2))
     store.queue.cancel([cancelled.pretrain_job])
     done = complete(store, plan(seed=3))
+    lost = store.add_run(_bench_plan(arms=2))
+    claim = store.queue.claim(lost.eval_job, environment=ENVIRONMENT)
+    store.queue.fail(claim, reason="no space left on device", cost=None)
     result = emabench(["retry", "--failed"])
-    assert result.out.count("queued again") == 4
+    assert result.out.count("queued again") == 5
+    assert store.job(lost.id).state is JobState.QUEUED
     assert states(store, nan) == states(store, smoke) == ["queued", "queued"]
     assert states(store, cancelled) == ["cancelled", "cancelled"]
     assert store.run(done).state is JobState.DONE
@@ -562,3 +573,17 @@ def test_reap_is_interrupted_like_anything_else(store):
         assert program.text == ""
         assert "interrupted" in program.err
     assert states(store, run)[0] == "running"
+
+
+def test_what_others_wrote_moves_no_terminal(store):
+    evil = "a\x1b]0;owned\x1b\\b\x1b[2J"
+    run = store.add_run(plan(name=evil))
+    claim = store.queue.claim(run.pretrain_job, environment=replace(ENVIRONMENT, host=evil))
+    store.queue.fail(claim, reason=evil, cost=None, retry=False)
+    store.queue.claim(store.add_run(plan(seed=1)).pretrain_job, device=evil)
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=200)
+    console.print(QueueView(store.queue.snapshot(limit=9)))
+    assert "owned" in stream.getvalue()
+    assert not {"\x1b]0;", "\x1b[2J"} & set(re.findall(r"\x1b(?:\]0;|\[2J)", stream.getvalue()))
+    assert "\x1b" not in Table((f"top1@{evil}",), (("x",),)).to_csv()

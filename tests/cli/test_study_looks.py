@@ -144,3 +144,32 @@ def test_looks_that_cannot_be_are_refused(mine, emabench, folder, looks):
     result = emabench(["studies", "show", "mine.yaml"])
     assert result.code == 2
     assert "looks" in result.err
+
+
+def test_a_study_under_way_whose_baseline_is_to_come_can_be_planned(mine, emabench, folder):
+    (folder / "mine.yaml").write_text(
+        (folder / "mine.yaml").read_text().replace("baseline: none", "baseline: full")
+    )
+    assert emabench(["studies", "run", *mine]).code == 0
+    with RunStore.open("results.db", mode="write") as store:
+        (run, *_) = store.runs(RunQuery(where={"pretrain.ema.scope": "none"}, smoke=True))
+        for job in run.jobs:
+            claim = store.queue.claim(job.id, environment=ENVIRONMENT)
+            store.queue.finish(claim, results={"top1": 50.0}, cost=CostReading(total_s=1.0))
+    result = emabench(["studies", "plan", *mine, "--spread", "2"])
+    assert result.code == 0, result.err
+
+
+def test_what_a_study_must_be_given_is_asked_for_before_it_is_planned(emabench):
+    result = emabench(["studies", "plan", "frozen-teacher", "--budget", "cpu", "--spread", "1"])
+    assert result.code == 2
+    assert "needs --set ema.teacher=" in result.err
+
+
+def test_seeds_in_brackets_are_no_seeds(mine, emabench):
+    for command in ("plan", "run"):
+        more = ["--spread", "1"] if command == "plan" else ["--until", "settled"]
+        result = emabench(["studies", command, *mine, *more, "--seed", "[0,1,2]"])
+        assert result.code == 2
+        assert "--seed" in result.err
+        assert "internal error" not in result.err

@@ -141,6 +141,8 @@ def test_specs_of_other_versions_are_read(emabench, runs):
         ExperimentSpec.parse(other)
     assert unreadable(other) is None
     assert unreadable({**whole, "pretrain": {"epochs": -1}}) is None
+    backwards = {"second_view": {"crop_scale": [0.9, 0.1]}}
+    assert unreadable({"pretrain": {"augmentation": backwards}}) is None
     damage(runs[1], other)
     assert emabench(["export", runs[1], "-o", "runs.jsonl"]).code == 0
     assert emabench(["import", "runs.jsonl", "--db", "other.db"]).code == 0

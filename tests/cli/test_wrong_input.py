@@ -5,6 +5,10 @@ import os
 import pytest
 from PIL import Image
 from plugged import example_files
+from seeding import complete, plan
+
+from emabench.artifacts.layout import attempt_folder
+from emabench.store import RunStore
 
 SMOKE = ["run", "--preset", "smoke"]
 
@@ -196,3 +200,31 @@ def test_a_variable_for_plugins_may_have_empty_entries_as_path_has(emabench, mon
 def test_a_folder_is_no_plugin(emabench, folder):
     result = emabench(["methods", "--plugin", "."])
     assert_one_line(result, 3, "there is no module . for --plugin", "name a Python file")
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["eval", LONG], 3),
+        (["run", "--preset", "smoke", "--init", f"{LONG}.pth"], 3),
+        (["studies", "show", f"{LONG}.yaml"], 3),
+        (["queue", "--preset", "smoke", "--db", LONG], 1),
+        (["db", "backup", "-o", LONG], 1),
+        (["export", "-o", LONG], 1),
+        (["report", "-o", f"{LONG}.html"], 1),
+        (["weights", "@last", "-o", LONG], 1),
+    ],
+)
+def test_a_name_that_is_too_long_is_one_line(emabench, folder, command, code):
+    with RunStore.open("results.db", mode="write") as store:
+        run = complete(store, plan())
+    weights = attempt_folder(folder / "results-artifacts", run, 1)
+    weights.mkdir(parents=True)
+    (weights / "online.safetensors").write_bytes(b"")
+    result = emabench(command)
+    assert "internal error" not in result.err
+    assert result.code == code, result.err
+    assert result.hint

@@ -130,3 +130,18 @@ def test_the_command_line_takes_a_frozen_teacher(emabench):
     refused = emabench(["run", *smoke, "--set", "ema.teacher=@last"])
     assert refused.code == 2
     assert "use --ema-scope full" in refused.err
+
+
+def test_weights_are_needed_by_a_training_whose_evaluation_was_cancelled(store, place):
+    first = store.run("@last").id
+    fields = {"ema_scope": "full", "set_": [*SMOKE[:2], f"ema.teacher={first}"]}
+    queued = store.add_run(plan(place, **fields))
+    store.queue.cancel([queued.eval_job])
+    assert store.run(queued.id).state is JobState.CANCELLED
+    files = scan_files(place / "files")
+    runs = [store.run(first), store.run(queued.id)]
+    found = find_prunable(files, runs, is_readable=lambda file: True, kinds=[Surplus.WEIGHTS])
+    assert found == []
+    store.queue.cancel([queued.pretrain_job])
+    runs = [store.run(first), store.run(queued.id)]
+    assert find_prunable(files, runs, is_readable=lambda file: True, kinds=[Surplus.WEIGHTS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections import defaultdict
@@ -187,7 +188,7 @@ def _by_block(points: Sequence[MetricPoint], quantity: str) -> dict[str, dict[in
     found: dict[str, dict[int, float]] = defaultdict(dict)
     for point in points:
         name, _, block = point.name.partition(":")
-        if name == quantity and block and point.value == point.value:  # NaN is unknown
+        if name == quantity and block and math.isfinite(point.value):  # NaN is unknown
             found[block][point.epoch] = point.value
     return dict(found)
 

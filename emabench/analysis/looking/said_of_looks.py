@@ -87,7 +87,10 @@ def skewed_differences(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) ->
 
 
 def said_of_plan(
-    comparison: ArmComparison, plan: StudyPlan | None, looks: StudyLooks
+    comparison: ArmComparison,
+    plan: StudyPlan | None,
+    looks: StudyLooks,
+    margins: Mapping[str, float],
 ) -> list[Caution]:
     """Return what the store knows of the looks and speaks against the intervals that are shown.
 
@@ -95,6 +98,7 @@ def said_of_plan(
         comparison: as it is shown.
         plan: of the study that was asked for; None for none.
         looks: of all studies that the runs belong to.
+        margins: that were planned, by metric.
     """
     found: list[Caution] = []
     pairs = _pairs(comparison)
@@ -117,7 +121,7 @@ def said_of_plan(
             message = f"the study planned to look at {fixed} pairs, not at these: {shown}"
             hint = "--anytime has intervals for looks that were not planned"
             found.append(Caution("unplanned", message, hint=hint))
-    found += _other_margins(plan.terms.get("margin") or {}, comparison.margins)
+    found += _other_margins(margins, comparison.margins)
     return found + _mixed_hardware(comparison.rows)
 
 

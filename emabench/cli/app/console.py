@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from emabench.table import counted, visible
+from emabench.table import counted, visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from emabench.analysis.cautions import Caution
 
-_UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _SHOWN = 2
 """Warnings of one kind that are shown."""
 _WIDE = 100_000
@@ -78,11 +76,7 @@ def _json(value: Any, *, indent: int | None = None) -> str:
     # JSON escapes the first control characters itself.
     unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=not unicode)
-    return _UNSEEN_IN_JSON.sub(_json_escape, text)
-
-
-def _json_escape(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+    return visible_json(text)
 
 
 def _console(stream: TextIO) -> Console:

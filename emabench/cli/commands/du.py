@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from emabench.artifacts.layout import artifacts_folder
+from emabench.artifacts.layout import artifacts_folder, pruning_command
 from emabench.cli.app.console import err, print_json
 from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption
@@ -27,16 +27,13 @@ def command(
     from emabench.artifacts.disk_usage import disk_usage
     from emabench.artifacts.files import scan_files
     from emabench.cli.show.tables import print_table
-    from emabench.records import RunQuery
     from emabench.report.tables.disk_table import readable_size, usage_table, usage_values
     from emabench.store import RunStore
 
     folder = artifacts_folder(db, artifacts)
     files = scan_files(folder)
     with RunStore.open(db, mode="read") as store:
-        usage = disk_usage(
-            files, [*store.runs(RunQuery(smoke=True)), *store.evaluations(), *store.benches()]
-        )
+        usage = disk_usage(files, store.everything())
     if json:
         print_json({"schema_version": 1, "folder": str(folder), **usage_values(usage)})
         return
@@ -47,5 +44,6 @@ def command(
     if usage.orphans:
         size = readable_size(sum(usage.orphaned.values()))
         err().print(
-            f"hint: {size} belong to jobs that are not in the store: emabench prune deletes them"
+            f"hint: {size} belong to jobs that are not in the store: "
+            f"{pruning_command(folder, db)} deletes them"
         )

@@ -18,6 +18,7 @@ from emabench.cli.options.run_choice import (
     run_query,
 )
 from emabench.errors import UsageError
+from emabench.user_paths import is_there
 
 if TYPE_CHECKING:
     from emabench.records import RunQuery
@@ -70,7 +71,7 @@ def command(
         )
     if json and output == STANDARD_STREAM:
         raise UsageError("--json and the file both want stdout", hint="name a file with -o")
-    if output != STANDARD_STREAM and output.exists() and not force:
+    if output != STANDARD_STREAM and is_there(output) and not force:
         raise UsageError(f"{output} exists", hint="overwrite it with --force")
     query = run_query(where, ids=ids, name=name, study=study)
     exporting = _export_metrics if csv else export_runs

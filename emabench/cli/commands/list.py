@@ -46,7 +46,10 @@ def command(
         typer.Option("--evaluations", help="List the evaluations of 'emabench eval' instead."),
     ] = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="Only the newest N runs.")
+        int | None,
+        typer.Option(
+            "--limit", min=1, metavar="N", help="Only the newest N runs; with --sort the first N."
+        ),
     ] = None,
     sort: Annotated[
         str | None,
@@ -103,7 +106,9 @@ def command(
     with RunStore.open(db, mode="read") as store:
         found = store.evaluations(query=query) if evaluations else store.runs(query)
     found = found if sort is None else sorted_runs(found, sort)
-    chosen, notes = choose_runs(found, state=state, smoke=smoke, limit=limit, what=what)
+    chosen, notes = choose_runs(
+        found, state=state, smoke=smoke, limit=limit, is_sorted=sort is not None, what=what
+    )
     values, data, reading = (
         (
             evaluation_table.evaluation_values,

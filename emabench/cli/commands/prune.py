@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emabench.artifacts.layout import artifacts_folder
+from emabench.artifacts.layout import artifacts_folder, is_own_folder
 from emabench.cli.app.confirm import YesOption, agreed
 from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption
@@ -55,7 +55,6 @@ def command(
     from emabench.cli.app.console import err, print_json
     from emabench.cli.show.tables import print_table
     from emabench.errors import EmabenchError
-    from emabench.records import RunQuery
     from emabench.report.tables.disk_table import (
         pruning_reasons,
         pruning_summary,
@@ -67,8 +66,8 @@ def command(
     folder = artifacts_folder(db, artifacts)
     files = scan_files(folder)
     with RunStore.open(db, mode="read") as store:
-        runs = [*store.runs(RunQuery(smoke=True)), *store.evaluations(), *store.benches()]
-    own = orphans or folder.resolve() == artifacts_folder(db, None).resolve()
+        runs = store.everything()
+    own = orphans or is_own_folder(folder, db)
     wanted = _kinds(weights=weights, logs=logs, orphans=own)
     found = find_prunable(files, runs, is_readable=_is_readable, kinds=wanted)
     jobs = {job.id for run in runs for job in run.jobs}

@@ -39,14 +39,13 @@ def command(
             "nothing was given to retry", hint="give ids, or --failed for all that failed"
         )
     from emabench.cli.options.job_ids import chosen_jobs, existing_store, print_changes
-    from emabench.records import JobState, RunQuery
+    from emabench.records import JobState
 
     ended_badly = (JobState.FAILED, JobState.CANCELLED)
     with existing_store(db) as store:
         jobs = [job.id for job in chosen_jobs(store, ids or ())]
         if failed:
-            everything = [*store.runs(RunQuery(smoke=True)), *store.evaluations()]
-            runs = [run for run in everything if run.state is JobState.FAILED]
+            runs = [run for run in store.everything() if run.state is JobState.FAILED]
             jobs += [job.id for run in runs for job in run.jobs if job.state in ended_badly]
         changed = store.queue.retry(jobs)
         now = [store.job(job) for job in dict.fromkeys([*changed, *jobs])]

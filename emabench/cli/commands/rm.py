@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from emabench.artifacts.layout import artifacts_folder
+from emabench.artifacts.layout import artifacts_folder, pruning_command
 from emabench.cli.app.confirm import YesOption, agreed
 from emabench.cli.options.kept_files import ArtifactsOption
 from emabench.cli.options.output_forms import JsonOption
@@ -82,7 +82,7 @@ def command(
     if deletion.failures:
         raise EmabenchError(
             f"the store has forgotten the runs, but files are left: {deletion.failures[0]}",
-            hint="emabench prune deletes them once you can write to the folder",
+            hint=f"{pruning_command(folder, db)} deletes them once you can write to the folder",
         )
 
 

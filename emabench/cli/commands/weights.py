@@ -17,7 +17,7 @@ from emabench.cli.options.output_forms import JsonOption, OverwriteOption
 from emabench.cli.options.plugin_option import PluginOption
 from emabench.cli.options.run_choice import DEFAULT_DB, DbOption
 from emabench.errors import EmabenchError, NotFoundError, UnknownNameError, UsageError
-from emabench.user_paths import check_output
+from emabench.user_paths import check_output, is_folder, is_there
 
 PANEL = "Read"
 
@@ -61,9 +61,9 @@ def command(
     if network not in _NETWORKS:
         raise UnknownNameError("network", network, _NETWORKS)
     check_output(output)
-    if output.exists() and not force:
+    if is_there(output) and not force:
         raise UsageError(f"{output} exists already", hint="--force overwrites it")
-    if not output.parent.is_dir():
+    if not is_folder(output.parent):
         raise NotFoundError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
     from emabench.cli.app.console import err, print_json
     from emabench.evaluation.weights_file import digest, read_header

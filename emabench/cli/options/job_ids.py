@@ -68,9 +68,10 @@ def chosen_weights(text: str, db: str) -> RunRecord | Path:
         NotFoundError: there is neither.
         UsageError: several ids begin so.
     """
+    from emabench.data.places import given_path
     from emabench.store import RunStore
 
-    file = Path(text)
+    file = given_path(text)
     if file.is_file():
         return file
     try:

@@ -23,6 +23,7 @@ from emabench.queue.event_lines import Narrator
 from emabench.records import Claim, JobKind, JobState
 from emabench.report.tables.queue_table import what
 from emabench.spec.paths import SHORT_NAMES, value_at
+from emabench.table import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,6 +92,7 @@ class Bars:
     def _move(
         self, name: str, label: str, done: int | None, total: int | None, figures: str = ""
     ) -> None:
+        label = visible(label)
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(label, total=total, figures=figures)
         self._progress.update(
@@ -179,7 +181,7 @@ def _shown(console: Console, bars: type[Bars], *, width: int) -> Iterator[Listen
 
     with progress.Progress(
         progress.SpinnerColumn(),
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=width),
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(),

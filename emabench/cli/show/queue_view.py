@@ -16,6 +16,7 @@ from emabench.report.tables.queue_table import (
     waits_for,
     what,
 )
+from emabench.table import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -46,7 +47,7 @@ class QueueView:
 
         queue = self._queue
         yield _counts(queue)
-        yield from (Text(line, style="dim") for line in plugin_lines(queue))
+        yield from (Text(visible(line), style="dim") for line in plugin_lines(queue))
         for title, jobs in sections(queue):
             yield Text(f"\n{title}", style="bold")
             if jobs is queue.running:
@@ -54,7 +55,7 @@ class QueueView:
             else:
                 yield _grid([_cells(job, queue) for job in jobs if isinstance(job, JobRecord)])
         if self._note is not None:
-            yield Text(f"\n{self._note}", style="dim")
+            yield Text(f"\n{visible(self._note)}", style="dim")
 
 
 def _counts(queue: QueueRecord) -> Text:
@@ -79,12 +80,12 @@ def _running(attempts: Sequence[RunningAttempt], width: int) -> Iterator[Rendera
 def _headline(attempt: RunningAttempt) -> Text:
     from rich.text import Text
 
-    text = Text(f"{attempt.job_id}  {attempt.kind}  {what(attempt.spec)}")
+    text = Text(visible(f"{attempt.job_id}  {attempt.kind}  {what(attempt.spec)}"))
     host = attempt.host.partition(".")[0]  # the rest is the same for all
     where = [f"attempt {attempt.number}", attempt.device, host]
     if attempt.run_id != attempt.job_id:
         where.insert(0, f"run {attempt.run_id}")
-    text.append("  " + ", ".join(part for part in where if part), style="dim")
+    text.append(visible("  " + ", ".join(part for part in where if part)), style="dim")
     return text
 
 
@@ -149,5 +150,5 @@ def _grid(rows: Sequence[Sequence[str]]) -> RenderableType:
         last = index == len(rows[0]) - 1
         grid.add_column(no_wrap=index == 0, overflow="fold", style="dim" if last else "")
     for row in rows:
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(visible(cell)) for cell in row))
     return grid

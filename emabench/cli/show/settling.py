@@ -52,11 +52,12 @@ def resolved_for_looks(
     """
     from emabench.cli.show.plans import resolve_points
     from emabench.errors import UsageError
-    from emabench.plans.studies import study_points
+    from emabench.plans.studies import check_given, study_points
     from emabench.plans.study_questions import planned_looks
     from emabench.spec.paths import SHORT_NAMES
     from emabench.spec.pretrain import GIVEN
 
+    check_given(study, changes)
     seed = SHORT_NAMES["seed"]
     given = dict(changes)
     looks, seeds = planned_looks(study.budget(budget), given.pop(seed, None))

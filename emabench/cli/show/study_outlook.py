@@ -91,7 +91,7 @@ def _stored(
 ) -> tuple[list[RunRecord], dict[str, PairSpread], float]:
     """Return the runs of the store, if there is one, and what they tell of the spread."""
     from emabench.analysis.metric_values import MetricValues
-    from emabench.errors import NotFoundError
+    from emabench.errors import NotFoundError, UnknownNameError
     from emabench.plans.study_outlook import measured_spreads
     from emabench.records import RunQuery
     from emabench.store import RunStore
@@ -112,7 +112,7 @@ def _stored(
     ids = {run.id: labels[run.fingerprint] for run in mine if run.fingerprint in labels}
     try:
         found = question.answer(mine, MetricValues.of(values), smoke=True)
-    except NotFoundError:
+    except (NotFoundError, UnknownNameError):  # of any run, or of the baseline
         return earlier, {}, 0.0
     return earlier, *measured_spreads(found, ids)
 

@@ -26,7 +26,8 @@ from emabench.data.subset import drawn_test_part
 from emabench.errors import SpecError
 from emabench.spec.data import DataSpec
 
-_PIECE = 512
+_PIECE, _PIECE_BYTES = 512, 2**22
+"""Images that a thread makes at a time, and their bytes: several pieces wait for each thread."""
 _FOUND_OUT = "version 1"
 """Changes with what is found out of arrays, so that nothing earlier is remembered."""
 Known = TypeVar("Known")
@@ -291,5 +292,5 @@ def _making(images: Images, size: int, crop: CropRule) -> Iterator[np.ndarray]:
     return in_pieces(
         lambda start, stop: _to_rgb(resize_arrays(images[start:stop], size, crop)),
         len(images),
-        _PIECE,
+        max(1, min(_PIECE, _PIECE_BYTES // (3 * size**2))),
     )

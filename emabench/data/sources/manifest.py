@@ -120,7 +120,7 @@ def read_facts(
     Raises:
         DataError: a file cannot be read, is empty, or does not begin like an image.
     """
-    place = hashlib.blake2b(str(root.resolve()).encode(), digest_size=16).hexdigest()
+    place = hashlib.blake2b(os.fsencode(root.resolve()), digest_size=16).hexdigest()
     manifest = folder / f"{place}.json"
     known = _read_manifest(manifest)
     names = [path.relative_to(root).as_posix() for path in paths]

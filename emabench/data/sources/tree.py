@@ -99,9 +99,9 @@ def read_tree(root: Path) -> ClassTree:
     walk = _Walk(root, top)
     files: list[Path] = []
     labels: list[int] = []
-    for label, folder in enumerate(folders):
-        members = walk.files_below(folder)
-        if str(folder) in walk.repeated:
+    for label, (folder, place) in enumerate(zip(folders, top.folders, strict=True)):
+        members = walk.files_below(place)
+        if place in walk.repeated:
             raise DataError(
                 f"{folder}: a link to a folder that is included already", hint="remove the link"
             )
@@ -260,10 +260,10 @@ class _Walk:
             found = self._real[place] = _listed(place)
             pending += [folder for folder in found.folders if folder not in found.links]
 
-    def files_below(self, folder: Path) -> list[Path]:
-        """Return the files of a folder, then those of its subfolders, in the order of names."""
+    def files_below(self, folder: str) -> list[Path]:
+        """Return the files of a folder, as it was listed, and then those of its subfolders."""
         files: list[Path] = []
-        pending = [str(folder)]
+        pending = [folder]
         while pending:
             place = pending.pop()
             found = self._real.get(place) or self._entered(place)

@@ -162,8 +162,10 @@ def _found(tensor: StoredTensor, storage: _Storage, name: str) -> FoundTensor:
     def read() -> Tensor:
         if is_empty:
             return torch.empty(tensor.shape, dtype=storage.dtype)
-        numbers = torch.frombuffer(bytearray(storage.read()), dtype=storage.dtype)
-        return numbers.as_strided(tensor.shape, tensor.strides, tensor.offset)
+        size = storage.dtype.itemsize
+        own = bytearray(memoryview(storage.read())[tensor.offset * size : end * size])
+        numbers = torch.frombuffer(own, dtype=storage.dtype)
+        return numbers.as_strided(tensor.shape, tensor.strides)
 
     origin = (storage.key, tensor.offset, tensor.shape, tensor.strides)
     return FoundTensor(tensor.shape, origin, read)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from emabench.errors import EmabenchError, UsageError
 from emabench.records import RunRecord
 from emabench.table import counted
-from emabench.user_paths import check_output
+from emabench.user_paths import check_output, is_folder
 from emabench.version import __version__
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def check_path(path: Path) -> None:
             f"a picture cannot be written as {path.name!r}",
             hint=f"end its name in {', '.join(FORMATS)}",
         )
-    if not path.absolute().parent.is_dir():
+    if not is_folder(path.absolute().parent):
         raise UsageError(
             f"there is no folder {path.absolute().parent}", hint="make it, or choose another"
         )

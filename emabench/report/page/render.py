@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -17,7 +16,9 @@ from markupsafe import Markup
 
 from emabench.errors import EmabenchError, UsageError
 from emabench.report.page.content import PageContent
-from emabench.user_paths import check_output
+from emabench.store.transfer.atomic_file import draft
+from emabench.table import visible, visible_json
+from emabench.user_paths import check_output, is_folder
 
 _ASSETS = resources.files("emabench.report.page") / "assets"
 _ENDINGS = (".html", ".htm")
@@ -77,7 +78,7 @@ def check_page(path: Path) -> None:
     if path.suffix.lower() not in _ENDINGS:
         raise UsageError(f"{path.name!r} is not a name for a page", hint="end it in .html")
     folder = path.absolute().parent
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"there is no folder {folder}", hint="make it, or choose another")
     check_output(path)
 
@@ -89,12 +90,10 @@ def write_page(content: PageContent, path: Path) -> int:
         EmabenchError: the file cannot be written.
     """
     data = render_page(content).encode("utf-8")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
+        with draft(path, overwrite=True) as file:
+            file.write_bytes(data)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise EmabenchError(
             f"cannot write {path}: {error.strerror}", hint="choose another place with --output"
         ) from None
@@ -124,6 +123,7 @@ def _environment() -> Environment:
     return Environment(
         loader=FunctionLoader(_asset),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -147,6 +147,6 @@ def _hash(text: str) -> str:
 def _json(value: Any) -> Markup:
     """Return JSON that cannot end the element that it stands in."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
+    for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)
+    return Markup(visible_json(text))

@@ -35,6 +35,7 @@ class RunView:
         warnings: its own.
         spec: fields that are not the same in all runs, with their values.
         sections: titled tables, without rows that tell nothing.
+        is_readable: whether its spec can be read.
     """
 
     id: str
@@ -43,11 +44,12 @@ class RunView:
     warnings: tuple[str, ...]
     spec: tuple[tuple[str, str], ...]
     sections: tuple[tuple[str, Table], ...]
+    is_readable: bool = True
 
 
 def common_fields(runs: Sequence[RunRecord]) -> dict[str, str]:
-    """Return the fields of the spec that all runs agree on, with their values."""
-    specs = [_shown_fields(run.spec) for run in runs]
+    """Return the fields of the spec that all readable runs agree on, with their values."""
+    specs = [_shown_fields(run.spec) for run in runs if run.unreadable is None]
     if not specs:
         return {}
     return {
@@ -75,6 +77,7 @@ def run_view(run: RunRecord, label: str | None, common: Mapping[str, str]) -> Ru
         run.warnings,
         tuple((path, value) for path, value in spec.items() if path not in common),
         tuple((title, table) for title, table in sections if table.rows),
+        is_readable=run.unreadable is None,
     )
 
 

@@ -261,15 +261,17 @@ def choose_runs(
     state: str | None,
     smoke: bool,
     limit: int | None,
+    is_sorted: bool = False,
     what: str = "run",
 ) -> tuple[list[RunRecord], list[str]]:
-    """Return the runs to show, newest last, and lines about what is missing.
+    """Return the runs to show, in their order, and lines about what is missing.
 
     Args:
-        runs: newest last.
+        runs: newest last, or as they were sorted.
         state: only runs in this state.
         smoke: whether smoke runs are shown.
-        limit: at most this many, the newest.
+        limit: at most this many: the newest, or the first of those that are sorted.
+        is_sorted: whether somebody sorted them.
         what: what they are: ``run`` or ``evaluation``.
 
     Raises:
@@ -291,4 +293,6 @@ def choose_runs(
         notes.append(f"hint: emabench {command} makes one; --where may be too narrow")
     elif not shown:
         notes.append(f"hint: no {what} is {state}; emabench list shows all")
-    return shown if limit is None else shown[-limit:], notes
+    if limit is not None:
+        shown = shown[:limit] if is_sorted else shown[-limit:]
+    return shown, notes

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from emabench.errors import StoreError, StoreUnreachableError
@@ -75,6 +75,23 @@ class Database:
         self._check()
         with readable_errors(self.label), Session(self._writer) as session, session.begin():
             yield session
+
+    def write_once(self, work: Callable[[Session], Value]) -> Value:
+        """Write in a transaction what several processes may write first; the later looks again.
+
+        Args:
+            work: reads what is there, and inserts what is not.
+
+        Raises:
+            StoreError: the store was opened for reading, or cannot be written.
+        """
+        while True:
+            try:
+                with self.write() as session:
+                    return work(session)
+            except StoreError as error:
+                if not isinstance(error.__cause__, IntegrityError):
+                    raise
 
     def close(self) -> None:
         """Give all connections back."""

@@ -9,7 +9,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from emabench.errors import NotFoundError, StoreError, StoreLostError, UsageError
-from emabench.user_paths import home_path
+from emabench.user_paths import home_path, is_folder
 
 MISSING_HINT = "emabench run creates one; --db or EMABENCH_DB chooses another"
 _EXAMPLE = "postgresql://user@host/name"
@@ -124,7 +124,7 @@ def check_readable(path: Path, label: str) -> None:
         raise no_store(label) from None
     except OSError as error:
         raise StoreError(f"cannot reach {label}: {error.strerror}", hint=_OTHER_HINT) from None
-    if path.is_dir():
+    if is_folder(path):
         raise StoreError(f"{label} is a folder, not a store", hint=_OTHER_HINT)
     if not size:  # also while another process begins a store there
         raise no_store(label)
@@ -138,14 +138,14 @@ def check_writable(path: Path, label: str) -> None:
     Raises:
         StoreError: the folder is missing or read-only, or the file is no store.
     """
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise StoreError(
             f"cannot create the store {label}: its folder does not exist",
             hint=f"create it first: mkdir -p {path.parent}",
         )
     if size_of(path) > 0:
         check_readable(path, label)
-    if path.is_dir():
+    if is_folder(path):
         raise StoreError(f"{label} is a folder, not a store", hint=_OTHER_HINT)
 
 

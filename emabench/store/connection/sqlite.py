@@ -27,6 +27,7 @@ from emabench.store.connection.location import (
     size_of,
 )
 from emabench.store.schema.version import Contents, check_version, contents
+from emabench.user_paths import is_there
 
 _LOCK_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
@@ -162,7 +163,7 @@ def reading_engine(path: Path, label: str) -> Engine:
 def undo_half_done(path: Path) -> None:
     """Let SQLite undo what a killed process left half done, which no reader can."""
     journal = path.with_name(f"{path.name}-journal")
-    if not path.exists() or size_of(journal) == 0:
+    if size_of(journal) == 0 or not is_there(path):
         return
     with (
         contextlib.suppress(sqlite3.Error),

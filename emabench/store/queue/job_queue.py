@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy.exc import IntegrityError
-
-from emabench.errors import FencedError, StoreError
+from emabench.errors import FencedError
 from emabench.events import StepProgress
 from emabench.records import (
     Claim,
@@ -107,14 +105,8 @@ class JobQueue:
             claim: the right to do so.
             names: of the revisions.
         """
-        while True:
-            try:
-                with self._database.write() as session:
-                    return revise_run(session, claim, names)
-            except StoreError as error:
-                # Two processes made the same repeat of a run: the later looks again.
-                if not isinstance(error.__cause__, IntegrityError):
-                    raise
+        # Two processes may make the same repeat of a run.
+        self._database.write_once(lambda session: revise_run(session, claim, names))
 
     def beat(
         self, claim: Claim, progress: StepProgress | None = None, *, count: int | None = None

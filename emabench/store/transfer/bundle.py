@@ -121,6 +121,18 @@ def _check_text(value: Any) -> Any:
     return value
 
 
+def _check_texts(value: Any) -> Any:
+    """Check all texts of plain values, the keys among them."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _check_text(key)
+            _check_texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            _check_texts(each)
+    return _check_text(value)
+
+
 def _check_length(note: str) -> str:
     if len(note) > LONGEST_NOTE:
         raise ValueError(f"it is longer than {LONGEST_NOTE} letters")
@@ -170,7 +182,7 @@ _TYPES: dict[type, Any] = {
         _text_to(lambda text: base64.b64decode(text, validate=True)),
         _written_as(lambda bits: base64.b64encode(bits).decode("ascii")),
     ],
-    JSON: Annotated[dict[str, Any], _or("is not a dict")],
+    JSON: Annotated[dict[str, Any], AfterValidator(_check_texts), _or("is not a dict")],
 }
 """By the type of a column, what a line may hold there."""
 
@@ -240,7 +252,7 @@ class BundledResult(_row(Result, "job_id")):  # type: ignore[misc]
         bits, images = self.correct, self.correct_count
         is_known = bits is not None and images is not None
         if (bits, images) != (None, None) and not (
-            is_known and images >= 0 and len(bits) == math.ceil(images / 8)
+            is_known and images > 0 and len(bits) == math.ceil(images / 8)
         ):
             raise ValueError(f"correct of {self.name} are not the bits of {images} images")
         return self
@@ -257,13 +269,21 @@ class BundledJob(_row(Job, "experiment_id")):  # type: ignore[misc]
     @model_validator(mode="after")
     def _check(self) -> Self:
         numbers = [attempt.number for attempt in self.attempts]
-        if numbers != list(range(1, self.attempt + 1)):
+        if numbers != list(range(1, len(numbers) + 1)) or self.attempt != len(numbers):
             raise ValueError(f"job {self.id} says {self.attempt} attempts, these are {numbers}")
-        states = [self.state, *(attempt.state for attempt in self.attempts)]
-        if not all(state.is_finished for state in states):
+        states = [attempt.state for attempt in self.attempts]
+        if not all(state.is_finished for state in (self.state, *states)):
             raise ValueError(f"job {self.id} is not finished")
-        if self.state is JobState.DONE and states[-1] is not JobState.DONE:
-            raise ValueError(f"job {self.id} is done, but its newest attempt is {states[-1]}")
+        if self.state is JobState.DONE and states[-1:] != [JobState.DONE]:
+            newest = f"its newest attempt is {states[-1]}" if states else "was never tried"
+            raise ValueError(f"job {self.id} is done, but {newest}")
+        if self.metrics and not states:
+            raise ValueError(f"job {self.id} was never tried and has metrics")
+        if self.results and self.state is not JobState.DONE:
+            raise ValueError(f"job {self.id} is {self.state} and has results")
+        is_evaluated = self.state is JobState.DONE and self.kind is JobKind.LINEAR_EVAL
+        if is_evaluated and not self.results:
+            raise ValueError(f"job {self.id} is done and has no results")
         _check_unique(f"metric of job {self.id}", ((m.step, m.name) for m in self.metrics))
         _check_unique(f"result of job {self.id}", (result.name for result in self.results))
         return self
@@ -389,7 +409,12 @@ def bundled_runs(lines: Iterable[str]) -> Iterator[tuple[int, BundledRun]]:
             expected = _announced(line)
             continue
         try:
-            read = json.loads(line, parse_constant=_refuse, object_pairs_hook=unique_pairs)
+            read = json.loads(
+                line,
+                parse_constant=_refuse,
+                parse_float=_finite,
+                object_pairs_hook=unique_pairs,
+            )
             run = BundledRun.model_validate(read)
         except (ValueError, RecursionError) as error:
             raise damaged(number, _in_words(error)) from None
@@ -444,6 +469,11 @@ def _brief(said: object) -> str:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return _refuse(text) if math.isinf(number) else number
 
 
 def _in_words(error: Exception) -> str:

@@ -12,6 +12,7 @@ from emabench.store.connection.location import Location
 from emabench.store.connection.opening import open_for_reading
 from emabench.store.connection.sqlite import reading_engine
 from emabench.store.transfer.atomic_file import draft
+from emabench.user_paths import is_there
 
 _COMPANIONS = ("-wal", "-journal", "-shm")
 """How the names end of what SQLite puts beside a file in use, and reads back into it."""
@@ -40,9 +41,9 @@ def copy_store(
             hint="use pg_dump, or emabench export",
         )
     open_for_reading(location).close()
-    if target.exists() and target.samefile(place.path):
+    if is_there(target) and target.samefile(place.path):
         raise UsageError(f"{target} is the store itself", hint="name another file")
-    if target.exists() and not overwrite:
+    if is_there(target) and not overwrite:
         raise UsageError(f"{target} exists", hint="overwrite it with --force")
     copy_sqlite(place.path, target, place.label, overwrite=overwrite, change=change)
 
@@ -63,7 +64,7 @@ def copy_sqlite(
     """
     for end in _COMPANIONS:
         companion = target.with_name(target.name + end)
-        if companion.exists():
+        if is_there(companion):
             raise UsageError(
                 f"{target} is in use: {companion.name} is beside it",
                 hint="choose another file; what was in use would spoil the copy",

@@ -128,11 +128,11 @@ def exportable(runs: Sequence[RunRecord], *, named: bool) -> Export:
     Raises:
         UsageError: a run that was named is not finished or cannot be read.
     """
-    unfinished = [run.id for run in runs if not _is_finished(run)]
+    unfinished = [run.id for run in runs if not run.is_over]
     if named and unfinished:
         title = next(run.title for run in runs if run.id == unfinished[0])
         raise UsageError(f"{title} is not finished", hint="wait for it, or cancel it")
-    unreadable = [run for run in runs if run.unreadable is not None and _is_finished(run)]
+    unreadable = [run for run in runs if run.unreadable is not None and run.is_over]
     if named and unreadable:
         title, why = unreadable[0].title, unreadable[0].unreadable
         raise UsageError(f"{title}: its spec is damaged: {why}", hint="leave it out")
@@ -149,11 +149,6 @@ def _found(session: Session, query: RunQuery) -> list[RunRecord]:
         runs += find_runs(session, query, kind=JobKind.LINEAR_EVAL)
         runs += find_runs(session, query, kind=JobKind.BENCH)
     return runs
-
-
-def _is_finished(run: RunRecord) -> bool:
-    # Not its state: a run whose evaluation was cancelled may still be training.
-    return all(job.state.is_finished for job in run.jobs)
 
 
 @contextmanager

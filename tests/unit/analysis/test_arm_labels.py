@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from seeding import complete, plan
 
+from emabench.analysis.factor import Factor
 from emabench.analysis.selection import select
 from emabench.store import RunStore
 
@@ -87,3 +88,29 @@ def test_a_field_that_is_not_set_is_not_named(selected):
     )
     labels = [arm.label for arm in arms.arms]
     assert labels == ["moco none", "ressl none jitter_probability=0.0", "simclr none"]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [
+            {"pretrain__data__train_subset": 1000},
+            {"pretrain__data__train_subset": None, "evaluation__data": {"train_subset": 1000}},
+        ],
+        [{"pretrain__method__options": {"a" * 40 + end: 1}} for end in "xy"],
+        [{"pretrain__backbone__name": "resnet18.a_name_as_long_as_timms_" + end} for end in "xy"],
+    ],
+)
+def test_no_two_arms_have_one_label(selected, points):
+    labels = [arm.label for arm in selected(*points, {"ema_scope": "full"}).arms]
+    assert len(set(labels)) == len(labels) == 3
+
+
+def test_names_that_begin_alike_are_told_apart(folder):
+    names = [f"resnet18-simclr-decay-0.99-{end}" for end in ("cosine", "const")]
+    with RunStore.open("results.db", mode="write") as store:
+        for name in names:
+            for seed in range(2):
+                complete(store, plan(name=name, seed=seed), force=True)
+        arms = select(store.runs(), smoke=False, by=Factor.parse("name")).arms
+    assert sorted(arm.label.rpartition("=")[2] for arm in arms) == sorted(names)

@@ -11,6 +11,7 @@ from conftest_images import tinted
 from torchvision.datasets import CIFAR10, cifar
 
 from emabench.data.images import load_dataset
+from emabench.data.sources import arrays
 from emabench.data.sources.fashion_mini import read_split
 from emabench.errors import DataError
 from emabench.spec.data import DataSpec
@@ -187,3 +188,20 @@ def test_damaged_idx_file_is_a_data_error_that_names_the_folder(
     assert str(tmp_path) in caught.value.message
     assert "\n" not in caught.value.message
     assert "remove what was unpacked" in (caught.value.hint or "")
+
+
+def test_large_images_are_made_a_few_at_a_time(monkeypatch):
+    seen = []
+    whole = arrays.resize_arrays
+
+    def resize(images, size, crop):
+        seen.append(len(images))
+        return whole(images, size, crop)
+
+    monkeypatch.setattr(arrays, "resize_arrays", resize)
+    images = np.zeros((100, 8, 8, 3), np.uint8)
+    for size, most in ((224, 27), (16, 512)):
+        seen.clear()
+        assert sum(map(len, arrays._making(images, size, "center"))) == 100
+        assert max(seen) <= most
+    assert seen == [100]

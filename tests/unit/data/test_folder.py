@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -415,3 +416,27 @@ def test_progress_counts_to_the_end(make_tree: MakeTree, cache: Path) -> None:
     load_dataset(spec, cache_dir=cache, progress=lambda done, total: seen.append((done, total)))
     assert {total for _, total in seen} == {36}
     assert [done for done, _ in seen] == [36, 18, 36]
+
+
+def test_the_current_folder_can_be_the_data_set(
+    make_tree: MakeTree, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_tree()
+    whole = load(root, cache)
+    monkeypatch.chdir(root)
+    for name in (".", "./", f"../{root.name}"):
+        assert same_images(load(Path(name), cache), whole)
+    assert load_dataset(
+        DataSpec.parse({"dataset": "folder", "data_dir": "./"}), cache_dir=cache
+    ).classes == ("ape", "bee", "cat")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+def test_a_folder_below_a_name_that_is_no_utf8_loads(make_tree: MakeTree, cache: Path) -> None:
+    root = make_tree()
+    odd = root.parent / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    root.rename(odd / "images")
+    link = cache.parent / "plain"
+    link.symlink_to(odd / "images")
+    assert load(link, cache).classes == ("ape", "bee", "cat")

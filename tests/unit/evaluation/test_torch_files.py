@@ -364,3 +364,12 @@ def test_a_flipped_byte_is_read_or_refused(tmp_path, is_zip):
 def test_it_is_no_pickle_of_other_programs(file):
     file.write_bytes(pickle.dumps({"a": np.ones(3)}))
     assert "this is not a complete" in refusal(file)
+
+
+def test_a_tensor_holds_no_more_than_its_own_numbers(file):
+    big = torch.arange(50_000.0)
+    torch.save({"a": big[:10], "b": big[10:30].view(4, 5).T}, file)
+    found = read(file)
+    assert torch.equal(found["a"], big[:10])
+    assert torch.equal(found["b"], big[10:30].view(4, 5).T)
+    assert [value.untyped_storage().nbytes() for value in found.values()] == [40, 80]

@@ -9,7 +9,7 @@ from plugged import example_files, install, write_examples
 
 from emabench.data.images import load_dataset
 from emabench.data.sources.plugged import DATASET_PLUGINS
-from emabench.errors import DataError, NotFoundError, PluginError, UnknownNameError
+from emabench.errors import DataError, NotFoundError, PluginError, SpecError, UnknownNameError
 from emabench.extensions.installed_plugins import installed_plugins
 from emabench.extensions.named_plugins import named_plugins, use_plugins
 from emabench.extensions.plugin_code import PluginCode
@@ -318,3 +318,52 @@ def test_a_file_that_failed_after_it_registered_a_backbone_can_be_mended(tmp_pat
     assert "ZeroDivisionError" in BACKBONE_PLUGINS.problems()[0]
     file.write_text(source)
     assert build_backbone(BackboneSpec(name="mended_net"), 16).feature_dim == 16
+
+
+FORGETFUL = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+
+from timm.models import register_model
+from torch import nn
+
+if TYPE_CHECKING:
+    from nowhere import Width
+
+
+class Odd(nn.Module):
+    def __init__(self, width: Width = 8):
+        super().__init__()
+        self.num_features = width
+        self.body = nn.Sequential(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1))
+        self.head = nn.Linear(width, width)
+
+    def forward(self, x):
+        return self.head(self.body(x).flatten(1))
+
+    def ema_blocks(self):
+        return {BLOCKS}
+
+
+@register_model
+def odd(pretrained: bool = False, width: int = 8, **unused: object) -> Odd:
+    return Odd(width)
+"""
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"),
+    [
+        ("{'body': self.body, 'head': self.head}", "mat1 and mat2"),
+        ("{'lay.er': self.body}", "lay.er"),
+        ("{'keys': self.body}", "keys"),
+        ("1 / 0", "division by zero"),
+    ],
+)
+def test_blocks_that_are_not_the_model_are_explained(tmp_path, blocks, words):
+    file = write(tmp_path / "odd.py", FORGETFUL.replace("{BLOCKS}", blocks))
+    name(file)
+    spec = BackboneSpec(name="odd", options={"width": 4})  # whose hint is there for readers alone
+    with pytest.raises(SpecError, match="its ema_blocks, one after another, are not") as caught:
+        build_backbone(spec, 32)
+    assert words in caught.value.message

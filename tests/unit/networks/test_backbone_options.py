@@ -2,6 +2,7 @@
 
 import pickle
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from emabench.errors import SpecError
 from emabench.networks.backbone import build_backbone
 from emabench.networks.loading_code import loading_code
 from emabench.spec import BackboneSpec
+from emabench.spec.settings import experiment_at
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +93,9 @@ def test_values_that_a_constructor_cannot_take_are_explained(options):
 def test_the_raw_pixels_take_no_options():
     with pytest.raises(SpecError, match="takes no options"):
         build_backbone(BackboneSpec(name="pixels", options={"layers": [1]}), 32)
+
+
+def test_the_raw_pixels_have_no_weights_to_load():
+    spec = experiment_at({"pretrain.backbone.name": "pixels"}).model_dump(mode="json")
+    with pytest.raises(SpecError, match="has no weights to load"):
+        loading_code(spec, Path("x.safetensors"))

@@ -7,6 +7,8 @@ import hashlib
 import html
 import json
 import re
+import sqlite3
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -227,3 +229,30 @@ def test_long_curves_are_thinned_and_a_run_has_its_own(store):
     assert (epochs[0], epochs[-1], losses[0]) == (1, 500, 5.0)
     assert len(epochs) == len(losses) <= 60
     assert not any(":" in name for name in content.curves[ids[0]])
+
+
+def test_what_a_page_cannot_show_is_written_out(store):
+    study(store)
+    content, _ = content_of(store)
+    page = render_page(replace(content, notes=("a\ud800b", "x\u202ey", "<b>")))
+    assert page.encode("utf-8")
+    assert "\u202e" not in page
+    assert "\\ud800" in page
+    assert "x\\u202ey" in page
+    assert "&lt;b&gt;" in page
+
+
+def test_a_damaged_run_hides_nothing_that_the_others_have_in_common(store):
+    for scope in ("none", "full"):
+        complete(store, plan(ema_scope=scope))
+    before, _ = content_of(store)
+    broken = complete(store, plan(ema_scope="projector"))
+    with sqlite3.connect("results.db") as database:
+        database.execute(
+            "UPDATE experiments SET spec = '{\"pretrain\": 5}' WHERE id = "
+            "(SELECT experiment_id FROM jobs WHERE id = ?)",
+            (broken,),
+        )
+    content, _ = content_of(store)
+    assert content.common == before.common
+    assert render_page(content).count("data-whole id=") == 2

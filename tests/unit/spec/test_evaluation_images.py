@@ -4,6 +4,7 @@ import pytest
 
 from emabench.errors import SpecError
 from emabench.spec import DataSpec, ExperimentSpec
+from emabench.spec.paths import field_value
 from emabench.spec.settings import experiment_at
 
 TRAINED_ON = {"dataset": "cifar10", "train_subset": 500, "crop": "stretch"}
@@ -49,3 +50,9 @@ def test_a_complete_spec_means_the_same_again():
 def test_a_wrong_value_is_told_as_any_other(fields):
     with pytest.raises(SpecError):
         ExperimentSpec.parse(fields)
+
+
+def test_names_stand_for_data_sets_in_a_single_field_too():
+    field = "evaluation.also"
+    found = field_value(field, ["cifar100", {"dataset": "folder", "data_dir": "x"}], what="set")
+    assert [each["dataset"] for each in found] == ["cifar100", "folder"]

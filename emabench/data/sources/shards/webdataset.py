@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import time
 from collections import Counter
@@ -185,7 +186,7 @@ class _Shard:
         self._file = file
         self._stamp = stamp_of(status)
         self._read_at = time.time_ns()
-        key = hashlib.blake2b(f"{file.resolve()}\0{label_key}".encode(), digest_size=16)
+        key = hashlib.blake2b(os.fsencode(f"{file.resolve()}\0{label_key}"), digest_size=16)
         self._record = folder / f"{key.hexdigest()}.shard.json"
         self.images: list[LabelledImage] = []
         self.left_out: dict[str, int] = {}
