@@ -416,3 +416,13 @@ def test_a_job_fails_once_where_the_images_are_others_than_it_was_queued_for(tmp
         again = store.add_run(replace(plan, spec={**plan.spec}), force=True)
         with pytest.raises(OtherImagesError):
             work_on(again.pretrain_job)
+
+
+def test_few_shots_of_images_without_labels_are_refused_for_the_labels(resolve, tmp_path):
+    (tmp_path / "flat").mkdir()
+    for number in range(20):
+        Image.new("RGB", (16, 16), (9 * number, 0, 0)).save(tmp_path / "flat" / f"{number}.png")
+    data = {"dataset": "folder", "data_dir": str(tmp_path / "flat")}
+    fields = {f"evaluation__data__{name}": value for name, value in data.items()}
+    with pytest.raises(SpecError, match="the images to evaluate on have no labels"):
+        resolve(**fields, evaluation__few_shot=[50])
