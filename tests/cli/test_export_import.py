@@ -270,22 +270,22 @@ DAMAGE = [
 ]  # fmt: skip
 
 
-def test_a_number_that_no_database_has_is_damage(emabench, runs):
+@pytest.mark.parametrize(
+    ("good", "bad", "words"),
+    [
+        ('"decay": 0.99', '"decay": 1e999', "1e999 is not a number"),
+        ('"name":', '"name": "x", "name":', "the key name twice"),
+    ],
+    ids=["a number no database has", "a key that stands twice"],
+)
+def test_json_that_would_be_read_as_something_else_is_damage(emabench, runs, good, bad, words):
     emabench(["export", "-o", "a.jsonl"])
     text = Path("a.jsonl").read_text("utf-8")
-    Path("bad.jsonl").write_text(text.replace('"decay": 0.99', '"decay": 1e999', 1))
+    assert good in text
+    Path("bad.jsonl").write_text(text.replace(good, bad, 1))
     result = emabench(["import", "bad.jsonl", "--db", "target.db"])
     assert result.code == 1
-    assert "line 2 of the bundle is damaged: 1e999 is not a number" in result.err
-
-
-def test_a_key_that_stands_twice_is_damage(emabench, runs):
-    emabench(["export", "-o", "a.jsonl"])
-    text = Path("a.jsonl").read_text("utf-8")
-    Path("bad.jsonl").write_text(text.replace('"name":', '"name": "x", "name":', 1))
-    result = emabench(["import", "bad.jsonl", "--db", "target.db"])
-    assert result.code == 1
-    assert "line 2 of the bundle is damaged: the key name twice" in result.err.replace("'", "")
+    assert f"line 2 of the bundle is damaged: {words}" in result.err.replace("'", "")
 
 
 @pytest.mark.parametrize(("change", "words"), DAMAGE)
