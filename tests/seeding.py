@@ -16,6 +16,7 @@ from emabench.records import (
     MetricPoint,
     PlannedRun,
     RunRecord,
+    StudyPlan,
 )
 from emabench.spec import ExperimentSpec, fingerprint
 from emabench.spec.paths import SHORT_NAMES, nest
@@ -54,6 +55,24 @@ def plan(
         name=name,
         smoke=smoke,
     )
+
+
+def plan_study(store: RunStore, study: str, *, pairs: tuple[int, ...]) -> StudyPlan:
+    """Fix the looks of a study whose runs are real ones."""
+    terms = {"metrics": ["top1"], "margin": {"top1": 1.0}, "by": "ema_scope", "along": []}
+    return store.keep_plan(
+        study,
+        smoke=False,
+        pairs=pairs,
+        levels=(0.01,) * len(pairs),
+        terms={**terms, "baseline": "none", "questions": 1, "seeds": list(range(pairs[-1]))},
+    )
+
+
+def look_at(store: RunStore, study: str, *, pairs: int) -> None:
+    """Record a look at a study."""
+    verdicts = {"full": {"n": pairs, "verdict": "inconclusive"}}
+    store.note_look(study, smoke=False, taken_by="compare", pairs=pairs, verdicts=verdicts)
 
 
 def evaluation(weights: str, *, content: str = "e" * 64, **fields: Any) -> PlannedRun:

@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from seeding import complete, plan
+from seeding import complete, look_at, plan, plan_study
 
 from emabench.errors import NotFoundError
 from emabench.records import RunQuery
@@ -104,19 +104,52 @@ def test_studies_that_are_queued_at_once_share_their_runs(url):
 
 
 def test_runs_take_their_studies_to_another_store(new_url, tmp_path):
+    """So do plans and looks: the second look at a study is not the first one there."""
     here, there = new_url(), new_url()
     bundle = tmp_path / "runs.jsonl"
     with RunStore.open(here, mode="write") as store:
+        planned = plan_study(store, "a", pairs=(5, 8))
+        plan_study(store, "c", pairs=(5,))
         both = complete(store, of("a"))
         store.add_run(of("b"))
         only = complete(store, of("b", seed=1))
         complete(store, plan(seed=2))
+        look_at(store, "a", pairs=5)
+        look_at(store, "a", pairs=8)
+        looked = store.looks(["a"])
     assert export_runs(here, bundle, RunQuery(study="a")).written == (both,)
     assert export_runs(here, bundle, RunQuery(study="b"), overwrite=True).written == (both, only)
-    import_runs(there, bundle)
-    with RunStore.open(there, mode="read") as store:
-        assert {run.id: run.studies for run in store.runs()} == {both: ("a", "b"), only: ("b",)}
+    for _ in range(2):
+        import_runs(there, bundle)
+        with RunStore.open(there, mode="read") as store:
+            assert {run.id: run.studies for run in store.runs()} == {both: ("a", "b"), only: ("b",)}
+            assert store.looks(["a", "b", "c"]) == looked
+    assert looked.plans == (planned,)
     assert check(there) == []
+
+
+def test_what_a_store_planned_stays_and_who_looked_elsewhere_counts(new_url, tmp_path):
+    here, there, other = new_url(), new_url(), new_url()
+    bundle = tmp_path / "runs.jsonl"
+    with RunStore.open(here, mode="write") as store:
+        planned = plan_study(store, "a", pairs=(5, 8))
+        complete(store, of("a"))
+        look_at(store, "a", pairs=5)
+    export_runs(here, bundle)
+    with RunStore.open(there, mode="write") as store:
+        mine = plan_study(store, "a", pairs=(6,))
+        look_at(store, "a", pairs=4)
+    with RunStore.open(other, mode="write") as store:
+        complete(store, of("a", seed=1))
+    for place, kept, pairs in (
+        (there, mine, [5, 4]),
+        (other, replace(planned, done_before=1), [5]),
+    ):
+        import_runs(place, bundle)
+        with RunStore.open(place, mode="read") as store:
+            found = store.looks(["a"])
+        assert found.plans == (kept,)
+        assert [look.pairs for look in found.taken] == pairs, "the earliest first"
 
 
 def test_a_run_that_is_there_joins_the_studies_of_the_bundle(new_url, tmp_path):

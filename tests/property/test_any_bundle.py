@@ -3,13 +3,14 @@
 import copy
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
-from seeding import complete, plan
+from seeding import complete, look_at, plan, plan_study
 
 from emabench.artifacts.weights_digest import with_digest
 from emabench.errors import DataError, WeightsError
@@ -32,7 +33,9 @@ def made_bundle(folder):
     """Return the lines of a bundle of one run, as plain values."""
     store = str(folder / "results.db")
     with RunStore.open(store, mode="write") as opened:
-        complete(opened, plan())
+        plan_study(opened, "s", pairs=(5, 8))
+        complete(opened, replace(plan(), study="s"))
+        look_at(opened, "s", pairs=5)
     export_runs(store, folder / "runs.jsonl")
     return [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
 
@@ -100,6 +103,7 @@ def _read(folder, lines):
     import_runs(str(place), file)
     with RunStore.open(str(place), mode="read") as store:
         assert len(store.runs()) + len(store.evaluations()) + len(store.benches()) <= len(runs)
+        assert all(len(kept.pairs) == len(kept.levels) for kept in store.looks(["s"]).plans)
 
 
 @given(data=st.data())

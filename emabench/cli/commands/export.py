@@ -48,8 +48,8 @@ def command(
 ) -> None:
     """Write runs to a bundle: JSON lines with everything the store knows about them.
 
-    'emabench import' reads it into another store. Weights, checkpoints and logs are separate files
-    and not part of it.
+    'emabench import' reads it into another store. What their studies planned goes along, and who
+    looked; weights, checkpoints and logs are separate files and not part of it.
 
     With --csv the file is one tidy table for other programs: a line for each metric at each step,
     with id, name, arm ('group') and seed of its run; what is unknown is empty.

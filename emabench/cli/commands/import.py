@@ -22,7 +22,8 @@ def command(
 ) -> None:
     """Read runs from a bundle into the store: all of them, or none if it is damaged.
 
-    Runs that the store has already are left alone. The store is created if it does not exist.
+    Runs that the store has already are left alone. The plans of their studies come along, where
+    the store has none, and the looks that were taken. The store is created if it does not exist.
 
     Examples:
         emabench import runs.jsonl.gz

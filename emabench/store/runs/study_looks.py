@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from emabench.errors import UsageError
@@ -73,10 +75,8 @@ def note_look(
     verdicts: Mapping[str, Any],
 ) -> bool:
     """Record a look at a study, and return whether it shows anything that no look showed before."""
-    seen = session.scalars(select(StudyLookRow).where(StudyLookRow.study == study)).all()
-    if any((row.smoke, row.verdicts) == (smoke, dict(verdicts)) for row in seen):
-        return False
-    session.add(
+    return add_look(
+        session,
         StudyLookRow(
             study=study,
             smoke=smoke,
@@ -84,10 +84,32 @@ def note_look(
             taken_by=taken_by,
             pairs=pairs,
             verdicts=dict(verdicts),
-        )
+        ),
     )
+
+
+def add_look(session: Session, look: StudyLookRow) -> bool:
+    """Keep a look unless one showed the same before; return whether none did."""
+    seen = session.scalars(select(StudyLookRow).where(StudyLookRow.study == look.study)).all()
+    if any((row.smoke, row.verdicts) == (look.smoke, look.verdicts) for row in seen):
+        return False
+    session.add(look)
     session.flush()
     return True
+
+
+def add_plan(session: Session, plan: StudyPlanRow) -> None:
+    """Keep the plan of another store, unless the study has one here.
+
+    Runs of the study that are done here already count as done before it.
+    """
+    key = (plan.study, plan.smoke)
+    if session.get(StudyPlanRow, key) is not None:
+        return
+    plan.done_before += _done(session, *key)
+    with suppress(IntegrityError), session.begin_nested():  # another process keeps one just now
+        session.add(plan)
+        session.flush()
 
 
 def looks_of(session: Session, studies: Iterable[str]) -> StudyLooks:
@@ -95,7 +117,9 @@ def looks_of(session: Session, studies: Iterable[str]) -> StudyLooks:
     names = list(dict.fromkeys(studies))
     plans = session.scalars(select(StudyPlanRow).where(StudyPlanRow.study.in_(names)))
     taken = session.scalars(
-        select(StudyLookRow).where(StudyLookRow.study.in_(names)).order_by(StudyLookRow.id)
+        select(StudyLookRow)
+        .where(StudyLookRow.study.in_(names))
+        .order_by(StudyLookRow.taken_at, StudyLookRow.id)
     )
     return StudyLooks(
         tuple(map(_plan, plans)),

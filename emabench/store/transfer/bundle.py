@@ -2,15 +2,17 @@
 
 ::
 
-    {"format": "emabench-runs", "version": 1, "schema": "0006", ..., "runs": 2}
+    {"format": "emabench-runs", "version": 1, "schema": "0007", ..., "runs": 2,
+      "plans": [...], "looks": [...]}
     {"fingerprint": ..., "spec": {...}, "studies": [...], "tags": [...], "jobs": [
       {"id": ..., "attempts": [{..., "environment": {...}, "cost": {...}}],
        "metrics": [...], "results": [...]}]}
 
-The first line says what the file is; every other one is a run. Numbers of rows stay behind; ids of
-jobs go along, and tell a run from any other in the world. Moments are ISO 8601 with a time zone,
-bytes base64, infinite numbers ``"inf"`` and ``"-inf"``; null is unknown. Weights, checkpoints
-and logs are files, not rows: they are not in it.
+The first line says what the file is, what the studies of its runs planned and who looked at them;
+every other one is a run. Numbers of rows stay behind; ids of jobs go along, and tell a run from any
+other in the world. Moments are ISO 8601 with a time zone, bytes base64, infinite numbers ``"inf"``
+and ``"-inf"``; null is unknown. Weights, checkpoints and logs are files, not rows: they are not in
+it.
 
 Nobody knows where a bundle comes from: what does not fit is refused, whatever a database would make
 of it. Keys that no model knows are left out.
@@ -71,6 +73,9 @@ from emabench.store.schema.tables import (
     Result,
     Series,
     StoreTable,
+    StudyLookRow,
+    StudyMember,
+    StudyPlanRow,
 )
 from emabench.version import __version__
 
@@ -80,7 +85,12 @@ _SAID = 300
 """Letters of what is said of a line, which may quote it."""
 _NO_BUNDLE = "this is not a bundle of runs"
 _INFINITE = {"inf": math.inf, "-inf": -math.inf}
-_TABLES = {"environment": "environments", "cost": "costs"}
+_TABLES = {
+    "environment": "environments",
+    "cost": "costs",
+    "plans": "study_plans",
+    "looks": "study_looks",
+}
 """Where a key of a line is not the name of the table whose row it holds."""
 
 
@@ -163,6 +173,7 @@ Tag = Annotated[
     Field(pattern=f"^{TAG.pattern}$"),
     _or("is no tag"),
 ]
+Values = Annotated[dict[str, Any], AfterValidator(_check_texts), _or("is not a dict")]
 _TYPES: dict[type, Any] = {
     Text: PlainText,
     Boolean: Annotated[bool, _or("is not a bool")],
@@ -182,7 +193,7 @@ _TYPES: dict[type, Any] = {
         _text_to(lambda text: base64.b64decode(text, validate=True)),
         _written_as(lambda bits: base64.b64encode(bits).decode("ascii")),
     ],
-    JSON: Annotated[dict[str, Any], AfterValidator(_check_texts), _or("is not a dict")],
+    JSON: Values,
 }
 """By the type of a column, what a line may hold there."""
 
@@ -328,6 +339,54 @@ class BundledRun(_row(Experiment, "id")):  # type: ignore[misc]
         return self
 
 
+class _Terms(BaseModel):
+    """The terms of a plan, as far as readers of a store rely on them; early ones know less."""
+
+    model_config = ConfigDict(strict=True)
+
+    metrics: list[str]
+    margin: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+    by: str
+    along: list[str] = Field(default_factory=list)
+    baseline: str | float | bool | None
+    arms: list[str] = Field(default_factory=list)
+    questions: Int
+    seeds: list[Int] = Field(default_factory=list)
+
+
+def _check_terms(terms: dict[str, Any]) -> dict[str, Any]:
+    _Terms.model_validate(terms)
+    return terms
+
+
+class BundledPlan(_row(StudyPlanRow)):  # type: ignore[misc]
+    """What a study of the runs fixed before its first one."""
+
+    pairs: Annotated[list[Annotated[Int, Field(ge=2)]], Field(min_length=1)]
+    levels: list[Annotated[Number, Field(gt=0, lt=1)]]
+    terms: Annotated[Values, AfterValidator(_check_terms)]
+    done_before: Annotated[Int, Field(ge=0, le=10**9)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pairs != sorted(set(self.pairs)) or len(self.pairs) != len(self.levels):
+            raise ValueError(f"looks at {self.pairs} pairs have levels {self.levels}")
+        return self
+
+
+class BundledLook(_row(StudyLookRow, "id")):  # type: ignore[misc]
+    """A look at a study of the runs."""
+
+
+class BundleHead(_Row):
+    """The first line."""
+
+    runs: Int
+    plans: list[BundledPlan] = Field(default_factory=list)
+    looks: list[BundledLook] = Field(default_factory=list)
+    """Missing, like the plans, in a bundle of a store that knew none."""
+
+
 def _check_unique(what: str, keys: Iterable[Any]) -> None:
     seen = set()
     for key in keys:
@@ -343,15 +402,15 @@ def bundle_lines(session: Session, experiment_ids: Sequence[int]) -> Iterator[st
         session: a reading session.
         experiment_ids: the runs, in the order in which they are written.
     """
-    head = {
+    origin = {
         "format": FORMAT,
         "version": VERSION,
         "schema": tables.SCHEMA_REVISION,
         "emabench": __version__,
         "exported_at": datetime.now(UTC).isoformat(),
-        "runs": len(experiment_ids),
     }
-    yield json.dumps(head)
+    head = _bundled_head(session, experiment_ids)
+    yield json.dumps({**origin, **head.model_dump(mode="json")}, allow_nan=False)
     whole = select(Experiment).options(
         selectinload(Experiment.jobs).selectinload(Job.results).options(undefer(Result.correct)),
         selectinload(Experiment.jobs)
@@ -370,6 +429,19 @@ def bundle_lines(session: Session, experiment_ids: Sequence[int]) -> Iterator[st
         )
         yield json.dumps(run.model_dump(mode="json"), allow_nan=False)
         session.expunge_all()
+
+
+def _bundled_head(session: Session, experiment_ids: Sequence[int]) -> BundleHead:
+    mine = set(experiment_ids)  # any number of them: no statement could name all
+    members = session.execute(select(StudyMember.study, StudyMember.experiment_id))
+    studies = {study for study, experiment_id in members if experiment_id in mine}
+    plans = select(StudyPlanRow).order_by(StudyPlanRow.study, StudyPlanRow.smoke)
+    looks = select(StudyLookRow).order_by(StudyLookRow.taken_at, StudyLookRow.id)
+    return BundleHead(
+        runs=len(experiment_ids),
+        plans=[BundledPlan.of(row) for row in session.scalars(plans) if row.study in studies],
+        looks=[BundledLook.of(row) for row in session.scalars(looks) if row.study in studies],
+    )
 
 
 def _bundled_job(session: Session, job: Job) -> BundledJob:
@@ -406,16 +478,10 @@ def bundled_runs(lines: Iterable[str]) -> Iterator[tuple[int, BundledRun]]:
     number, count, expected = 0, 0, 0
     for number, line in enumerate(lines, start=1):
         if number == 1:
-            expected = _announced(line)
+            expected = bundle_head(line).runs
             continue
         try:
-            read = json.loads(
-                line,
-                parse_constant=_refuse,
-                parse_float=_finite,
-                object_pairs_hook=unique_pairs,
-            )
-            run = BundledRun.model_validate(read)
+            run = BundledRun.model_validate(_read(line))
         except (ValueError, RecursionError) as error:
             raise damaged(number, _in_words(error)) from None
         count += 1
@@ -431,10 +497,14 @@ def bundled_runs(lines: Iterable[str]) -> Iterator[tuple[int, BundledRun]]:
         )
 
 
-def _announced(line: str) -> int:
-    """Return the number of runs that the first line announces, of whatever version it is."""
+def bundle_head(line: str) -> BundleHead:
+    """Return what the first line of a bundle says.
+
+    Raises:
+        DataError: it is none, damaged, or a newer emabench wrote it.
+    """
     try:
-        head = json.loads(line)
+        head = _read(line)
     except (ValueError, RecursionError):
         head = None
     if not isinstance(head, dict) or head.get("format") != FORMAT:
@@ -447,10 +517,18 @@ def _announced(line: str) -> int:
             f"version {VERSION} up to schema {tables.SCHEMA_REVISION}",
             hint="pip install --upgrade emabench",
         )
-    runs = head.get("runs")
-    if type(runs) is not int:
+    if type(head.get("runs")) is not int:
         raise damaged(1, "it does not say how many runs there are")
-    return runs
+    try:
+        return BundleHead.model_validate(head)
+    except (ValueError, RecursionError) as error:
+        raise damaged(1, _in_words(error)) from None
+
+
+def _read(line: str) -> Any:
+    return json.loads(
+        line, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=unique_pairs
+    )
 
 
 def damaged(line: int, said: str) -> DataError:

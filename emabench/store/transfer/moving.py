@@ -24,11 +24,23 @@ from emabench.store.runs.labels import add_tags
 from emabench.store.runs.points import write_points
 from emabench.store.runs.reader import find_runs, named_run
 from emabench.store.runs.studies import add_to_studies
-from emabench.store.schema.tables import Attempt, Cost, EnvironmentRow, Experiment, Job, Result
+from emabench.store.runs.study_looks import add_look, add_plan
+from emabench.store.schema.tables import (
+    Attempt,
+    Cost,
+    EnvironmentRow,
+    Experiment,
+    Job,
+    Result,
+    StudyLookRow,
+    StudyPlanRow,
+)
 from emabench.store.transfer.atomic_file import draft
 from emabench.store.transfer.bundle import (
     BundledJob,
     BundledRun,
+    BundleHead,
+    bundle_head,
     bundle_lines,
     bundled_runs,
     damaged,
@@ -65,6 +77,8 @@ def export_runs(
     overwrite: bool = False,
 ) -> Export:
     """Write finished runs to a bundle; the file is compressed if its name ends in ``.gz``.
+
+    The plans of their studies go along, and the looks that were taken.
 
     Args:
         location: path or URL of the store.
@@ -110,9 +124,11 @@ def import_runs(location: str, file: Path) -> tuple[list[str], list[str]]:
     with _source(file) as source:
         for _ in bundled_runs(_lines(source)):
             pass
+        head = bundle_head(next(_lines(source)))
         database = open_for_writing(location)
         try:
             with database.write() as session:
+                _insert_looks(session, head)
                 return _insert_runs(session, bundled_runs(_lines(source)))
         finally:
             database.close()
@@ -247,6 +263,17 @@ def _lines(source: IO[bytes]) -> Iterator[str]:
             f"line {number} of the bundle cannot be read: {error}",
             hint="nothing was imported; copy it again",
         ) from None
+
+
+def _insert_looks(session: Session, head: BundleHead) -> None:
+    """Insert the plans of studies that have none here, and the looks that show something new.
+
+    Before the runs: those that are here already are no runs of the plan.
+    """
+    for plan in head.plans:
+        add_plan(session, StudyPlanRow(**plan.model_dump()))
+    for look in head.looks:
+        add_look(session, StudyLookRow(**look.model_dump()))
 
 
 def _insert_runs(
