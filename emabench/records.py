@@ -150,6 +150,9 @@ class CostReading:
 
 COST_READINGS = tuple(each.name for each in fields(CostReading))
 """The names of what is measured of a cost."""
+BENCH_STEPS = "step_ms:"
+"""Begins the name of the metric of a bench that holds the milliseconds of every step of an arm,
+before the number of the arm."""
 USUAL_RESULTS = (
     "top1",
     "top5",

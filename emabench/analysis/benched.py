@@ -11,13 +11,10 @@ from statistics import geometric_mean
 
 from emabench.analysis.pace import step_likeness
 from emabench.analysis.statistics import Paired, paired_ratio
-from emabench.records import MetricPoint, RunRecord
+from emabench.records import BENCH_STEPS, MetricPoint, RunRecord
 from emabench.spec.fingerprint import fingerprint
 from emabench.spec.paths import value_at
 
-STEPS = "step_ms:"
-"""Begins the name of the metric that holds the milliseconds of every step of an arm, before its
-number."""
 _COSTS_NOTHING = ("decay", "final_decay", "schedule", "decay_batch")
 """How much the average keeps does not decide how long it takes."""
 
@@ -29,7 +26,7 @@ def step_times(bench: RunRecord, points: Sequence[MetricPoint]) -> list[list[flo
         bench: a finished bench.
         points: its metrics.
     """
-    names = [f"{STEPS}{index}" for index in range(len(_arms(bench)))]
+    names = [f"{BENCH_STEPS}{index}" for index in range(len(_arms(bench)))]
     rounds: dict[int, dict[str, float]] = defaultdict(dict)
     for point in points:
         if 0 < point.value < math.inf:  # NaN is unknown

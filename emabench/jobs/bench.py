@@ -28,7 +28,7 @@ from emabench.errors import EmabenchError, InterruptedRunError, SpecError
 from emabench.events import Listener, PhaseProgress
 from emabench.experiment import Outcome, resolve
 from emabench.jobs.peak_memory import tell_alone
-from emabench.records import MetricPoint, PlannedRun
+from emabench.records import BENCH_STEPS, MetricPoint, PlannedRun
 from emabench.spec import BenchSpec, EmaSpec, ExperimentSpec, PretrainSpec, fingerprint
 from emabench.training.trainer import Trainer
 
@@ -129,7 +129,7 @@ def measure(
         found = arm.figures() | alone
         results |= {f"{name}:{index}": value for name, value in found.items() if value is not None}
     record(
-        MetricPoint(number, 1, f"step_ms:{index}", 1000 * seconds)
+        MetricPoint(number, 1, f"{BENCH_STEPS}{index}", 1000 * seconds)
         for index, arm in enumerate(arms)
         for number, seconds in enumerate(arm.seconds, start=1)
     )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from emabench.records import ANY_RUN, JobKind, JobState, RunValues, WantedValues
+from emabench.records import ANY_RUN, BENCH_STEPS, JobKind, JobState, RunValues, WantedValues
 from emabench.store.connection.database import batches
 from emabench.store.runs.points import find_means, find_points
 from emabench.store.runs.reader import find_runs
@@ -26,7 +26,7 @@ def read_values(session: Session, run_ids: Sequence[str], wanted: WantedValues) 
     """Return the figures of runs, by complete id, that are wanted."""
     benches = find_runs(session, ANY_RUN, kind=JobKind.BENCH) if wanted.benches else []
     done = [bench for bench in benches if bench.state is JobState.DONE]
-    steps = find_points(session, [bench.id for bench in done], ["step_ms:"])
+    steps = find_points(session, [bench.id for bench in done], [BENCH_STEPS])
     return RunValues(
         series={name: find_means(session, run_ids, name) for name in wanted.means},
         correct=find_correct(session, run_ids, wanted.correct),
