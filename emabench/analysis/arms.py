@@ -216,7 +216,9 @@ def told_by_others(arms: Sequence[Arm], differing: Sequence[str]) -> dict[str, s
     return found
 
 
-def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
+def arm_labels(
+    arms: Sequence[Arm], differing: Sequence[str], *, with_scope: bool = True
+) -> list[str]:
     """Return method and scope of every arm, as far as needed, and the other fields that differ.
 
     A field that the rest of the label tells is left out: an option that all arms of the method
@@ -226,23 +228,27 @@ def arm_labels(arms: Sequence[Arm], differing: Sequence[str]) -> list[str]:
     Args:
         arms: all that are shown beside each other.
         differing: see ``differing_fields``.
+        with_scope: leave out the scope of methods, which the words around tell, by False.
     """
-    labels = _labels(arms, differing, whole=False)
+    labels = _labels(arms, differing, with_scope=with_scope, whole=False)
     twice = {label for label, count in Counter(labels).items() if count > 1}
     if not twice:
         return labels
-    whole = _labels(arms, differing, whole=True)
+    whole = _labels(arms, differing, with_scope=with_scope, whole=True)
     return [long if label in twice else label for label, long in zip(labels, whole, strict=True)]
 
 
-def _labels(arms: Sequence[Arm], differing: Sequence[str], *, whole: bool) -> list[str]:
+def _labels(
+    arms: Sequence[Arm], differing: Sequence[str], *, with_scope: bool, whole: bool
+) -> list[str]:
     with_method = len({arm.method for arm in arms}) > 1
     told = told_by_others(arms, differing)
     named = {path: _open_groups(arms, path) for path in differing if path not in told}
     labels = []
     for arm in arms:
         parts = [arm.method] if with_method else []
-        parts.append(arm.scope)
+        if with_scope or not parts:
+            parts.append(arm.scope)
         parts += [
             _in_full(arm, path) if whole else _in_label(arm, path)
             for path, groups in named.items()

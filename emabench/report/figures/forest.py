@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from emabench.analysis.arms import Arm, arm_labels, differing_fields
+from emabench.analysis.arms import SCOPE, Arm, arm_labels, differing_fields
 from emabench.analysis.compared_arms import ArmRow
 from emabench.analysis.comparison import ArmComparison
 from emabench.analysis.metric_values import MetricValues
@@ -332,7 +332,8 @@ class ForestPicture(Picture):
             looks = {name: look for name, look in arm_looks(arms).items() if name in names}
         else:
             baselines = [arms[place] for place in groups]
-            names = arm_labels(baselines, differing_fields(baselines))
+            named = comparison.factor.path != SCOPE  # elsewhere the title has it
+            names = arm_labels(baselines, differing_fields(baselines), with_scope=named)
             members = [
                 list(zip(places, _series(arms, baseline, places), strict=True))
                 for baseline, places in groups.items()

@@ -309,7 +309,7 @@ def test_a_forest_is_the_comparison_as_a_picture(store, methods):
             look == arm_looks(comparison.arms.arms)[name] for name, look in shown.looks.items()
         )
     else:
-        assert shown.names == ["moco none", "simclr none"]
+        assert shown.names == ["moco", "simclr"]  # the title has the scope
         assert all(sorted(arm.series for arm in row.arms) == sorted(scopes) for row in shown.rows)
         assert sorted(shown.looks) == sorted(scopes)
     assert shown.axis_label(metrics[0]) == "top1 - none [points], higher is better"
